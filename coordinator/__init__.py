@@ -1,0 +1,1 @@
+"""Federated rounds, the signed registry and the staged rollout of bundles."""

@@ -1,0 +1,1 @@
+"""From event and profile to one decision with a logged propensity."""

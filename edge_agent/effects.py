@@ -1,0 +1,99 @@
+"""All that the agent may ask of the shell. One step's effects commit in one transaction, then happen.
+
+Order of performance: every `Put`, `Drop`, `Append` and `Send` of a step is written in one SQLite transaction;
+then messages are acknowledged, then what is to be sent is published, then the rest (`Fetch`, `Train`,
+`Answer`, `Log`) happens.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from edge_agent.egress.ledger import Entered
+
+Room = Literal["profile", "dedupe", "watermark", "consent", "bandit", "caps", "personal", "ledger", "session", "meta"]
+Shelf = Literal["decision", "example", "journal"]
+
+
+class Put(Struct, frozen=True, kw_only=True, tag="put"):
+    """Store `value` as the state of `room` under `key`."""
+
+    room: Room
+    key: str
+    value: bytes
+    expires_ms: int = 0
+    """Unix ms after which the row may be deleted; 0: kept."""
+
+
+class Drop(Struct, frozen=True, kw_only=True, tag="drop"):
+    """Forget the state of `room` under `key`."""
+
+    room: Room
+    key: str
+
+
+class Append(Struct, frozen=True, kw_only=True, tag="append"):
+    """Add a row to a shelf; a row with the same id is left as it is."""
+
+    shelf: Shelf
+    id: str
+    group: str
+    """What it is looked up by: the placement, or the bundle's name."""
+    value: bytes
+    made_ms: int
+    expires_ms: int
+    subject: str = ""
+    """Whose it is, so that erasure finds it."""
+
+
+class Send(Struct, frozen=True, kw_only=True, tag="send"):
+    """Publish over MQTT by way of the outbox. Only the ledger makes `Entered`."""
+
+    entered: Entered
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    content_type: str = ""
+    correlation: bytes = b""
+    traceparent: str = ""
+    expires_ms: int = 0
+    """Unix ms after which it is not worth sending; 0: never expires."""
+
+
+class Answer(Struct, frozen=True, kw_only=True, tag="answer"):
+    """Reply to `EgressAsked`."""
+
+    token: str
+    granted: bool
+    reason: str = ""
+
+
+class Fetch(Struct, frozen=True, kw_only=True, tag="fetch"):
+    """Have the updater fetch, verify and probe a bundle."""
+
+    name: str
+    version: str
+    registry: str
+
+
+class Train(Struct, frozen=True, kw_only=True, tag="train"):
+    """Start the learner for an offered round."""
+
+    run: str
+    bundle: str
+    version: str
+    superlink: str
+    app_hash: str
+    closes_ms: int
+
+
+class Log(Struct, frozen=True, kw_only=True, tag="log"):
+    """One line for the operator; never personal data."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    code: str
+    text: str
+
+
+Effect = Put | Drop | Append | Send | Answer | Fetch | Train | Log

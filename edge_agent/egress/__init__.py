@@ -1,0 +1,1 @@
+"""Nothing is sent that the ledger has not entered."""

@@ -1,0 +1,1 @@
+"""The egress ledger: nothing leaves that was not entered here first."""

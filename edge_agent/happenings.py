@@ -1,0 +1,89 @@
+"""All that may come into the agent. Tagged, frozen, storable: a recorded run is a list of these."""
+
+from msgspec import Struct
+
+
+class Message(Struct, frozen=True, kw_only=True, tag="message"):
+    """An MQTT message arrived; it is acknowledged after the step that took it is committed."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    content_type: str = ""
+    response_topic: str = ""
+    correlation: bytes = b""
+    traceparent: str = ""
+    arrived_ms: int
+    """Wall clock at arrival, unix ms."""
+
+
+class Tick(Struct, frozen=True, kw_only=True, tag="tick"):
+    """Time passed without news; at least every second."""
+
+
+class Connected(Struct, frozen=True, kw_only=True, tag="connected"):
+    """The broker accepted us."""
+
+    session_present: bool
+
+
+class Delivered(Struct, frozen=True, kw_only=True, tag="delivered"):
+    """The broker acknowledged outbox entry `entry`."""
+
+    entry: int
+
+
+class BundleReady(Struct, frozen=True, kw_only=True, tag="bundle-ready"):
+    """The shell holds a checked bundle and a runner for it; the agent may switch to it."""
+
+    name: str
+    version: str
+
+
+class BundleFailed(Struct, frozen=True, kw_only=True, tag="bundle-failed"):
+    """A bundle could not be fetched, verified or loaded; the old one stays."""
+
+    name: str
+    version: str
+    code: str
+    reason: str
+
+
+class EgressAsked(Struct, frozen=True, kw_only=True, tag="egress-asked"):
+    """A child process asks to send bytes past the ledger (the learner's update)."""
+
+    token: str
+    kind: str
+    destination: str
+    bytes: int
+    sha256: str
+    privacy: str
+    """DP cost in words, such as `clip 1.0, no noise`."""
+
+
+class Learned(Struct, frozen=True, kw_only=True, tag="learned"):
+    """The learner trained: new personal parameters, by subject."""
+
+    run: str
+    bundle: str
+    version: str
+    personal: dict[str, bytes]
+    """Subject → personal parameters, as `edge_agent.learn.parameters.pack` makes them."""
+    examples: int
+    loss_before: float
+    loss_after: float
+
+
+class LearnerEnded(Struct, frozen=True, kw_only=True, tag="learner-ended"):
+    """The learner process is gone."""
+
+    run: str
+    code: str
+    """Empty when all went well, else an error code."""
+    reason: str = ""
+
+
+Happening = (
+    Message | Tick | Connected | Delivered | BundleReady | BundleFailed | EgressAsked | Learned | LearnerEnded
+)

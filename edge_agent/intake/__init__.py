@@ -1,0 +1,1 @@
+"""From raw message to minimised event."""

@@ -1,0 +1,1 @@
+"""From feedback to examples, and from examples to a bounded update."""

@@ -1,0 +1,1 @@
+"""What the device remembers: profiles, features, consent."""

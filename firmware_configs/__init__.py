@@ -1,0 +1,1 @@
+"""The device profile language, the shipped profiles, and the auditor that reads them."""

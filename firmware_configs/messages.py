@@ -1,0 +1,144 @@
+"""Topics and payloads: everything that crosses the wire between devices, coordinator and apps.
+
+The coordinator and the agent both import this and never each other. Payloads are msgpack by default and
+JSON on request; the MQTT 5 Content Type says which (`application/msgpack`, `application/json`).
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+ROOT = "edgeward/1"
+MSGPACK = "application/msgpack"
+JSON = "application/json"
+
+
+class Topics(Struct, frozen=True):
+    """The topics of one device: `edgeward/1/{device}/…`."""
+
+    device: str
+    root: str = ROOT
+
+    def of(self, *parts: str) -> str:
+        """A topic under this device, such as `of("decision", "evening-pick")`."""
+        return "/".join((self.root, self.device, *parts))
+
+
+class DecisionMade(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`…/decision/{placement}`, or the Response Topic of a request. Also the `decided` row on the device."""
+
+    id: str
+    placement: str
+    items: tuple[str, ...]
+    propensity: float
+    """Probability with which the policy chose `items[0]` given everything it knew; in (0, 1]."""
+    score: float
+    subject: str
+    channel: str = "app"
+    arm: str = ""
+    fallback: Literal["", "cached", "rules", "default"] = ""
+    bundles: dict[str, str] = {}
+    """Bundle name → version that scored."""
+    profile: str = ""
+    event_time_ms: int = 0
+    decided_ms: int = 0
+    traceparent: str = ""
+
+
+class Feedback(Struct, frozen=True, kw_only=True):
+    """`…/feedback`: what became of a decision."""
+
+    decision_id: str
+    outcome: str
+    """One of the placement's [[placement.reward]] outcomes."""
+    item: str = ""
+    """Which item of the slate; empty: the first."""
+    time_ms: int = 0
+    """When it happened, unix ms; 0: at arrival."""
+
+
+class Consent(Struct, frozen=True, kw_only=True):
+    """`…/consent/{subject}` (retained): the newest word of a person about one purpose each."""
+
+    purposes: dict[str, bool]
+    time_ms: int
+    receipt: str = ""
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """`…/request/{placement}`, answered on the Response Topic with the Correlation Data."""
+
+    subject: str = ""
+    items: tuple[str, ...] = ()
+    """Candidates to choose from; empty: the placement's own."""
+    fields: dict[str, float | str | bool] = {}
+    """Context that the profile's fields name; others are dropped."""
+
+
+class Rejected(Struct, frozen=True, kw_only=True):
+    """`…/rejected`: one sampled rejection; never holds the payload."""
+
+    code: str
+    source: str
+    reason: str
+    count: int
+    time_ms: int
+
+
+class RoundOffer(Struct, frozen=True, kw_only=True):
+    """A hint that a round is open; the device decides whether it takes part."""
+
+    run: str
+    bundle: str
+    version: str
+    superlink: str
+    """`host:port` of the SuperLink."""
+    app_hash: str
+    """sha256 (hex) of the app bundle that the SuperLink offers; never executed, only compared."""
+    closes_ms: int
+
+
+class Desired(Struct, frozen=True, kw_only=True):
+    """`…/desired` (retained): what the coordinator wants of this device."""
+
+    revision: int
+    """Rises with every change; an older one is ignored."""
+    bundles: dict[str, str] = {}
+    """Bundle name → version to run."""
+    registry: str = ""
+    """HTTPS address of the signed registry."""
+    offer: RoundOffer | None = None
+
+
+class BundleState(Struct, frozen=True, kw_only=True):
+    """What runs, or why it does not."""
+
+    version: str
+    state: Literal["active", "fetching", "failed"]
+    reason: str = ""
+    """Code and text when failed."""
+
+
+class Reported(Struct, frozen=True, kw_only=True):
+    """`…/reported` (retained): what this device runs."""
+
+    device: str
+    revision: int
+    bundles: dict[str, BundleState]
+    learning: str = ""
+    """State of the newest round here: "", "running", "sent", or an error code."""
+    run: str = ""
+    ledger_head: str = ""
+    """Hash of the newest ledger row, hex."""
+    time_ms: int = 0
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """`…/status` (retained; last will says online = false)."""
+
+    device: str
+    online: bool
+    agent: str = ""
+    profile: str = ""
+    counters: dict[str, int] = {}
+    time_ms: int = 0

@@ -1,0 +1,1 @@
+"""The model zoo and the bundle: predict, train, spec and card in one artefact."""

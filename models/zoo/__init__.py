@@ -1,0 +1,1 @@
+"""Models built from real data, each with a baseline that it must beat."""
