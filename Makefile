@@ -1,0 +1,61 @@
+# `make help` explains each target. Every target sets up what it needs by itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PY := .venv/bin/python
+SEEDS ?= 32
+LOOPS ?= 10
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+
+.PHONY: help demo test check lint types layers unit bench sim crash reference bundles clean setup setup-dev
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: setup ## The whole flow on real data with real processes (ARGS="--keep" leaves it running)
+	$(PY) -m demo $(ARGS)
+
+test: setup-dev check unit ## Everything that CI runs: lint, types, layers, tests
+
+check: lint types layers ## Static checks only
+
+lint: setup-dev ## ruff: style and formatting
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: setup-dev ## mypy --strict on the four packages
+	.venv/bin/mypy
+
+layers: setup-dev ## import-linter: who may import whom
+	.venv/bin/lint-imports --config setup.cfg
+
+unit: setup-dev ## pytest without the slow suites (ARGS="-k word" to choose)
+	$(PY) -m pytest -m "not slow" $(ARGS)
+
+bench: setup-dev ## Speed as ratios to a floor, one JSON object a benchmark
+	$(PY) -m tests.benchmarks.echo --json
+
+sim: setup-dev ## The agent in a faulty world (SEEDS=1000, or SEED=17 to replay one)
+	$(PY) -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+crash: setup-dev ## kill -9 real agents in the middle of real traffic (LOOPS=200)
+	$(PY) -m tests.crash --loops $(LOOPS)
+
+reference: setup-dev ## Write the reference profile, settings and schemas again from the structs
+	$(PY) -m firmware_configs.reference
+	$(PY) -m edge_agent.reference
+
+bundles: ## Rebuild the zoo's graphs and bundles (needs the [build] extra: torch and tensorflow)
+	.venv/bin/edge-models export --all
+	.venv/bin/edge-models build --all
+
+setup: ## Make .venv with what the demo needs
+	@tools/setup demo
+
+setup-dev: ## Make .venv with what tests and checks need, and mosquitto where apt can
+	@tools/setup dev
+
+clean: ## Remove what was built here; keeps .venv
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .demo
