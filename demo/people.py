@@ -62,7 +62,7 @@ def find_population(count: int, lived_max: int, seed: int) -> Population:
 
 
 def _open_bandit() -> list[Interaction]:
-    """Groups of visitors with the same coarse features stand for a person each; an impression is an interaction.
+    """A group of visitors with the same coarse features stands for a person, an impression for an interaction.
 
     Clicks alone (46 in the log) are too few to replay, so this path shows the flow and not a quality.
     """
@@ -99,7 +99,7 @@ def _person(
 
 
 def readings(count: int) -> list[dict[str, float | bool]]:
-    """Rows of the Occupancy test set as sensor payloads, spread evenly over it so that both classes appear."""
+    """Rows of the Occupancy test set as sensor payloads, spread evenly so that both classes appear."""
     rows = datasets.read_occupancy("test")
     step = max(1, len(rows) // count)
     return [

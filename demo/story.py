@@ -175,7 +175,7 @@ def live(story: Story, wire: Wire) -> None:
     wait_until("consent", lambda: True, seconds=1, hint="")
     stream = list(_stream(story))
     story.tell(
-        f"replaying {len(stream)} real events into {len(story.people)} homes ({story.population.source}, Occupancy)"
+        f"replaying {len(stream)} real events ({story.population.source}, Occupancy) into {len(story.people)} homes"
     )
     with View(story.console, len(stream)).running() as view:
         for device, topic, payload in stream:
@@ -361,7 +361,7 @@ def summarise(
         version_after=after[first].get(BUNDLE, ""),
         hit_rate_before=sum(hits_before.values()) / asked,
         hit_rate_after=sum(hits_after.values()) / asked,
-        hit_rate_protocol=f"HR@10 among {len(story.people[0].unseen[0])} unseen, n = {asked}, seed {story.seed}",
+        hit_rate_protocol=f"HR@10, {len(story.people[0].unseen[0])} unseen, n = {asked}, seed {story.seed}",
         bytes_out={
             kind: sum(own.get(kind, 0) for own in left.values())
             for kind in sorted({k for o in left.values() for k in o})
