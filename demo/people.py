@@ -62,7 +62,7 @@ def find_population(count: int, lived_max: int, seed: int) -> Population:
 
 
 def _open_bandit() -> list[Interaction]:
-    """A group of visitors with the same coarse features stands for a person, an impression for an interaction.
+    """Visitors with the same coarse features stand for one person, an impression for an interaction.
 
     Clicks alone (46 in the log) are too few to replay, so this path shows the flow and not a quality.
     """

@@ -174,9 +174,7 @@ def live(story: Story, wire: Wire) -> None:
         wire.consent(person.device, HOUSEHOLD, HOUSE_PURPOSES)
     wait_until("consent", lambda: True, seconds=1, hint="")
     stream = list(_stream(story))
-    story.tell(
-        f"replaying {len(stream)} real events ({story.population.source}, Occupancy) into {len(story.people)} homes"
-    )
+    story.tell(f"replaying {len(stream)} real events of {story.population.source} and Occupancy")
     with View(story.console, len(stream)).running() as view:
         for device, topic, payload in stream:
             wire.event(topic, payload, f"00-{view.sent:032x}-{view.sent + 1:016x}-01")

@@ -84,7 +84,8 @@ def show(summary: Summary, console: Console) -> None:
         f"{summary.events} events, {summary.decisions} decisions "
         f"(p50 {summary.decision_latency_ms.p50:.1f} ms, p99 {summary.decision_latency_ms.p99:.1f} ms, "
         f"broker twice), {summary.feedback_joined} feedback joined, {summary.rounds} federated rounds, "
-        f"{summary.bundle} {summary.version_before} → {summary.version_after}, {summary.seconds:.0f} s in all."
+        f"{summary.bundle} {summary.version_before} → {summary.version_after}, "
+        f"{summary.seconds:.0f} s in all."
     )
     console.print(
         f"Hit rate on held-out interactions: {summary.hit_rate_before:.0%} before, "
