@@ -1,0 +1,71 @@
+"""What the four commands have in common: errors with their fix, exit codes, completion, versions."""
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
+
+from firmware_configs.errors import EdgeError
+
+JSON_HELP = "Print one JSON document instead of text."
+
+
+class EdgeGroup(click.Group):
+    """A command whose `EdgeError`s become `error: … fix: …` on stderr and an exit code.
+
+    Exit codes: 0 done, 1 the work failed, 2 asked for in a wrong way (usage, settings, profile).
+    """
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+        self.params.append(_version_option(self.name or "edgeward"))
+        self.add_command(_completion(self.name or "edgeward"))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EdgeError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_status)
+        except BrokenPipeError:
+            # The reader of our output went away (`… | head`): not an error of ours.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples.strip().splitlines():
+                    formatter.write(f"  {line.strip()}\n")
+
+
+def _version_option(name: str) -> click.Option:
+    def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            click.echo(f"{name} {version('edgeward')}")
+            ctx.exit()
+
+    help_text = "Print the version and exit."
+    return click.Option(
+        ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=show, help=help_text
+    )
+
+
+def _completion(name: str) -> click.Command:
+    @click.command("completion")
+    @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+    @click.pass_context
+    def completion(ctx: click.Context, shell: str) -> None:
+        """Print the completion script for a shell; add it to the shell's start-up file."""
+        kind = get_completion_class(shell)
+        if kind is None or ctx.parent is None:
+            raise click.UsageError(f"{shell} is not supported")
+        variable = f"_{name.replace('-', '_').upper()}_COMPLETE"
+        click.echo(kind(ctx.parent.command, {}, name, variable).source())
+
+    return completion
