@@ -1,0 +1,227 @@
+"""What the agent and its children (learner, updater, probe) say to each other, and how it is framed.
+
+A frame is its length (4 bytes, big-endian) and one tagged struct in msgpack, over the child's standard
+streams. The parent speaks first, with the task. When the parent is gone, the child's input ends: the child exits.
+"""
+
+import struct
+import sys
+from typing import BinaryIO, ClassVar, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from firmware_configs.errors import EdgeError
+
+FRAME_BYTES_MAX = 64 * 1024 * 1024
+"""Personal parameters of every subject go back in one frame."""
+
+Word = TypeVar("Word")
+_LENGTH = struct.Struct(">I")
+
+
+class FrameMalformed(EdgeError):
+    """The other side does not speak this protocol, or speaks another version of it."""
+
+    code: ClassVar[str] = "AGT701"
+
+
+class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):
+    """Take part in one federated round."""
+
+    device: str
+    run: str
+    bundle: str
+    version: str
+    path: str
+    """The active bundle's file."""
+    database: str
+    """The agent's SQLite file; open it read-only. Examples: shelf `example` with grp = `bundle`."""
+    superlink: str
+    """`host:port`."""
+    ca: str
+    """Certificate (PEM path) that the SuperLink's TLS must chain to; empty: no TLS (development only)."""
+    node_key: str
+    """Private key (PEM path, EC P-384) of this node."""
+    app_hash: str
+    closes_ms: int
+    examples_max: int
+    clip_norm: float
+    """L2 norm that the profile allows an update; a plan may ask for less, never for more."""
+    noise_multiplier: float
+    """DP noise as the profile declares it; 0: none."""
+    seed: bytes
+    """32 bytes, for everything random in this round."""
+
+
+class FetchTask(Struct, frozen=True, kw_only=True, tag="fetch-task"):
+    """Fetch and verify one bundle from the signed registry."""
+
+    name: str
+    version: str
+    registry: str
+    """HTTPS address."""
+    ca: str
+    trust_dir: str
+    """Where TUF metadata is kept; holds at least `root.json`."""
+    bundles_dir: str
+    """Where `NAME-VERSION.edgeward` is put once it is verified."""
+
+
+class ProbeTask(Struct, frozen=True, kw_only=True, tag="probe-task"):
+    """Load a bundle and compare its golden outputs, in a process that may crash."""
+
+    path: str
+    backend: str
+    """`onnx` or `tflite`."""
+
+
+class EgressAnswer(Struct, frozen=True, kw_only=True, tag="egress-answer"):
+    """Parent → learner: whether the ledger has entered what was asked."""
+
+    token: str
+    granted: bool
+    reason: str = ""
+
+
+class AskEgress(Struct, frozen=True, kw_only=True, tag="ask-egress"):
+    """Learner → parent: may these bytes leave? Nothing is sent before the answer."""
+
+    token: str
+    kind: str
+    destination: str
+    bytes: int
+    sha256: str
+    privacy: str
+
+
+class TrainedReport(Struct, frozen=True, kw_only=True, tag="trained-report"):
+    """Learner → parent: new personal parameters, by subject, packed by `edge_agent.learn.parameters.pack`."""
+
+    run: str
+    bundle: str
+    version: str
+    personal: dict[str, bytes]
+    examples: int
+    loss_before: float
+    loss_after: float
+
+
+class Fetched(Struct, frozen=True, kw_only=True, tag="fetched"):
+    """Updater → parent: the verified file."""
+
+    name: str
+    version: str
+    path: str
+    sha256: str
+
+
+class Ended(Struct, frozen=True, kw_only=True, tag="ended"):
+    """Child → parent, the last word. `code` is empty when all went well, else an error code."""
+
+    code: str = ""
+    reason: str = ""
+
+
+ToChild = LearnTask | FetchTask | ProbeTask | EgressAnswer
+ToParent = AskEgress | TrainedReport | Fetched | Ended
+
+_encoder = msgspec.msgpack.Encoder()
+_to_child = msgspec.msgpack.Decoder(ToChild)
+_to_parent = msgspec.msgpack.Decoder(ToParent)
+
+
+def frame(word: ToChild | ToParent) -> bytes:
+    """`word` as it goes over the pipe.
+
+    Raises:
+        FrameMalformed: it is longer than FRAME_BYTES_MAX.
+    """
+    body = _encoder.encode(word)
+    if len(body) > FRAME_BYTES_MAX:
+        raise FrameMalformed(
+            f"a {type(word).__name__} of {len(body)} bytes is above the limit of {FRAME_BYTES_MAX}",
+            hint="lower the number of subjects or the size of the personal parameters",
+        )
+    return _LENGTH.pack(len(body)) + body
+
+
+class Frames:
+    """Puts what a child writes back together; bytes in, words out, any split."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[ToParent]:
+        """The words completed by `data`.
+
+        Raises:
+            FrameMalformed: a length above the limit, or bytes that are no word of a child.
+        """
+        self._held += data
+        words: list[ToParent] = []
+        while len(self._held) >= _LENGTH.size:
+            length = _checked_length(self._held)
+            if len(self._held) < _LENGTH.size + length:
+                break
+            body = bytes(self._held[_LENGTH.size : _LENGTH.size + length])
+            del self._held[: _LENGTH.size + length]
+            words.append(_decoded(_to_parent, body))
+        return words
+
+
+class ParentLine:
+    """The child's end: blocking, one word at a time."""
+
+    def __init__(self, reader: BinaryIO, writer: BinaryIO) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def receive(self) -> ToChild | None:
+        """The parent's next word; None when the parent is gone, then it is time to exit.
+
+        Raises:
+            FrameMalformed: what came is no word of a parent.
+        """
+        head = self._reader.read(_LENGTH.size)
+        if len(head) < _LENGTH.size:
+            return None
+        length = _checked_length(head)
+        body = self._reader.read(length)
+        return _decoded(_to_child, body) if len(body) == length else None
+
+    def send(self, word: ToParent) -> None:
+        """Say something to the parent.
+
+        Raises:
+            BrokenPipeError: the parent is gone.
+        """
+        self._writer.write(frame(word))
+        self._writer.flush()
+
+
+def parent_line() -> ParentLine:
+    """The line of this process to the agent; from then on `print` goes to stderr, which the agent logs."""
+    line = ParentLine(sys.stdin.buffer, sys.stdout.buffer)
+    sys.stdout = sys.stderr
+    return line
+
+
+def _checked_length(head: bytes | bytearray) -> int:
+    (length,) = _LENGTH.unpack_from(head)
+    if length > FRAME_BYTES_MAX:
+        raise FrameMalformed(
+            f"a frame announces {length} bytes, at most {FRAME_BYTES_MAX} are read",
+            hint="agent and child differ in version, or something else wrote to the pipe; restart the agent",
+        )
+    return int(length)
+
+
+def _decoded(decoder: "msgspec.msgpack.Decoder[Word]", body: bytes) -> Word:
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise FrameMalformed(
+            f"not a word of this protocol: {error}",
+            hint="agent and child are of different versions; restart the agent",
+        ) from error
