@@ -17,7 +17,9 @@ from firmware_configs.errors import ExpressionError
 LENGTH_MAX = 1_000
 NESTING_MAX = 32
 MACROS = ("map", "filter", "all", "exists", "exists_one")
-KEYWORDS = frozenset({"true", "false", "null", "in", "as", "has", "size", "int", "uint", "double", "string", "bool"})
+KEYWORDS = frozenset(
+    {"true", "false", "null", "in", "as", "has", "size", "int", "uint", "double", "string", "bool"}
+)
 
 _MACRO = re.compile(rf"\.\s*(?:{'|'.join(MACROS)})\s*\(")
 _TEXT = re.compile(r"""r?("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
@@ -86,7 +88,8 @@ def compile_expression(text: str) -> Expression:
     """
     if len(text) > LENGTH_MAX:
         raise ExpressionError(
-            f"an expression of {len(text)} characters; at most {LENGTH_MAX} are taken", hint="split it into several rules"
+            f"an expression of {len(text)} characters; at most {LENGTH_MAX} are taken",
+            hint="split it into several rules",
         )
     bare = _TEXT.sub('""', text)
     if _nesting(bare) > NESTING_MAX:
@@ -100,7 +103,8 @@ def compile_expression(text: str) -> Expression:
         program = _native().compile(text)
     except (ValueError, RuntimeError) as error:
         raise ExpressionError(
-            f"`{text}` is not a CEL expression: {_first_line(error)}", hint="see the CEL language definition at cel.dev"
+            f"`{text}` is not a CEL expression: {_first_line(error)}",
+            hint="see the CEL language definition at cel.dev",
         ) from error
     names = frozenset(_NAME.findall(bare)) - KEYWORDS
     return Expression(text, program, names)

@@ -82,7 +82,10 @@ class SourceField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     name: Annotated[
         str,
-        Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="the field's name from here on, unique in the profile"),
+        Meta(
+            pattern=r"^[a-z][a-z0-9_]{0,62}$",
+            description="the field's name from here on, unique in the profile",
+        ),
     ]
     path: Annotated[
         str, Meta(max_length=200, description="where in the payload, dotted: `state.temperature`")
@@ -94,7 +97,10 @@ class SourceField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         str, Meta(min_length=1, description="data category, fideslang / W3C DPV name such as `user.behavior`")
     ]
     purposes: Annotated[
-        tuple[Name, ...], Meta(min_length=1, description="purposes that this field serves; without consent for any it is dropped")
+        tuple[Name, ...],
+        Meta(
+            min_length=1, description="purposes that this field serves; without consent for any it is dropped"
+        ),
     ]
     transform: Annotated[Transform, Meta(description="applied before anything sees the value")] = Keep()
     required: Annotated[bool, Meta(description="an event without this field is rejected")] = False
@@ -105,7 +111,12 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: Name
     topic: Annotated[
-        str, Meta(min_length=1, max_length=500, description="MQTT topic filter; `{device}` is replaced with the device id")
+        str,
+        Meta(
+            min_length=1,
+            max_length=500,
+            description="MQTT topic filter; `{device}` is replaced with the device id",
+        ),
     ]
     codec: Annotated[
         Literal["json", "msgpack", "cloudevents", "scalar", "home-assistant", "zigbee2mqtt"],
@@ -113,14 +124,13 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "json"
     qos: Annotated[Literal[0, 1, 2], Meta(description="QoS of the subscription")] = 1
     critical: Annotated[
-        bool, Meta(description="commit with synchronous=FULL before the acknowledgement (survives a pulled plug)")
+        bool,
+        Meta(description="commit with synchronous=FULL before the acknowledgement (survives a pulled plug)"),
     ] = False
     event_id: Annotated[
         str, Meta(description="path of the event's own id; empty: a hash of topic, source time and payload")
     ] = ""
-    event_time: Annotated[
-        str, Meta(description="path of the event time; empty: the time of arrival")
-    ] = ""
+    event_time: Annotated[str, Meta(description="path of the event time; empty: the time of arrival")] = ""
     event_time_unit: Literal["s", "ms", "iso8601"] = "s"
     subject: Annotated[
         str, Meta(description="path of whom the event is about; empty: the household or device itself")
@@ -130,7 +140,7 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 60.0
     late: Annotated[
         Literal["apply", "side", "drop"],
-        Meta(description="what happens to later events: apply all the same, publish on the late topic, or drop (counted)"),
+        Meta(description="later events: apply all the same, publish on the late topic, or drop (counted)"),
     ] = "apply"
     field: Annotated[tuple[SourceField, ...], Meta(min_length=1, max_length=64)]
 
@@ -143,7 +153,8 @@ class Purpose(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "consent", "contract", "legal-obligation", "vital-interests", "public-task", "legitimate-interests"
     ]
     consent: Annotated[
-        Literal["required", "not-needed"], Meta(description="`required`: nothing is kept before a person says yes")
+        Literal["required", "not-needed"],
+        Meta(description="`required`: nothing is kept before a person says yes"),
     ]
     text: Annotated[str, Meta(min_length=20, max_length=1_000, description="what people are told")]
 
@@ -158,7 +169,9 @@ class Learn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An event that is itself a training example, besides feedback on decisions."""
 
     source: Name
-    item: Annotated[str, Meta(description="field that names the candidate; empty for models without candidates")] = ""
+    item: Annotated[
+        str, Meta(description="field that names the candidate; empty for models without candidates")
+    ] = ""
     label: Annotated[float | None, Meta(description="constant label")] = None
     label_field: Annotated[str, Meta(description="field that holds the label, when it is not constant")] = ""
 
@@ -169,9 +182,15 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
     versions: Annotated[str, Meta(description="allowed versions, PEP 440 specifiers: `>=1.0,<2`")]
     purposes: Annotated[tuple[Name, ...], Meta(min_length=1)]
-    backend: Annotated[Literal["onnx", "tflite"], Meta(description="which of the bundle's artefacts to run")] = "onnx"
-    federated: Annotated[bool, Meta(description="take part in rounds (an `update` egress is needed too)")] = False
-    examples_max: Annotated[int, Meta(ge=1, le=1_000_000, description="examples kept; then the oldest go")] = 10_000
+    backend: Annotated[
+        Literal["onnx", "tflite"], Meta(description="which of the bundle's artefacts to run")
+    ] = "onnx"
+    federated: Annotated[bool, Meta(description="take part in rounds (an `update` egress is needed too)")] = (
+        False
+    )
+    examples_max: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="examples kept; then the oldest go")
+    ] = 10_000
     learn: tuple[Learn, ...] = ()
 
 
@@ -182,7 +201,9 @@ class OnEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     when: Annotated[str, Meta(description="CEL over the event's fields; empty: always")] = ""
 
 
-class OnRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="request", tag_field="kind"):
+class OnRequest(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="request", tag_field="kind"
+):
     """Decide when someone asks on `…/request/{placement}`."""
 
 
@@ -194,7 +215,8 @@ class Candidate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     item: Annotated[str, Meta(min_length=1, max_length=128)]
     score: Annotated[
-        str, Meta(description="CEL over model outputs by name (`1.0 - context`); empty: the first model's score")
+        str,
+        Meta(description="CEL over model outputs by name (`1.0 - context`); empty: the first model's score"),
     ] = ""
 
 
@@ -202,10 +224,14 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A sentence that a person can read and the device obeys."""
 
     name: Name
-    when: Annotated[Cel, Meta(description="CEL over `fields`, `features`, `item`, `hour`, `weekday`, `scores`")]
+    when: Annotated[
+        Cel, Meta(description="CEL over `fields`, `item`, `hour`, `weekday`, `subject`, `session`")
+    ]
     effect: Annotated[
         Literal["deny", "allow-only", "boost"],
-        Meta(description="deny: never where true; allow-only: never where false; boost: add `value` to the score"),
+        Meta(
+            description="deny: never where true; allow-only: only where true; boost: add `value` to the score"
+        ),
     ]
     value: Annotated[float, Meta(description="for boost")] = 0.0
     reason: Annotated[str, Meta(min_length=5, max_length=300, description="printed by `edge-agent explain`")]
@@ -219,17 +245,23 @@ class EpsilonGreedy(
     epsilon: Share = 0.1
 
 
-class Thompson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="thompson", tag_field="kind"):
+class Thompson(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="thompson", tag_field="kind"
+):
     """Beta-Bernoulli Thompson sampling per item, the model's score as prior mean."""
 
-    prior_strength: Annotated[Positive, Meta(description="pseudo-observations the model's score counts for")] = 10.0
+    prior_strength: Annotated[
+        Positive, Meta(description="pseudo-observations the model's score counts for")
+    ] = 10.0
 
 
 class Best(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="best", tag_field="kind"):
     """The best score, no exploration; ties go to the first candidate."""
 
 
-class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="threshold", tag_field="kind"):
+class Threshold(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="threshold", tag_field="kind"
+):
     """The best score if it reaches `minimum`, else the fallback."""
 
     minimum: float = 0.5
@@ -271,7 +303,9 @@ class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Reward(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an outcome is worth to the bandit and as a label."""
 
-    outcome: Annotated[str, Meta(min_length=1, max_length=64, description="such as `click`, `dismiss`, `override`")]
+    outcome: Annotated[
+        str, Meta(min_length=1, max_length=64, description="such as `click`, `dismiss`, `override`")
+    ]
     value: Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
@@ -283,30 +317,48 @@ class Placement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     purposes: Annotated[tuple[Name, ...], Meta(min_length=1)]
     models: Annotated[tuple[Name, ...], Meta(description="models that score, in order")] = ()
     candidate: Annotated[
-        tuple[Candidate, ...], Meta(max_length=1_000, description="fixed candidates; empty: the first model's catalogue, or the request's own")
+        tuple[Candidate, ...],
+        Meta(
+            max_length=1_000,
+            description="fixed candidates; empty: the first model's catalogue, or the request's own",
+        ),
     ] = ()
     slate: Annotated[int, Meta(ge=1, le=100, description="items in one decision, best first")] = 1
     rule: tuple[Rule, ...] = ()
     policy: Policy = Best()
     experiment: Experiment | None = None
-    channel: Annotated[str, Meta(description="how it reaches people: `app`, `display`, `light`, `voice`")] = "app"
-    actuator: Annotated[str, Meta(description="name of an [[actuator]] that the decision switches; empty: none")] = ""
+    channel: Annotated[str, Meta(description="how it reaches people: `app`, `display`, `light`, `voice`")] = (
+        "app"
+    )
+    actuator: Annotated[
+        str, Meta(description="name of an [[actuator]] that the decision switches; empty: none")
+    ] = ""
     cap: tuple[Cap, ...] = ()
     quiet_hours: QuietHours | None = None
-    budget_ms: Annotated[Positive, Meta(description="time from trigger to choice; over it, the fallback ladder")] = 50.0
-    fallback: Annotated[str, Meta(description="item decided when models, rules and cache cannot; empty: no decision")] = ""
+    budget_ms: Annotated[
+        Positive, Meta(description="time from trigger to choice; over it, the fallback ladder")
+    ] = 50.0
+    fallback: Annotated[
+        str, Meta(description="item decided when models, rules and cache cannot; empty: no decision")
+    ] = ""
     expiry_s: Annotated[Positive, Meta(description="how long the decision is worth delivering")] = 300.0
     reward: tuple[Reward, ...] = ()
-    reward_window_s: Annotated[Positive, Meta(description="feedback later than this is not joined")] = 86_400.0
+    reward_window_s: Annotated[Positive, Meta(description="feedback later than this is not joined")] = (
+        86_400.0
+    )
 
 
 class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Differential privacy of an egress, as declared; unit of privacy: one device."""
 
     clip_norm: Annotated[Positive, Meta(description="L2 norm an update is clipped to")]
-    noise_multiplier: Annotated[float, Meta(ge=0.0, description="0: clipped only, no epsilon can be stated")] = 0.0
+    noise_multiplier: Annotated[
+        float, Meta(ge=0.0, description="0: clipped only, no epsilon can be stated")
+    ] = 0.0
     delta: Annotated[float, Meta(gt=0.0, lt=1.0)] = 1e-5
-    epsilon_max: Annotated[Positive | None, Meta(description="budget; no more updates when it is spent")] = None
+    epsilon_max: Annotated[Positive | None, Meta(description="budget; no more updates when it is spent")] = (
+        None
+    )
 
 
 class Egress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -315,9 +367,13 @@ class Egress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kind: Literal["decision", "status", "update", "metric", "experiment", "rejection", "late-event"]
     destination: Annotated[Literal["mqtt", "superlink"], Meta(description="who gets it")] = "mqtt"
     purposes: Annotated[tuple[Name, ...], Meta(min_length=1)]
-    bytes_day_max: Annotated[int, Meta(ge=1, description="bytes in 24 hours, payloads counted; then it waits or is dropped")]
+    bytes_day_max: Annotated[
+        int, Meta(ge=1, description="bytes in 24 hours, payloads counted; then it waits or is dropped")
+    ]
     privacy: Privacy | None = None
-    k_min: Annotated[int, Meta(ge=1, description="devices that must be added up before anyone may read the result")] = 1
+    k_min: Annotated[
+        int, Meta(ge=1, description="devices that must be added up before anyone may read the result")
+    ] = 1
 
 
 class Actuator(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -325,7 +381,9 @@ class Actuator(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: Name
     topic: Annotated[str, Meta(min_length=1, description="command topic; `{device}` is replaced")]
-    payloads: Annotated[dict[str, str], Meta(min_length=1, description="decided item → payload sent; others are refused")]
+    payloads: Annotated[
+        dict[str, str], Meta(min_length=1, description="decided item → payload sent; others are refused")
+    ]
     per_minute_max: Annotated[int, Meta(ge=1, le=600)] = 6
 
 
