@@ -1,0 +1,172 @@
+"""Why the agent refused something; one root for each reaction.
+
+EdgeError
+├── SettingsError   AGT1xx  stop at start
+├── IntakeError     AGT2xx  drop one message, count it
+│   ├── TopicUnknown, PayloadTooLarge, PayloadMalformed, FieldInvalid, FieldMissing,
+│   │   FeedbackUnknown, RequestInvalid, ControlInvalid, ClockImplausible
+├── StoreError      AGT3xx  data at risk: stop, or go on in memory and say so
+│   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, DecisionUnknown
+├── EgressError     AGT4xx  do not send
+│   ├── EgressUndeclared, BudgetSpent
+├── RoundError      AGT5xx  skip the round
+│   ├── RoundRefused, SuperLinkUnreachable, NodeRefused, TrainingFailed
+├── BrokerError     AGT6xx  try again, and say why
+│   ├── BrokerUnreachable, BrokerRefused
+└── UpdateError     AGT7xx  keep the bundle that runs
+    ├── RegistryUnreachable, SignatureRejected, RollbackRefused, MetadataExpired,
+    │   BundleUnavailable, ProbeFailed, DiskFull, VersionForbidden
+"""
+
+from typing import ClassVar
+
+from firmware_configs.errors import EdgeError
+
+
+class SettingsError(EdgeError):
+    code: ClassVar[str] = "AGT100"
+    exit_status: ClassVar[int] = 2
+
+
+class SettingsMalformed(SettingsError):
+    code: ClassVar[str] = "AGT101"
+
+
+class IntakeError(EdgeError):
+    code: ClassVar[str] = "AGT200"
+
+
+class TopicUnknown(IntakeError):
+    code: ClassVar[str] = "AGT201"
+
+
+class PayloadTooLarge(IntakeError):
+    code: ClassVar[str] = "AGT202"
+
+
+class PayloadMalformed(IntakeError):
+    code: ClassVar[str] = "AGT203"
+
+
+class FieldInvalid(IntakeError):
+    code: ClassVar[str] = "AGT204"
+
+
+class FieldMissing(IntakeError):
+    code: ClassVar[str] = "AGT205"
+
+
+class FeedbackUnknown(IntakeError):
+    code: ClassVar[str] = "AGT206"
+
+
+class RequestInvalid(IntakeError):
+    code: ClassVar[str] = "AGT207"
+
+
+class ControlInvalid(IntakeError):
+    code: ClassVar[str] = "AGT208"
+
+
+class ClockImplausible(IntakeError):
+    code: ClassVar[str] = "AGT209"
+
+
+class StoreError(EdgeError):
+    code: ClassVar[str] = "AGT300"
+
+
+class StoreUnavailable(StoreError):
+    code: ClassVar[str] = "AGT301"
+
+
+class StoreCorrupt(StoreError):
+    code: ClassVar[str] = "AGT302"
+
+
+class SchemaTooNew(StoreError):
+    code: ClassVar[str] = "AGT303"
+
+
+class DecisionUnknown(StoreError):
+    code: ClassVar[str] = "AGT304"
+
+
+class EgressError(EdgeError):
+    code: ClassVar[str] = "AGT400"
+
+
+class EgressUndeclared(EgressError):
+    code: ClassVar[str] = "AGT401"
+
+
+class BudgetSpent(EgressError):
+    code: ClassVar[str] = "AGT402"
+
+
+class RoundError(EdgeError):
+    code: ClassVar[str] = "AGT500"
+
+
+class RoundRefused(RoundError):
+    code: ClassVar[str] = "AGT501"
+
+
+class SuperLinkUnreachable(RoundError):
+    code: ClassVar[str] = "AGT502"
+
+
+class NodeRefused(RoundError):
+    code: ClassVar[str] = "AGT503"
+
+
+class TrainingFailed(RoundError):
+    code: ClassVar[str] = "AGT504"
+
+
+class BrokerError(EdgeError):
+    code: ClassVar[str] = "AGT600"
+
+
+class BrokerUnreachable(BrokerError):
+    code: ClassVar[str] = "AGT601"
+
+
+class BrokerRefused(BrokerError):
+    code: ClassVar[str] = "AGT602"
+
+
+class UpdateError(EdgeError):
+    code: ClassVar[str] = "AGT700"
+
+
+class RegistryUnreachable(UpdateError):
+    code: ClassVar[str] = "AGT701"
+
+
+class SignatureRejected(UpdateError):
+    code: ClassVar[str] = "AGT702"
+
+
+class RollbackRefused(UpdateError):
+    code: ClassVar[str] = "AGT703"
+
+
+class MetadataExpired(UpdateError):
+    code: ClassVar[str] = "AGT704"
+
+
+class BundleUnavailable(UpdateError):
+    code: ClassVar[str] = "AGT705"
+
+
+class ProbeFailed(UpdateError):
+    code: ClassVar[str] = "AGT706"
+
+
+class DiskFull(UpdateError):
+    code: ClassVar[str] = "AGT707"
+
+
+class VersionForbidden(UpdateError):
+    code: ClassVar[str] = "AGT708"

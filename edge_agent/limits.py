@@ -1,0 +1,47 @@
+"""Every bound of the agent, named. What is not here is bounded by the profile."""
+
+PAYLOAD_BYTES_MAX = 262_144
+"""Largest MQTT payload that is decoded, bytes."""
+DEPTH_MAX = 16
+"""Deepest nesting of a payload."""
+KEYS_MAX = 512
+"""Most keys and list entries in a payload."""
+TEXT_MAX = 512
+"""Longest text field kept, characters."""
+ID_MAX = 256
+"""Longest event id or subject, characters."""
+TOPIC_CACHE_MAX = 4_096
+"""Wildcard matches remembered."""
+
+DEDUPE_MAX = 100_000
+"""Event ids remembered."""
+DEDUPE_MS = 7 * 86_400_000
+"""How long an event id is remembered, ms: a broker's longest offline queue that we promise to absorb."""
+
+FUTURE_MS_MAX = 300_000
+"""Event time may run ahead of the wall clock by this much, ms; beyond, arrival time is used."""
+SESSION_GAP_MS = 1_800_000
+"""A subject silent for this long starts a new session, ms."""
+SUBJECTS_MAX = 20_000
+"""Profiles in memory; further ones are read from the store when they are needed."""
+WINDOW_BUCKETS = 32
+"""Buckets of a sliding window: a count is exact to a 32nd of the window."""
+
+CANDIDATES_MAX = 10_000
+"""Most candidates of one decision."""
+GRID = 512
+"""Cells of the grid on which Thompson sampling is exact."""
+RECENT_DECISIONS_MAX = 2_048
+"""Decisions kept in memory for feedback that comes at once."""
+CAPS_MAX = 64
+"""Largest count of a frequency cap."""
+
+REJECTION_EVERY_MS = 60_000
+"""A rejection is published at most this often for each code and source, ms."""
+SWEEP_EVERY_MS = 60_000
+"""How often expired state is dropped, ms."""
+OUTBOX_MAX = 50_000
+"""Messages that may wait for the broker; then the oldest perishable ones go."""
+JOURNAL_MAX = 100_000
+"""Recorded events kept for replay."""
+DAY_MS = 86_400_000
