@@ -69,13 +69,17 @@ class TimeSince(
     width: ClassVar[int] = 1
 
 
-class HourSin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="hour-sin", tag_field="kind"):
+class HourSin(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="hour-sin", tag_field="kind"
+):
     """sin(2π · local hour / 24)."""
 
     width: ClassVar[int] = 1
 
 
-class HourCos(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="hour-cos", tag_field="kind"):
+class HourCos(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="hour-cos", tag_field="kind"
+):
     """cos(2π · local hour / 24)."""
 
     width: ClassVar[int] = 1
@@ -118,17 +122,7 @@ class Constant(
 
 
 FeatureSpec = (
-    Last
-    | Count
-    | Mean
-    | Ewma
-    | TimeSince
-    | HourSin
-    | HourCos
-    | WeekdaySin
-    | WeekdayCos
-    | OneHot
-    | Constant
+    Last | Count | Mean | Ewma | TimeSince | HourSin | HourCos | WeekdaySin | WeekdayCos | OneHot | Constant
 )
 
 
@@ -286,7 +280,9 @@ def verified(spec: Spec) -> Spec:
     """
     for wrong, what in (*_name_faults(spec), *_input_faults(spec), *_file_faults(spec)):
         if wrong:
-            raise SpecInvalid(f"bundle.toml of {spec.name!r}: {what}", hint="correct the spec and build again")
+            raise SpecInvalid(
+                f"bundle.toml of {spec.name!r}: {what}", hint="correct the spec and build again"
+            )
     return spec
 
 
@@ -301,7 +297,10 @@ def _name_faults(spec: Spec) -> list[tuple[bool, str]]:
     names = [p.name for p in spec.parameters] + [i.name for i in spec.inputs]
     versions = (spec.version, *spec.parents)
     return [
-        (not all(map(_is_version, versions)), f"versions {versions} must be canonical PEP 440, such as 1.0.0"),
+        (
+            not all(map(_is_version, versions)),
+            f"versions {versions} must be canonical PEP 440, such as 1.0.0",
+        ),
         (len(set(names)) != len(names), f"parameter and input names must differ: {sorted(names)}"),
         (bool(RESERVED & set(names)), f"{sorted(RESERVED)} may not name a parameter or an input"),
         ([o.name for o in spec.outputs] != ["score"], "exactly one output, `score`, is served"),
@@ -329,7 +328,9 @@ def _input_faults(spec: Spec) -> list[tuple[bool, str]]:
         ]
     candidates = sum(i.from_ == "candidate" for i in spec.inputs)
     faults.append((candidates > 1, "at most one candidate input"))
-    faults.append((bool(candidates) != spec.catalogue, "catalogue is true exactly when an input is a candidate"))
+    faults.append(
+        (bool(candidates) != spec.catalogue, "catalogue is true exactly when an input is a candidate")
+    )
     return faults
 
 
@@ -340,6 +341,9 @@ def _file_faults(spec: Spec) -> list[tuple[bool, str]]:
     return [
         (not names >= REQUIRED_FILES, f"files lacks {sorted(REQUIRED_FILES - names)}"),
         (not names <= REQUIRED_FILES | OPTIONAL_FILES, f"files names strangers: {sorted(names)}"),
-        (spec.catalogue != ("catalogue.txt" in names), "catalogue.txt stands there exactly when catalogue is true"),
+        (
+            spec.catalogue != ("catalogue.txt" in names),
+            "catalogue.txt stands there exactly when catalogue is true",
+        ),
         ((spec.train is None) == ("train_step.onnx" in names), "[train] and train_step.onnx go together"),
     ]

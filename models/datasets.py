@@ -1,0 +1,183 @@
+"""The real data that bundles are built and measured on: where it lies, and rows with names.
+
+Looked for in the folder named by EDGEWARD_DATA, then `../shared/data`, then `data/` of the repository; a file may be
+plain or have `.gz` behind its name. Licences: data/README.md.
+"""
+
+import csv
+import gzip
+import math
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from models.errors import DatasetInvalid
+from models.limits import ITEM_BYTES_MAX, RATINGS_MAX
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Rating(Struct, frozen=True, kw_only=True):
+    """One person touched one item. `time` is unix seconds; `rating` is as in the file."""
+
+    user: str
+    item: str
+    rating: float
+    time: float
+
+
+class Impression(Struct, frozen=True, kw_only=True):
+    """One item was shown: a row of the Open Bandit log."""
+
+    user: tuple[str, ...]
+    """user_feature_0 … user_feature_3, the dataset's own hashes; no id of a person."""
+    item: str
+    position: int
+    click: int
+    propensity: float
+    """Probability with which the logging policy showed this item; in (0, 1]."""
+    time: float
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """One minute in an office. °C, % relative humidity, lux, ppm."""
+
+    temperature: float
+    humidity: float
+    light: float
+    co2: float
+    occupied: int
+
+
+def find(relative: str) -> Path | None:
+    """The first place that has the file, or None."""
+    named = os.environ.get("EDGEWARD_DATA", "")
+    folders = [Path(named)] if named else []
+    for folder in (*folders, _ROOT.parent / "shared" / "data", _ROOT / "data"):
+        for path in (folder / relative, folder / f"{relative}.gz"):
+            if path.is_file():
+                return path
+    return None
+
+
+def read_ratings(path: Path) -> list[Rating]:
+    """Rows `user,item,rating,time`, separated by comma, tab or `::`; a header line is skipped.
+
+    Args:
+        path: text file, UTF-8, perhaps gzipped. Ids are any text; time is unix seconds.
+    Raises:
+        DatasetInvalid: naming the line that is wrong, or an empty or oversized file.
+    """
+    rows: list[Rating] = []
+    for number, fields in _split(path):
+        if number == 1 and len(fields) >= 4 and not _is_number(fields[2]):
+            continue
+        rows.append(_rating(path, number, fields))
+        if len(rows) > RATINGS_MAX:
+            raise DatasetInvalid(
+                f"{path.name} has more than {RATINGS_MAX} rows", hint="sample the people first"
+            )
+    if not rows:
+        raise DatasetInvalid(f"{path.name} has no rows", hint="write one `user,item,rating,time` a line")
+    return rows
+
+
+def read_open_bandit(policy: Literal["random", "bts"]) -> list[Impression]:
+    """The log of one policy of campaign "men", oldest first.
+
+    Raises:
+        DatasetInvalid: the file is not there or is not the log.
+    """
+    name = f"open-bandit/{policy}/men.csv"
+    with _open(_existing(name)) as lines:
+        try:
+            rows = [_impression(row) for row in csv.DictReader(lines)]
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise DatasetInvalid(
+                f"{name} is not the Open Bandit log: {error}", hint="see data/README.md"
+            ) from error
+    return sorted(rows, key=lambda row: row.time)
+
+
+def read_occupancy(split: Literal["training", "test"]) -> list[Reading]:
+    """The readings of one split of UCI Occupancy Detection, in the order of time.
+
+    Raises:
+        DatasetInvalid: the file is not there or has other columns.
+    """
+    name = f"occupancy/data{split}.txt"
+    rows: list[Reading] = []
+    for number, fields in _split(_existing(name)):
+        try:
+            temperature, humidity, light, co2, _, occupied = map(float, fields)
+        except ValueError as error:
+            raise DatasetInvalid(f"{name}, line {number}: {error}", hint="see data/README.md") from error
+        rows.append(
+            Reading(temperature=temperature, humidity=humidity, light=light, co2=co2, occupied=int(occupied))
+        )
+    return rows
+
+
+def _existing(name: str) -> Path:
+    path = find(name)
+    if path is None:
+        raise DatasetInvalid(f"{name} was not found", hint="set EDGEWARD_DATA to the folder that holds it")
+    return path
+
+
+def _open(path: Path) -> Iterator[str]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    return opener(path, "rt", encoding="utf-8", newline="")  # type: ignore[return-value]
+
+
+def _split(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number (from 1) and fields of each line that is not empty."""
+    try:
+        with _open(path) as lines:
+            for number, line in enumerate(lines, start=1):
+                text = line.strip().lstrip("\ufeff")
+                if text:
+                    separator = "::" if "::" in text else "\t" if "\t" in text else ","
+                    yield number, [field.strip().strip('"') for field in text.split(separator)]
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DatasetInvalid(
+            f"{path} cannot be read: {error}", hint="check the path and that it is UTF-8 text"
+        ) from error
+
+
+def _rating(path: Path, number: int, fields: list[str]) -> Rating:
+    def wrong(what: str) -> DatasetInvalid:
+        return DatasetInvalid(
+            f"{path.name}, line {number}: {what}", hint="write `user,item,rating,time`, time in unix seconds"
+        )
+
+    if len(fields) != 4:
+        raise wrong(f"{len(fields)} fields instead of 4")
+    user, item, rating, time = fields
+    if not user or not (item.isprintable() and 0 < len(item.encode()) <= ITEM_BYTES_MAX):
+        raise wrong(f"user or item id is empty, unprintable or above {ITEM_BYTES_MAX} bytes")
+    if not _is_number(rating) or not _is_number(time):
+        raise wrong(f"rating {rating!r} or time {time!r} is not a finite number")
+    return Rating(user=user, item=item, rating=float(rating), time=float(time))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _impression(row: dict[str, str]) -> Impression:
+    return Impression(
+        user=tuple(row[f"user_feature_{index}"] for index in range(4)),
+        item=row["item_id"],
+        position=int(row["position"]),
+        click=int(row["click"]),
+        propensity=float(row["propensity_score"]),
+        time=datetime.fromisoformat(row["timestamp"]).timestamp(),
+    )

@@ -1,0 +1,203 @@
+"""From an architecture to the graphs that devices run. Needs the `[build]` extra; devices never import this.
+
+Recipe: one step of gradient descent is written with `torch.func.grad_and_value`, traced with `make_fx` under
+torch's core ATen decompositions with symbolic sizes, and exported by `torch.onnx.export(dynamo=True)`. The result
+is a plain graph of standard operators whose catalogue and batch sizes stay open.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.architecture import Architecture
+from models.errors import BuildUnavailable, GraphForbidden
+from models.onnx_graph import IR_VERSION_MAX, read_graph
+
+OPSET = 18
+# Sizes used while tracing: two different primes above 1, so that no axis is taken for another or for a constant.
+_TRACE_AXIS, _TRACE_BATCH = 11, 7
+
+_Function = Callable[..., Any]
+
+
+def export_onnx(architecture: Architecture) -> dict[str, bytes]:
+    """predict.onnx and train_step.onnx.
+
+    Raises:
+        BuildUnavailable: torch, onnx or onnxscript is not installed.
+        GraphForbidden: the exporter used something that devices do not run.
+    """
+    names = [tensor.name for tensor in architecture.parameters]
+    inputs = [rows.name for rows in architecture.inputs]
+    train = [f"{name}.next" for name in names] + ["loss"]
+    return {
+        "predict.onnx": _to_onnx(architecture, _predict(architecture), names + inputs, ["score"]),
+        "train_step.onnx": _to_onnx(
+            architecture, _train_step(architecture), [*names, *inputs, "label", "lr"], train
+        ),
+    }
+
+
+def write_graphs(architecture: Architecture, folder: Path) -> list[Path]:
+    """Export everything the architecture asks for into `folder`; returns the files written."""
+    files = export_onnx(architecture)
+    if architecture.tflite:
+        from models.export_tflite import export_tflite  # noqa: PLC0415
+
+        files["model.tflite"] = export_tflite(architecture)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return [folder / name for name in files]
+
+
+def _torch() -> Any:
+    try:
+        import onnxscript  # noqa: F401, PLC0415
+        import torch  # noqa: PLC0415
+    except ImportError as error:
+        raise BuildUnavailable(
+            f"exporting graphs needs {error.name}",
+            hint="pip install 'edgeward[build]' (building bundles does not need it)",
+        ) from error
+    return torch
+
+
+def _predict(architecture: Architecture) -> _Function:
+    torch, count = _torch(), len(architecture.parameters)
+
+    def predict(*values: Any) -> Any:
+        weights, inputs = _named(architecture, values[:count], values[count:])
+        logit = architecture.forward(weights, inputs)
+        return (torch.sigmoid(logit) if architecture.task == "probability" else logit,)
+
+    return predict
+
+
+def _train_step(architecture: Architecture) -> _Function:
+    torch, count = _torch(), len(architecture.parameters)
+    losses = {
+        # mean(softplus(z) - y z) is the log loss of sigmoid(z), stable for any z.
+        "bce": lambda logit, label: (torch.nn.functional.softplus(logit) - label * logit).mean(),
+        "mse": lambda logit, label: ((logit - label) ** 2).mean(),
+    }
+    loss_of = losses[architecture.loss]
+    trained = [tensor.name for tensor in architecture.parameters if tensor.step > 0]
+
+    def step(*values: Any) -> Any:
+        *rows, label, lr = values[count:]
+        weights, inputs = _named(architecture, values[:count], rows)
+
+        def loss(some: dict[str, Any]) -> Any:
+            return loss_of(architecture.forward({**weights, **some}, inputs), label)
+
+        gradient, value = torch.func.grad_and_value(loss)({name: weights[name] for name in trained})
+        after = []
+        for tensor in architecture.parameters:
+            weight = weights[tensor.name]
+            if tensor.step == 0:
+                after.append(weight.clone())
+                continue
+            slope = gradient[tensor.name] + tensor.decay * weight if tensor.decay else gradient[tensor.name]
+            after.append(weight - lr * tensor.step * slope)
+        return (*after, value)
+
+    return step
+
+
+def _named(
+    architecture: Architecture, weights: Sequence[Any], rows: Sequence[Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    return (
+        dict(zip((tensor.name for tensor in architecture.parameters), weights, strict=True)),
+        dict(zip((one.name for one in architecture.inputs), rows, strict=True)),
+    )
+
+
+def _to_onnx(architecture: Architecture, function: _Function, inputs: list[str], outputs: list[str]) -> bytes:
+    torch = _torch()
+    from torch._decomp import core_aten_decompositions  # noqa: PLC0415
+    from torch.fx.experimental.proxy_tensor import make_fx  # noqa: PLC0415
+
+    example, dynamic = _example(architecture, inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = make_fx(function, decomposition_table=core_aten_decompositions(), tracing_mode="symbolic")(
+            *example
+        )
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            _as_module(traced),
+            tuple(example),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=(tuple(dynamic),),
+        )
+    return _plain(program.model_proto)
+
+
+def _as_module(traced: Any) -> Any:
+    torch = _torch()
+
+    class Step(torch.nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
+        def forward(self, *values: Any) -> Any:
+            return traced(*values)
+
+    return Step()
+
+
+def _example(architecture: Architecture, inputs: list[str]) -> tuple[list[Any], list[dict[int, Any] | None]]:
+    """Tensors to trace with, and for each the axes that stay open."""
+    torch = _torch()
+    torch.manual_seed(0)
+    axes = {name: torch.export.Dim(name, min=1) for name in architecture.axes()}
+    sizes = {name: _TRACE_AXIS + 2 * index for index, name in enumerate(axes)}
+    batch = torch.export.Dim("batch", min=1)
+    example: list[Any] = []
+    dynamic: list[dict[int, Any] | None] = []
+
+    def add(shape: Sequence[int | str]) -> None:
+        example.append(torch.rand([sizes[side] if isinstance(side, str) else side for side in shape]))
+        dynamic.append({i: axes[side] for i, side in enumerate(shape) if isinstance(side, str)} or None)
+
+    for tensor in architecture.parameters:
+        add(tensor.shape)
+    for rows in architecture.inputs:
+        add(() if rows.columns is None else (rows.columns,))
+        one = example.pop()
+        example.append(
+            torch.zeros(_TRACE_BATCH, dtype=torch.int64)
+            if rows.columns is None
+            else one.repeat(_TRACE_BATCH, 1)
+        )
+        dynamic.append({0: batch, **{i + 1: axis for i, axis in (dynamic.pop() or {}).items()}})
+    if "label" in inputs:
+        example += [torch.rand(_TRACE_BATCH), torch.tensor(0.5)]
+        dynamic += [{0: batch}, None]
+    return example, dynamic
+
+
+def _plain(model: Any) -> bytes:
+    """The model without names of source files, stack traces or versions, refused if devices cannot run it."""
+    model.ir_version = min(model.ir_version, IR_VERSION_MAX)
+    model.producer_name, model.producer_version, model.doc_string = "edgeward", "", ""
+    for part in (model, model.graph):
+        del part.metadata_props[:]
+    del model.graph.value_info[:]
+    model.graph.doc_string = ""
+    for index, node in enumerate(model.graph.node):
+        node.name, node.doc_string = f"{node.op_type}_{index}", ""
+        del node.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.doc_string = ""
+        del value.metadata_props[:]
+    raw = bytes(model.SerializeToString(deterministic=True))
+    faults = read_graph(raw).faults
+    if faults:
+        raise GraphForbidden("; ".join(faults), hint="write the forward function with simpler operators")
+    return raw

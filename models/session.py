@@ -1,0 +1,91 @@
+"""The one place that opens onnxruntime sessions for building and checking, and drives `train_step.onnx`."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+from models.errors import GraphForbidden
+
+F32 = NDArray[np.float32]
+Array = NDArray[np.generic]
+
+# onnxruntime's exceptions have no common root below Exception.
+FAILURES = (
+    native.EngineError,
+    native.EPFail,
+    native.Fail,
+    native.InvalidArgument,
+    native.InvalidGraph,
+    native.InvalidProtobuf,
+    native.NoModel,
+    native.NotImplemented,
+    native.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+
+
+def open_session(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
+    """A CPU session whose results repeat: fixed threads, sequential, deterministic kernels.
+
+    Args:
+        graph: an ONNX model without external data.
+        threads: intra-operator threads; 1 is fastest for the zoo's sizes.
+    Raises:
+        GraphForbidden: onnxruntime does not take the graph.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except FAILURES as error:
+        raise GraphForbidden(
+            f"onnxruntime refuses the graph: {error}", hint="export it again for opset 18"
+        ) from error
+
+
+class Predictor:
+    """`predict.onnx`: weights and inputs in, scores out."""
+
+    def __init__(self, graph: bytes) -> None:
+        self._session = open_session(graph)
+
+    def __call__(self, weights: Mapping[str, F32], inputs: Mapping[str, Array]) -> F32:
+        """Scores, float32 (n,), for n rows of inputs."""
+        (score,) = self._session.run(["score"], {**weights, **inputs})
+        return np.asarray(score, dtype=np.float32)
+
+
+class TrainStep:
+    """`train_step.onnx`: one step of gradient descent on a batch.
+
+    Attributes:
+        names: the parameters, in the order in which weights go in and come out.
+    """
+
+    def __init__(self, graph: bytes) -> None:
+        self._session = open_session(graph)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.names = tuple(name.removesuffix(".next") for name in self._outputs if name != "loss")
+
+    def __call__(
+        self, weights: Mapping[str, F32], inputs: Mapping[str, Array], label: F32, lr: float
+    ) -> tuple[dict[str, F32], float]:
+        """The weights after the step, and the loss before it.
+
+        Args:
+            weights: every parameter.
+            inputs: by name, B rows each.
+            label: float32 (B,).
+            lr: step size; the graph scales it per parameter.
+        """
+        feeds = {**weights, **inputs, "label": label, "lr": np.array(lr, np.float32)}
+        values = dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
+        return {name: values[f"{name}.next"] for name in self.names}, float(values["loss"])

@@ -1,0 +1,83 @@
+"""The bundle's second artefact: `model.tflite` with the signature `infer`, checked against the same golden outputs.
+
+The runtime is an extra. It is found under the name that the board has: ai-edge-litert, or tflite-runtime.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from models import golden
+from models.bundle import Bundle
+from models.errors import BackendMissing, GraphForbidden
+
+SIGNATURE = "infer"
+
+# Builtin, float32 or integer, no custom and no flex operators: runs on every LiteRT build.
+OPERATORS = frozenset(
+    """
+    ABS ADD ARG_MAX BATCH_MATMUL CAST CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DIV EQUAL EXP EXPAND_DIMS
+    FILL FLOOR FULLY_CONNECTED GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG
+    LOG_SOFTMAX LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL NEG NOT_EQUAL PACK
+    PAD POW RANGE RELU RELU6 RESHAPE REDUCE_MAX RSQRT SCATTER_ND SELECT SELECT_V2 SHAPE SIN SLICE SOFTMAX SPLIT SQRT
+    SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE TOPK_V2 TRANSPOSE UNPACK WHERE
+    """.split()
+)
+_UNREADABLE = (IndexError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, MemoryError)
+
+
+def check(bundle: Bundle) -> None:
+    """Load model.tflite and compare its scores with the golden ones.
+
+    Raises:
+        BackendMissing: no TFLite runtime is installed.
+        BundleMalformed: the bundle has no model.tflite.
+        GraphForbidden: an operator that devices do not run, or the runtime refuses the file.
+        GoldenMismatch: other scores than onnxruntime's.
+    """
+    raw = bundle.read("model.tflite")
+    stored = golden.read_golden(bundle)
+    feeds = {**bundle.weights(), **golden.predict_inputs(stored)}
+    interpreter_class = _interpreter_class()
+    try:
+        forbidden = forbidden_operators(raw)
+        if forbidden:
+            raise GraphForbidden(f"model.tflite uses {forbidden}", hint="convert with TFLITE_BUILTINS only")
+        runner = interpreter_class(model_content=raw, num_threads=1).get_signature_runner(SIGNATURE)
+        names = runner.get_input_details()
+        score = runner(**{name: feeds[name] for name in names})["score"]
+    except _UNREADABLE as error:
+        raise GraphForbidden(
+            f"the TFLite runtime refuses the file: {error}", hint="convert and build it again"
+        ) from error
+    golden.compare("TFLite", {"predict/score": np.asarray(score)}, stored)
+
+
+def _interpreter_class() -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter  # type: ignore[import-not-found, no-redef] # noqa: PLC0415
+        except ImportError as error:
+            raise BackendMissing(
+                "no TFLite runtime is installed",
+                hint="pip install 'edgeward[tflite]', or set backend = \"onnx\"",
+            ) from error
+    return Interpreter
+
+
+def forbidden_operators(raw: bytes) -> list[str]:
+    """Operators of the file that are not allowed; read from the schema where the runtime brings it along."""
+    try:
+        from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
+    except ImportError:
+        return []
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    model = schema.Model.GetRootAs(raw, 0)
+    found: set[str] = set()
+    for index in range(model.OperatorCodesLength()):
+        code = model.OperatorCodes(index)
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        found.add(names.get(number, str(number)))
+    return sorted(found - OPERATORS)
