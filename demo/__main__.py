@@ -18,12 +18,8 @@ from demo.wire import Wire
 
 @click.command()
 @click.option("--agents", default=5, show_default=True, type=click.IntRange(1, 20), help="How many homes.")
-@click.option(
-    "--events", default=80, show_default=True, type=click.IntRange(5, 5_000), help="Interactions a home."
-)
-@click.option(
-    "--readings", default=60, show_default=True, type=click.IntRange(0, 2_665), help="Room readings a home."
-)
+@click.option("--events", default=80, show_default=True, type=click.IntRange(5, 5_000), help="Interactions a home.")
+@click.option("--readings", default=60, show_default=True, type=click.IntRange(0, 2_665), help="Room readings a home.")
 @click.option("--rounds", default=2, show_default=True, type=click.IntRange(1, 50), help="Federated rounds.")
 @click.option("--seed", default=7, show_default=True, help="Chooses the people and the negatives.")
 @click.option(
@@ -103,9 +99,7 @@ def wait_for_the_user(story: steps.Story) -> None:
     """Leave it running until Ctrl-C."""
     for name, where in story.endpoints.items():
         story.console.print(f"  {name:<10} {where}")
-    story.console.print(
-        f"Agents' state: {story.root}/home-*; logs: {story.stack.logs}. Ctrl-C stops everything."
-    )
+    story.console.print(f"Agents' state: {story.root}/home-*; logs: {story.stack.logs}. Ctrl-C stops everything.")
     try:
         while True:
             time.sleep(1)

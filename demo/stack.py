@@ -96,14 +96,10 @@ def call(*command: str, seconds: float = 120) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise DemoFailed(
-            f"`{' '.join(command)}` took longer than {seconds:.0f} s", hint="try it by hand"
-        ) from None
+        raise DemoFailed(f"`{' '.join(command)}` took longer than {seconds:.0f} s", hint="try it by hand") from None
     if done.returncode != 0:
         text = (done.stderr.strip() or done.stdout.strip())[-2_000:]
-        raise DemoFailed(
-            f"`{' '.join(command)}` exited with {done.returncode}:\n{text}", hint="try it by hand"
-        )
+        raise DemoFailed(f"`{' '.join(command)}` exited with {done.returncode}:\n{text}", hint="try it by hand")
     return done.stdout
 
 

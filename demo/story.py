@@ -69,15 +69,11 @@ def build_bundles(story: Story) -> list[Path]:
     found = sorted(zoo.glob("context-*.edgeward"))[-1:]
     if story.population.ratings is None:
         return [*found, *sorted(zoo.glob(f"{BUNDLE}-*.edgeward"))[-1:]]
-    story.tell(
-        f"training the first {BUNDLE} bundle on everyone but the {len(story.people)} people of this demo"
-    )
+    story.tell(f"training the first {BUNDLE} bundle on everyone but the {len(story.people)} people of this demo")
     excluded = ",".join(person.user for person in story.people)
     built = out / f"{BUNDLE}-1.0.0.edgeward"
     ratings = str(story.population.ratings)
-    call(
-        "edge-models", "build", BUNDLE, "--ratings", ratings, "--exclude-users", excluded, "--out", str(built)
-    )
+    call("edge-models", "build", BUNDLE, "--ratings", ratings, "--exclude-users", excluded, "--out", str(built))
     return [*found, built]
 
 
@@ -85,9 +81,7 @@ def start_coordinator(story: Story, bundles: list[Path]) -> None:
     """Broker, SuperLink and registry come up; the first bundles are signed into the registry."""
     story.tell("starting broker, SuperLink (TLS, node authentication) and the signed registry")
     ready = story.root / "ready"
-    story.stack.start(
-        "coordinator", ["edge-coordinator", "up", "--home", str(story.home), "--ready-file", str(ready)]
-    )
+    story.stack.start("coordinator", ["edge-coordinator", "up", "--home", str(story.home), "--ready-file", str(ready)])
     wait_until(
         "coordinator",
         lambda: story.stack.check() is None and ready.exists(),
@@ -118,9 +112,7 @@ def start_agents(story: Story, bundles: list[Path]) -> None:
         )
         settings = state / "agent.toml"
         settings.write_text(_settings(story, person.device))
-        story.stack.start(
-            person.device, ["edge-agent", "run", "--settings", str(settings), "--profile", str(PROFILE)]
-        )
+        story.stack.start(person.device, ["edge-agent", "run", "--settings", str(settings), "--profile", str(PROFILE)])
     versions = [path.name.removesuffix(".edgeward").rsplit("-", 1) for path in bundles]
     for name, version in versions:
         call("edge-coordinator", "deploy", name, version, "--home", str(story.home))
@@ -154,9 +146,7 @@ def _runs(wire: Wire, device: str, wanted: dict[str, str]) -> bool:
     if word is None:
         return False
     return all(
-        name in word.bundles
-        and word.bundles[name].version == version
-        and word.bundles[name].state == "active"
+        name in word.bundles and word.bundles[name].version == version and word.bundles[name].state == "active"
         for name, version in wanted.items()
     )
 
@@ -287,9 +277,7 @@ def train(story: Story) -> dict[str, object]:
 def ledgers(story: Story) -> dict[str, dict[str, int]]:
     """Device → kind of egress → bytes, from each device's own ledger."""
     return {
-        person.device: call_json("edge-agent", "ledger", "--state-dir", str(story.state_dir(person.device)))[
-            "bytes"
-        ]
+        person.device: call_json("edge-agent", "ledger", "--state-dir", str(story.state_dir(person.device)))["bytes"]
         for person in story.people
     }
 
@@ -298,9 +286,9 @@ def joined(story: Story) -> dict[str, int]:
     """Device → feedback that found its decision, as the device counts it."""
     return {
         person.device: int(
-            call_json("edge-agent", "status", "--state-dir", str(story.state_dir(person.device)))[
-                "counters"
-            ].get("feedback.joined", 0)
+            call_json("edge-agent", "status", "--state-dir", str(story.state_dir(person.device)))["counters"].get(
+                "feedback.joined", 0
+            )
         )
         for person in story.people
     }
@@ -308,9 +296,7 @@ def joined(story: Story) -> dict[str, int]:
 
 def explain(story: Story) -> str:
     """One decision, told in words."""
-    return call(
-        "edge-agent", "explain", story.last_pick, "--state-dir", str(story.state_dir(story.last_pick_device))
-    )
+    return call("edge-agent", "explain", story.last_pick, "--state-dir", str(story.state_dir(story.last_pick_device)))
 
 
 def summarise(

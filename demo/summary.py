@@ -94,9 +94,7 @@ def show(summary: Summary, console: Console) -> None:
 
 
 def _homes(summary: Summary) -> Table:
-    table = Table(
-        title=f"Five homes on {summary.data}" if summary.agents == 5 else f"Homes on {summary.data}"
-    )
+    table = Table(title=f"Five homes on {summary.data}" if summary.agents == 5 else f"Homes on {summary.data}")
     for heading in (
         "home",
         "person",

@@ -68,9 +68,7 @@ class Wire:
 
     def consent(self, device: str, subject: str, purposes: list[str]) -> None:
         """A person says yes to these purposes, as a retained receipt."""
-        word = Consent(
-            purposes=dict.fromkeys(purposes, True), time_ms=int(time.time() * 1000), receipt="demo"
-        )
+        word = Consent(purposes=dict.fromkeys(purposes, True), time_ms=int(time.time() * 1000), receipt="demo")
         self._put(Topics(device).of("consent", subject), msgspec.msgpack.encode(word), retain=True)
 
     def ask(self, device: str, placement: str, token: str, request: Request) -> None:
@@ -104,9 +102,7 @@ class Wire:
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         arrived = time.perf_counter()
         properties = message.properties
-        decode = (
-            msgspec.json.decode if getattr(properties, "ContentType", "") == JSON else msgspec.msgpack.decode
-        )
+        decode = msgspec.json.decode if getattr(properties, "ContentType", "") == JSON else msgspec.msgpack.decode
         if message.topic.startswith(REPLIES):
             answer = decode(message.payload, type=DecisionMade)
             with self._lock:

@@ -51,9 +51,7 @@ def _version_option(name: str) -> click.Option:
             ctx.exit()
 
     help_text = "Print the version and exit."
-    return click.Option(
-        ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=show, help=help_text
-    )
+    return click.Option(["--version"], is_flag=True, expose_value=False, is_eager=True, callback=show, help=help_text)
 
 
 def _completion(name: str) -> click.Command:

@@ -26,11 +26,7 @@ def faults(profile: Profile) -> list[Fault]:
     """Everything that contradicts, in the order of the document."""
     return [
         *_duplicates(profile),
-        *(
-            fault
-            for n, source in enumerate(profile.source)
-            for fault in _source(profile, source, f"source[{n}]")
-        ),
+        *(fault for n, source in enumerate(profile.source) for fault in _source(profile, source, f"source[{n}]")),
         *(fault for n, model in enumerate(profile.model) for fault in _model(profile, model, f"model[{n}]")),
         *(
             fault
@@ -84,9 +80,7 @@ def _source(profile: Profile, source: Source, where: str) -> Iterator[Fault]:
         if field.category not in profile.retention:
             fix = f'add `"{field.category}" = {{ days = … }}` to [retention]'
             yield Fault(f"{at}.category", f"`{field.category}` has no retention", fix)
-        if isinstance(field.transform, Bucket) and list(field.transform.edges) != sorted(
-            set(field.transform.edges)
-        ):
+        if isinstance(field.transform, Bucket) and list(field.transform.edges) != sorted(set(field.transform.edges)):
             yield Fault(f"{at}.transform.edges", "edges must ascend", "sort them and remove repeats")
         numeric = field.transform.__struct_config__.tag in {"bucket", "round", "coarse-location"}
         if numeric and field.type != "number":
@@ -111,9 +105,7 @@ def _model(profile: Profile, model: Model, where: str) -> Iterator[Fault]:
     try:
         SpecifierSet(model.versions)
     except InvalidSpecifier:
-        yield Fault(
-            f"{where}.versions", f"`{model.versions}` is not a version specifier", "write it like `>=1.0,<2`"
-        )
+        yield Fault(f"{where}.versions", f"`{model.versions}` is not a version specifier", "write it like `>=1.0,<2`")
     if model.federated and "update" not in {e.kind for e in profile.egress}:
         fix = 'add an [[egress]] with kind = "update", or set federated = false'
         yield Fault(f"{where}.federated", "no [[egress]] lets an update out", fix)
@@ -140,9 +132,7 @@ def _placement(profile: Profile, place: Placement, where: str) -> Iterator[Fault
         if place.trigger.when:
             yield from _expression(profile, f"{where}.trigger.when", place.trigger.when, TRIGGER_NAMES)
     if place.actuator:
-        yield from _unknown(
-            f"{where}.actuator", "actuator", [place.actuator], [a.name for a in profile.actuator]
-        )
+        yield from _unknown(f"{where}.actuator", "actuator", [place.actuator], [a.name for a in profile.actuator])
     for n, rule in enumerate(place.rule):
         yield from _expression(profile, f"{where}.rule[{n}].when", rule.when, RULE_NAMES)
     for n, candidate in enumerate(place.candidate):
@@ -164,9 +154,7 @@ def _choices(profile: Profile, place: Placement, where: str) -> Iterator[Fault]:
             "add [[placement.candidate]] or models",
         )
     if place.candidate and place.fallback and place.fallback not in items:
-        yield Fault(
-            f"{where}.fallback", f"`{place.fallback}` is not a candidate", f"use one of: {', '.join(items)}"
-        )
+        yield Fault(f"{where}.fallback", f"`{place.fallback}` is not a candidate", f"use one of: {', '.join(items)}")
     outcomes = [r.outcome for r in place.reward]
     for outcome, times in Counter(outcomes).items():
         if times > 1:
@@ -203,9 +191,7 @@ def _egress(profile: Profile) -> Iterator[Fault]:
             yield Fault(where, "an update without [egress.privacy]", "declare at least clip_norm")
     kinds = {e.kind for e in profile.egress}
     if profile.placement and "decision" not in kinds:
-        yield Fault(
-            "egress", "placements decide, but no [[egress]] lets a decision out", 'add kind = "decision"'
-        )
+        yield Fault("egress", "placements decide, but no [[egress]] lets a decision out", 'add kind = "decision"')
     for n, source in enumerate(profile.source):
         if source.late == "side" and "late-event" not in kinds:
             fix = 'add an [[egress]] with kind = "late-event", or choose apply or drop'
@@ -221,6 +207,4 @@ def _forbidden(profile: Profile) -> Iterator[Fault]:
                 yield Fault(where, f"`{field.category}` is forbidden by [sensitive]", "do not collect it")
     for n, purpose in enumerate(profile.purpose):
         if purpose.name in profile.sensitive.forbidden_purposes:
-            yield Fault(
-                f"purpose[{n}]", f"`{purpose.name}` is forbidden by [sensitive]", "remove the purpose"
-            )
+            yield Fault(f"purpose[{n}]", f"`{purpose.name}` is forbidden by [sensitive]", "remove the purpose")

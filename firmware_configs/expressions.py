@@ -17,9 +17,7 @@ from firmware_configs.errors import ExpressionError
 LENGTH_MAX = 1_000
 NESTING_MAX = 32
 MACROS = ("map", "filter", "all", "exists", "exists_one")
-KEYWORDS = frozenset(
-    {"true", "false", "null", "in", "as", "has", "size", "int", "uint", "double", "string", "bool"}
-)
+KEYWORDS = frozenset({"true", "false", "null", "in", "as", "has", "size", "int", "uint", "double", "string", "bool"})
 
 _MACRO = re.compile(rf"\.\s*(?:{'|'.join(MACROS)})\s*\(")
 _TEXT = re.compile(r"""r?("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")

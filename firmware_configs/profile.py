@@ -9,9 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-Name = Annotated[
-    str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="lower-case letters, digits, hyphens")
-]
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="lower-case letters, digits, hyphens")]
 Cel = Annotated[str, Meta(min_length=1, max_length=1_000, description="a CEL expression")]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
@@ -37,9 +35,7 @@ class Keep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="k
 class Bucket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="bucket", tag_field="kind"):
     """Replace a number with the lower edge of its bucket."""
 
-    edges: Annotated[
-        tuple[float, ...], Meta(min_length=1, max_length=64, description="ascending lower edges")
-    ]
+    edges: Annotated[tuple[float, ...], Meta(min_length=1, max_length=64, description="ascending lower edges")]
 
 
 class Round(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="round", tag_field="kind"):
@@ -56,9 +52,7 @@ class TruncateTime(
     to: Literal["minute", "hour", "day"]
 
 
-class KeyedHash(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="keyed-hash", tag_field="kind"
-):
+class KeyedHash(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="keyed-hash", tag_field="kind"):
     """Replace an identifier with HMAC-SHA-256 under a device key that never leaves and rotates."""
 
     rotate_days: Annotated[
@@ -87,9 +81,7 @@ class SourceField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             description="the field's name from here on, unique in the profile",
         ),
     ]
-    path: Annotated[
-        str, Meta(max_length=200, description="where in the payload, dotted: `state.temperature`")
-    ] = ""
+    path: Annotated[str, Meta(max_length=200, description="where in the payload, dotted: `state.temperature`")] = ""
     type: Annotated[
         Literal["number", "text", "flag"], Meta(description="number (float64), text (UTF-8) or flag (bool)")
     ] = "number"
@@ -98,9 +90,7 @@ class SourceField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ]
     purposes: Annotated[
         tuple[Name, ...],
-        Meta(
-            min_length=1, description="purposes that this field serves; without consent for any it is dropped"
-        ),
+        Meta(min_length=1, description="purposes that this field serves; without consent for any it is dropped"),
     ]
     transform: Annotated[Transform, Meta(description="applied before anything sees the value")] = Keep()
     required: Annotated[bool, Meta(description="an event without this field is rejected")] = False
@@ -169,9 +159,7 @@ class Learn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An event that is itself a training example, besides feedback on decisions."""
 
     source: Name
-    item: Annotated[
-        str, Meta(description="field that names the candidate; empty for models without candidates")
-    ] = ""
+    item: Annotated[str, Meta(description="field that names the candidate; empty for models without candidates")] = ""
     label: Annotated[float | None, Meta(description="constant label")] = None
     label_field: Annotated[str, Meta(description="field that holds the label, when it is not constant")] = ""
 
@@ -182,15 +170,9 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
     versions: Annotated[str, Meta(description="allowed versions, PEP 440 specifiers: `>=1.0,<2`")]
     purposes: Annotated[tuple[Name, ...], Meta(min_length=1)]
-    backend: Annotated[
-        Literal["onnx", "tflite"], Meta(description="which of the bundle's artefacts to run")
-    ] = "onnx"
-    federated: Annotated[bool, Meta(description="take part in rounds (an `update` egress is needed too)")] = (
-        False
-    )
-    examples_max: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="examples kept; then the oldest go")
-    ] = 10_000
+    backend: Annotated[Literal["onnx", "tflite"], Meta(description="which of the bundle's artefacts to run")] = "onnx"
+    federated: Annotated[bool, Meta(description="take part in rounds (an `update` egress is needed too)")] = False
+    examples_max: Annotated[int, Meta(ge=1, le=1_000_000, description="examples kept; then the oldest go")] = 10_000
     learn: tuple[Learn, ...] = ()
 
 
@@ -201,9 +183,7 @@ class OnEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     when: Annotated[str, Meta(description="CEL over the event's fields; empty: always")] = ""
 
 
-class OnRequest(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="request", tag_field="kind"
-):
+class OnRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="request", tag_field="kind"):
     """Decide when someone asks on `…/request/{placement}`."""
 
 
@@ -224,14 +204,10 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A sentence that a person can read and the device obeys."""
 
     name: Name
-    when: Annotated[
-        Cel, Meta(description="CEL over `fields`, `item`, `hour`, `weekday`, `subject`, `session`")
-    ]
+    when: Annotated[Cel, Meta(description="CEL over `fields`, `item`, `hour`, `weekday`, `subject`, `session`")]
     effect: Annotated[
         Literal["deny", "allow-only", "boost"],
-        Meta(
-            description="deny: never where true; allow-only: only where true; boost: add `value` to the score"
-        ),
+        Meta(description="deny: never where true; allow-only: only where true; boost: add `value` to the score"),
     ]
     value: Annotated[float, Meta(description="for boost")] = 0.0
     reason: Annotated[str, Meta(min_length=5, max_length=300, description="printed by `edge-agent explain`")]
@@ -245,23 +221,17 @@ class EpsilonGreedy(
     epsilon: Share = 0.1
 
 
-class Thompson(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="thompson", tag_field="kind"
-):
+class Thompson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="thompson", tag_field="kind"):
     """Beta-Bernoulli Thompson sampling per item, the model's score as prior mean."""
 
-    prior_strength: Annotated[
-        Positive, Meta(description="pseudo-observations the model's score counts for")
-    ] = 10.0
+    prior_strength: Annotated[Positive, Meta(description="pseudo-observations the model's score counts for")] = 10.0
 
 
 class Best(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="best", tag_field="kind"):
     """The best score, no exploration; ties go to the first candidate."""
 
 
-class Threshold(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="threshold", tag_field="kind"
-):
+class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="threshold", tag_field="kind"):
     """The best score if it reaches `minimum`, else the fallback."""
 
     minimum: float = 0.5
@@ -303,9 +273,7 @@ class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Reward(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an outcome is worth to the bandit and as a label."""
 
-    outcome: Annotated[
-        str, Meta(min_length=1, max_length=64, description="such as `click`, `dismiss`, `override`")
-    ]
+    outcome: Annotated[str, Meta(min_length=1, max_length=64, description="such as `click`, `dismiss`, `override`")]
     value: Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
@@ -327,38 +295,26 @@ class Placement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rule: tuple[Rule, ...] = ()
     policy: Policy = Best()
     experiment: Experiment | None = None
-    channel: Annotated[str, Meta(description="how it reaches people: `app`, `display`, `light`, `voice`")] = (
-        "app"
-    )
-    actuator: Annotated[
-        str, Meta(description="name of an [[actuator]] that the decision switches; empty: none")
-    ] = ""
+    channel: Annotated[str, Meta(description="how it reaches people: `app`, `display`, `light`, `voice`")] = "app"
+    actuator: Annotated[str, Meta(description="name of an [[actuator]] that the decision switches; empty: none")] = ""
     cap: tuple[Cap, ...] = ()
     quiet_hours: QuietHours | None = None
-    budget_ms: Annotated[
-        Positive, Meta(description="time from trigger to choice; over it, the fallback ladder")
-    ] = 50.0
+    budget_ms: Annotated[Positive, Meta(description="time from trigger to choice; over it, the fallback ladder")] = 50.0
     fallback: Annotated[
         str, Meta(description="item decided when models, rules and cache cannot; empty: no decision")
     ] = ""
     expiry_s: Annotated[Positive, Meta(description="how long the decision is worth delivering")] = 300.0
     reward: tuple[Reward, ...] = ()
-    reward_window_s: Annotated[Positive, Meta(description="feedback later than this is not joined")] = (
-        86_400.0
-    )
+    reward_window_s: Annotated[Positive, Meta(description="feedback later than this is not joined")] = 86_400.0
 
 
 class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Differential privacy of an egress, as declared; unit of privacy: one device."""
 
     clip_norm: Annotated[Positive, Meta(description="L2 norm an update is clipped to")]
-    noise_multiplier: Annotated[
-        float, Meta(ge=0.0, description="0: clipped only, no epsilon can be stated")
-    ] = 0.0
+    noise_multiplier: Annotated[float, Meta(ge=0.0, description="0: clipped only, no epsilon can be stated")] = 0.0
     delta: Annotated[float, Meta(gt=0.0, lt=1.0)] = 1e-5
-    epsilon_max: Annotated[Positive | None, Meta(description="budget; no more updates when it is spent")] = (
-        None
-    )
+    epsilon_max: Annotated[Positive | None, Meta(description="budget; no more updates when it is spent")] = None
 
 
 class Egress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -371,9 +327,7 @@ class Egress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(ge=1, description="bytes in 24 hours, payloads counted; then it waits or is dropped")
     ]
     privacy: Privacy | None = None
-    k_min: Annotated[
-        int, Meta(ge=1, description="devices that must be added up before anyone may read the result")
-    ] = 1
+    k_min: Annotated[int, Meta(ge=1, description="devices that must be added up before anyone may read the result")] = 1
 
 
 class Actuator(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

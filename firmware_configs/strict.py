@@ -41,9 +41,7 @@ def read_text(path: Path, refuse: Refusal) -> str:
     except OSError as error:
         raise refuse(f"{path}: {error.strerror}", hint="check the path and its permissions") from None
     if len(raw) > BYTES_MAX:
-        raise refuse(
-            f"{path}: {len(raw)} bytes; at most {BYTES_MAX} are read", hint="is this the right file?"
-        )
+        raise refuse(f"{path}: {len(raw)} bytes; at most {BYTES_MAX} are read", hint="is this the right file?")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

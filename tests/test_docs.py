@@ -29,9 +29,7 @@ def test_every_path_that_a_document_names_exists(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
 def test_every_make_target_that_a_document_names_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = set(
-        TARGET.findall("\n".join(re.findall(r"`[^`]+`|```.*?```", document.read_text(), flags=re.DOTALL)))
-    )
+    named = set(TARGET.findall("\n".join(re.findall(r"`[^`]+`|```.*?```", document.read_text(), flags=re.DOTALL))))
     assert named - targets == set()
 
 

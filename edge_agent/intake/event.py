@@ -21,9 +21,7 @@ ON, OFF = (
 )
 
 
-def decode(
-    codec: str, payload: bytes, content_type: str, properties: Sequence[tuple[str, str]], topic: str
-) -> Fields:
+def decode(codec: str, payload: bytes, content_type: str, properties: Sequence[tuple[str, str]], topic: str) -> Fields:
     """The payload as a mapping.
 
     Args:
@@ -92,7 +90,8 @@ def _from_msgpack(payload: bytes, content_type: str, _p: Mapping[str, str], _t: 
 def _from_cloudevents(payload: bytes, content_type: str, properties: Mapping[str, str], _t: str) -> Fields:
     """Structured mode (`application/cloudevents+json`) or binary mode (attributes in user properties).
 
-    Source: CloudEvents MQTT Protocol Binding 1.0.2, sections 3.1 and 3.2. Paths in a profile read the envelope: `id`, `time`, `data.…`.
+    Paths in a profile read the envelope: `id`, `time`, `data.…`.
+    Source: CloudEvents MQTT Protocol Binding 1.0.2, sections 3.1 and 3.2.
     """
     if content_type.startswith("application/cloudevents") or "specversion" not in properties:
         envelope = dict(_mapping(_json.decode(payload)))
@@ -108,10 +107,8 @@ def _from_scalar(payload: bytes, _c: str, _p: Mapping[str, str], _t: str) -> Fie
     return {"value": _number_or_flag(text)}
 
 
-def _from_home_assistant(
-    payload: bytes, content_type: str, properties: Mapping[str, str], topic: str
-) -> Fields:
-    """A state object `{"state", "attributes", "last_changed"}` or the bare state, as the statestream publishes it."""
+def _from_home_assistant(payload: bytes, content_type: str, properties: Mapping[str, str], topic: str) -> Fields:
+    """A state object `{"state", "attributes", "last_changed"}`, or the bare state of a statestream."""
     text = payload.decode().strip()
     if not text.startswith("{"):
         return {"state": _number_or_flag(text.strip('"')), "entity": _entity(topic)}
