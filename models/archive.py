@@ -66,15 +66,11 @@ def unpack(raw: bytes, what: str, entries_max: int) -> dict[str, bytes]:
 def _contents(archive: zipfile.ZipFile, what: str, entries_max: int) -> dict[str, bytes]:
     entries = archive.infolist()
     if len(entries) > entries_max:
-        raise BundleTooLarge(
-            f"{what} has {len(entries)} entries, at most {entries_max} are read", hint=_AGAIN
-        )
+        raise BundleTooLarge(f"{what} has {len(entries)} entries, at most {entries_max} are read", hint=_AGAIN)
     files: dict[str, bytes] = {}
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.filename in files:
-            raise BundleMalformed(
-                f"{what}: entry {entry.filename!r} is compressed or stands there twice", hint=_AGAIN
-            )
+            raise BundleMalformed(f"{what}: entry {entry.filename!r} is compressed or stands there twice", hint=_AGAIN)
         files[entry.filename] = archive.read(entry)
     return files
 

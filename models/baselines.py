@@ -42,7 +42,7 @@ def popularity(items: I64, count: int) -> F32:
 def smoothed_rate(items: I64, label: F32, count: int, prior: float = 100.0) -> F32:
     """Rate of positives of each of `count` items, pulled to the overall rate by `prior` pseudo-rows."""
     hits, shown = np.bincount(items, label, count), np.bincount(items, minlength=count)
-    return ((hits + prior * label.mean()) / (shown + prior)).astype(np.float32)
+    return np.asarray((hits + prior * label.mean()) / (shown + prior), np.float32)
 
 
 def _sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -88,7 +88,7 @@ class Builder(Protocol):
 
 def zoo_module(name: str) -> Builder:
     """The zoo's module of one model; `name` is one of ZOO."""
-    from importlib import import_module  # noqa: PLC0415
+    from importlib import import_module
 
     return cast("Builder", import_module(f"models.zoo.{name}"))
 
@@ -154,8 +154,6 @@ def rounded(value: float) -> str:
 
 def _parameters(draft: Draft) -> tuple[Parameter, ...]:
     return tuple(
-        Parameter(
-            name=tensor.name, shape=draft.weights[tensor.name].shape, share=tensor.share, init=tensor.init
-        )
+        Parameter(name=tensor.name, shape=draft.weights[tensor.name].shape, share=tensor.share, init=tensor.init)
         for tensor in draft.architecture.parameters
     )

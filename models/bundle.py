@@ -88,9 +88,7 @@ def open_bundle(path: Path) -> Bundle:
     files = archive.unpack(raw, path.name, FILES_MAX)
     document = files.pop("bundle.toml", None)
     if document is None:
-        raise BundleMalformed(
-            f"{path.name} has no bundle.toml", hint="this is no edgeward bundle; check the path"
-        )
+        raise BundleMalformed(f"{path.name} has no bundle.toml", hint="this is no edgeward bundle; check the path")
     spec = parse(document)
     _check_hashes(path.name, spec, files)
     bundle = Bundle(path, spec, raw, files)
@@ -137,9 +135,9 @@ def with_weights(bundle: Bundle, shared: Mapping[str, F32], version: str, out: P
     Raises:
         SpecInvalid: parameters that do not fit, or a version that does not rise.
     """
-    from packaging.version import Version  # noqa: PLC0415
+    from packaging.version import Version
 
-    from models.golden import regolden  # noqa: PLC0415  (onnxruntime loads only where a bundle is made)
+    from models.golden import regolden
 
     wanted = {p.name for p in bundle.spec.of_share("shared")}
     if set(shared) != wanted:
@@ -149,16 +147,12 @@ def with_weights(bundle: Bundle, shared: Mapping[str, F32], version: str, out: P
         )
     spec = msgspec.structs.replace(bundle.spec, version=version, parents=(bundle.spec.version,))
     if Version(version) <= Version(bundle.spec.version):
-        raise SpecInvalid(
-            f"version {version} is not later than {bundle.spec.version}", hint="raise the version"
-        )
+        raise SpecInvalid(f"version {version} is not later than {bundle.spec.version}", hint="raise the version")
     weights = matched(spec, {**bundle.weights(), **shared})
     files = {name: bundle.read(name) for name in bundle.files}
     files["weights.npz"] = arrays.pack(weights)
     files["golden.npz"] = regolden(bundle, weights)
-    files["card.md"] += (
-        f"\n## Version {version}, from {bundle.spec.version}\n\n{card_note.strip()}\n".encode()
-    )
+    files["card.md"] += f"\n## Version {version}, from {bundle.spec.version}\n\n{card_note.strip()}\n".encode()
     return write_bundle(out, spec, files)
 
 
@@ -204,9 +198,7 @@ def _items(content: bytes) -> tuple[str, ...]:
     try:
         items = tuple(content.decode().removesuffix("\n").split("\n"))
     except UnicodeDecodeError as error:
-        raise BundleMalformed(
-            f"catalogue.txt is not UTF-8: {error}", hint="build the bundle again"
-        ) from error
+        raise BundleMalformed(f"catalogue.txt is not UTF-8: {error}", hint="build the bundle again") from error
     if not 1 <= len(items) <= CATALOGUE_MAX or len(set(items)) != len(items):
         raise BundleMalformed(
             f"catalogue.txt has {len(items)} items, expected 1 to {CATALOGUE_MAX}, each once",

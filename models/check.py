@@ -14,7 +14,7 @@ from models import golden, tflite
 from models.bundle import Bundle, open_bundle
 from models.errors import GoldenMismatch, GraphForbidden, ModelError
 from models.onnx_graph import read_graph
-from models.session import FAILURES, Predictor, open_session
+from models.session import FAILURES, Array, Predictor, open_session
 from models.spec import Spec
 
 Backend = Literal["onnx", "tflite", "both"]
@@ -82,9 +82,7 @@ def _check_onnx(bundle: Bundle, name: str, *, train: bool) -> None:
     wanted = {"score"} if not train else {"loss", *(f"{p.name}.next" for p in bundle.spec.parameters)}
     found = {one.name for one in session.get_outputs()}
     if found != wanted:
-        raise GraphForbidden(
-            f"outputs are {sorted(found)}, expected {sorted(wanted)}", hint="export the graph again"
-        )
+        raise GraphForbidden(f"outputs are {sorted(found)}, expected {sorted(wanted)}", hint="export the graph again")
 
 
 def _expected_inputs(spec: Spec, *, train: bool) -> dict[str, tuple[str, int]]:
@@ -98,7 +96,7 @@ def _check_golden(bundle: Bundle) -> None:
     stored = golden.read_golden(bundle)
     weights = bundle.weights()
     try:
-        got = {
+        got: dict[str, Array] = {
             "predict/score": Predictor(bundle.read("predict.onnx"))(weights, golden.predict_inputs(stored))
         }
         if "train_step.onnx" in bundle.files:
@@ -106,7 +104,5 @@ def _check_golden(bundle: Bundle) -> None:
     except KeyError as error:
         raise GoldenMismatch(f"golden.npz lacks {error}", hint="build the bundle again") from error
     except FAILURES as error:
-        raise GoldenMismatch(
-            f"the graph fails on the golden inputs: {error}", hint="build the bundle again"
-        ) from error
+        raise GoldenMismatch(f"the graph fails on the golden inputs: {error}", hint="build the bundle again") from error
     golden.compare("onnxruntime", got, stored)

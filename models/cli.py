@@ -11,6 +11,7 @@ import click
 from firmware_configs.cli_group import JSON_HELP, EdgeGroup
 
 if TYPE_CHECKING:
+    from models.build import Options
     from models.bundle import Bundle
 
 ZOO = ("affinity", "context", "propensity")
@@ -45,16 +46,10 @@ def main() -> None:
 )
 @click.option("--licence", default="", help="affinity: licence of the ratings, written into the bundle.")
 @click.option("--users", default="", help="affinity: learn from these people only (ids, comma between).")
-@click.option(
-    "--exclude-users", default="", help="affinity: do not learn from these people; measure on them."
-)
-@click.option(
-    "--version", "version", default="1.0.0", show_default=True, help="Version of the bundle, PEP 440."
-)
+@click.option("--exclude-users", default="", help="affinity: do not learn from these people; measure on them.")
+@click.option("--version", "version", default="1.0.0", show_default=True, help="Version of the bundle, PEP 440.")
 @click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
-@click.option(
-    "--epochs", default=0, type=click.IntRange(0, 1_000), help="Passes over the data; 0: the model's own."
-)
+@click.option("--epochs", default=0, type=click.IntRange(0, 1_000), help="Passes over the data; 0: the model's own.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -84,7 +79,7 @@ def build(
         raise click.UsageError("--licence, --users and --exclude-users need --ratings")
     if out.suffix == "" and not out.is_dir():
         raise click.UsageError(f"folder {out} does not exist; make it, or name a file ending in .edgeward")
-    from models.build import Options, build_bundle  # noqa: PLC0415
+    from models.build import Options, build_bundle
 
     options = Options(
         version=version,
@@ -112,9 +107,9 @@ def build(
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def inspect(path: Path, card: bool, as_json: bool) -> None:
     """Show what a bundle takes, gives, shares and keeps to itself."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from models.bundle import open_bundle  # noqa: PLC0415
+    from models.bundle import open_bundle
 
     bundle = open_bundle(path)
     if card:
@@ -132,9 +127,9 @@ def inspect(path: Path, card: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def check(paths: tuple[Path, ...], backend: str, as_json: bool) -> None:
     """Check form, hashes, operators and golden outputs; exit 1 when something is wrong."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from models.check import check_bundle  # noqa: PLC0415
+    from models.check import check_bundle
 
     found = {str(path): check_bundle(path, backend) for path in paths}  # type: ignore[arg-type]
     if as_json:
@@ -156,18 +151,14 @@ def export(name: str | None, every: bool, out: Path | None, as_json: bool) -> No
     """Write the graphs (predict, train step, TFLite) from their definition. Needs the [build] extra."""
     if (name is None) == (not every):
         raise click.UsageError("give one name, or --all")
-    from models.build import GRAPHS, zoo_module  # noqa: PLC0415
-    from models.export import write_graphs  # noqa: PLC0415
+    from models.build import GRAPHS, zoo_module
+    from models.export import write_graphs
 
     written: list[Path] = []
     for each in ZOO if every else (str(name),):
         written += write_graphs(zoo_module(each).ARCHITECTURE, (out or GRAPHS) / each)
     sizes = {str(path): path.stat().st_size for path in written}
-    click.echo(
-        json.dumps(sizes)
-        if as_json
-        else "\n".join(f"{path} ({size:,} bytes)" for path, size in sizes.items())
-    )
+    click.echo(json.dumps(sizes) if as_json else "\n".join(f"{path} ({size:,} bytes)" for path, size in sizes.items()))
 
 
 @main.command(name="ls")
@@ -175,32 +166,24 @@ def export(name: str | None, every: bool, out: Path | None, as_json: bool) -> No
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def list_bundles(folder: Path, as_json: bool) -> None:
     """List the bundles of a folder; without one, those that ship with edgeward."""
-    from models.bundle import SUFFIX, open_bundle  # noqa: PLC0415
+    from models.bundle import SUFFIX, open_bundle
 
     bundles = [open_bundle(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
     if as_json:
-        rows = [
-            {"name": b.spec.name, "version": b.spec.version, "bytes": b.size, "path": str(b.path)}
-            for b in bundles
-        ]
+        rows = [{"name": b.spec.name, "version": b.spec.version, "bytes": b.size, "path": str(b.path)} for b in bundles]
         click.echo(json.dumps(rows))
         return
     for bundle in bundles:
         spec = bundle.spec
-        click.echo(
-            f"{spec.name:<14} {spec.version:<10} {bundle.size:>10,}  {spec.licence:<12} {spec.summary}"
-        )
+        click.echo(f"{spec.name:<14} {spec.version:<10} {bundle.size:>10,}  {spec.licence:<12} {spec.summary}")
 
 
 def _ids(text: str) -> frozenset[str]:
     return frozenset(part.strip() for part in text.split(",") if part.strip())
 
 
-def _command(name: str, options: "object") -> str:
+def _command(name: str, options: "Options") -> str:
     """What the card says to run; names no folder of the machine that built it."""
-    from models.build import Options  # noqa: PLC0415
-
-    assert isinstance(options, Options)
     words = ["edge-models", "build", name]
     if options.ratings is not None:
         words += ["--ratings", options.ratings.name]
@@ -213,7 +196,7 @@ def _command(name: str, options: "object") -> str:
 
 
 def _summary(bundle: "Bundle") -> str:
-    from models.spec import feature_names  # noqa: PLC0415
+    from models.spec import feature_names
 
     spec = bundle.spec
     lines = [
@@ -227,16 +210,11 @@ def _summary(bundle: "Bundle") -> str:
     for given in spec.inputs:
         names = feature_names(given)
         shown = ", ".join(names[:6]) + (f", … ({len(names)} columns)" if len(names) > 6 else "")
-        lines.append(
-            f"  input       {given.name} {given.dtype} {list(given.shape)} from {given.from_}  {shown}"
-        )
-    for p in spec.parameters:
-        lines.append(f"  {p.share:<11} {p.name} {p.dtype} {list(p.shape)} starts from {p.init}")
+        lines.append(f"  input       {given.name} {given.dtype} {list(given.shape)} from {given.from_}  {shown}")
+    lines += [f"  {p.share:<11} {p.name} {p.dtype} {list(p.shape)} starts from {p.init}" for p in spec.parameters]
     if spec.train is not None:
         t = spec.train
-        lines.append(
-            f"  train       {t.loss}, lr {t.lr:g}, batch {t.batch}, epochs {t.epochs}, negatives {t.negatives}"
-        )
+        lines.append(f"train       {t.loss}, lr {t.lr:g}, batch {t.batch}, epochs {t.epochs}, negatives {t.negatives}")
     if spec.catalogue:
         lines.append(f"  catalogue   {len(bundle.catalogue())} items")
     return "\n".join([*lines, f"  files       {', '.join(bundle.files)}"])

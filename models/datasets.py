@@ -1,7 +1,7 @@
 """The real data that bundles are built and measured on: where it lies, and rows with names.
 
-Looked for in the folder named by EDGEWARD_DATA, then `../shared/data`, then `data/` of the repository; a file may be
-plain or have `.gz` behind its name. Licences: data/README.md.
+Looked for in the folder named by EDGEWARD_DATA, then `../shared/data`, then `data/` of the repository; a
+file may be plain or have `.gz` behind its name. Licences: data/README.md.
 """
 
 import csv
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 from msgspec import Struct
 
@@ -78,9 +78,7 @@ def read_ratings(path: Path) -> list[Rating]:
             continue
         rows.append(_rating(path, number, fields))
         if len(rows) > RATINGS_MAX:
-            raise DatasetInvalid(
-                f"{path.name} has more than {RATINGS_MAX} rows", hint="sample the people first"
-            )
+            raise DatasetInvalid(f"{path.name} has more than {RATINGS_MAX} rows", hint="sample the people first")
     if not rows:
         raise DatasetInvalid(f"{path.name} has no rows", hint="write one `user,item,rating,time` a line")
     return rows
@@ -97,9 +95,7 @@ def read_open_bandit(policy: Literal["random", "bts"]) -> list[Impression]:
         try:
             rows = [_impression(row) for row in csv.DictReader(lines)]
         except (KeyError, TypeError, ValueError, csv.Error) as error:
-            raise DatasetInvalid(
-                f"{name} is not the Open Bandit log: {error}", hint="see data/README.md"
-            ) from error
+            raise DatasetInvalid(f"{name} is not the Open Bandit log: {error}", hint="see data/README.md") from error
     return sorted(rows, key=lambda row: row.time)
 
 
@@ -116,9 +112,7 @@ def read_occupancy(split: Literal["training", "test"]) -> list[Reading]:
             temperature, humidity, light, co2, _, occupied = map(float, fields)
         except ValueError as error:
             raise DatasetInvalid(f"{name}, line {number}: {error}", hint="see data/README.md") from error
-        rows.append(
-            Reading(temperature=temperature, humidity=humidity, light=light, co2=co2, occupied=int(occupied))
-        )
+        rows.append(Reading(temperature=temperature, humidity=humidity, light=light, co2=co2, occupied=int(occupied)))
     return rows
 
 
@@ -129,9 +123,10 @@ def _existing(name: str) -> Path:
     return path
 
 
-def _open(path: Path) -> Iterator[str]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, "rt", encoding="utf-8", newline="")  # type: ignore[return-value]
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return cast("TextIO", gzip.open(path, "rt", encoding="utf-8", newline=""))
+    return path.open(encoding="utf-8", newline="")
 
 
 def _split(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -15,7 +15,7 @@ Measure = Callable[[NDArray[np.floating], NDArray[np.floating]], float]
 
 def ranks(scores: NDArray[np.floating]) -> I64:
     """Position of the first column among all columns, 0 is best; shape (u, 1 + negatives) → (u,)."""
-    return (scores[:, 1:] >= scores[:, :1]).sum(axis=1).astype(np.int64)
+    return np.asarray((scores[:, 1:] >= scores[:, :1]).sum(axis=1), np.int64)
 
 
 def hit_rate(rank: I64, k: int = 10) -> float:
@@ -69,8 +69,6 @@ def interval(
 ) -> tuple[float, float]:
     """95 % percentile bootstrap interval of a measure over rows."""
     dice = np.random.default_rng(seed)
-    drawn = [
-        measure(score[rows], label[rows]) for rows in dice.integers(0, len(label), (samples, len(label)))
-    ]
+    drawn = [measure(score[rows], label[rows]) for rows in dice.integers(0, len(label), (samples, len(label)))]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(low), float(high)

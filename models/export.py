@@ -1,8 +1,8 @@
 """From an architecture to the graphs that devices run. Needs the `[build]` extra; devices never import this.
 
 Recipe: one step of gradient descent is written with `torch.func.grad_and_value`, traced with `make_fx` under
-torch's core ATen decompositions with symbolic sizes, and exported by `torch.onnx.export(dynamo=True)`. The result
-is a plain graph of standard operators whose catalogue and batch sizes stay open.
+torch's core ATen decompositions with symbolic sizes, and exported by `torch.onnx.export(dynamo=True)`. The
+result is a plain graph of standard operators whose catalogue and batch sizes stay open.
 """
 
 import logging
@@ -16,7 +16,8 @@ from models.errors import BuildUnavailable, GraphForbidden
 from models.onnx_graph import IR_VERSION_MAX, read_graph
 
 OPSET = 18
-# Sizes used while tracing: two different primes above 1, so that no axis is taken for another or for a constant.
+# Sizes used while tracing: two different primes above 1, so that no axis is taken for another or for a
+# constant.
 _TRACE_AXIS, _TRACE_BATCH = 11, 7
 
 _Function = Callable[..., Any]
@@ -34,9 +35,7 @@ def export_onnx(architecture: Architecture) -> dict[str, bytes]:
     train = [f"{name}.next" for name in names] + ["loss"]
     return {
         "predict.onnx": _to_onnx(architecture, _predict(architecture), names + inputs, ["score"]),
-        "train_step.onnx": _to_onnx(
-            architecture, _train_step(architecture), [*names, *inputs, "label", "lr"], train
-        ),
+        "train_step.onnx": _to_onnx(architecture, _train_step(architecture), [*names, *inputs, "label", "lr"], train),
     }
 
 
@@ -44,7 +43,7 @@ def write_graphs(architecture: Architecture, folder: Path) -> list[Path]:
     """Export everything the architecture asks for into `folder`; returns the files written."""
     files = export_onnx(architecture)
     if architecture.tflite:
-        from models.export_tflite import export_tflite  # noqa: PLC0415
+        from models.export_tflite import export_tflite
 
         files["model.tflite"] = export_tflite(architecture)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,8 +54,8 @@ def write_graphs(architecture: Architecture, folder: Path) -> list[Path]:
 
 def _torch() -> Any:
     try:
-        import onnxscript  # noqa: F401, PLC0415
-        import torch  # noqa: PLC0415
+        import onnxscript  # noqa: F401
+        import torch
     except ImportError as error:
         raise BuildUnavailable(
             f"exporting graphs needs {error.name}",
@@ -78,7 +77,7 @@ def _predict(architecture: Architecture) -> _Function:
 
 def _train_step(architecture: Architecture) -> _Function:
     torch, count = _torch(), len(architecture.parameters)
-    losses = {
+    losses: dict[str, _Function] = {
         # mean(softplus(z) - y z) is the log loss of sigmoid(z), stable for any z.
         "bce": lambda logit, label: (torch.nn.functional.softplus(logit) - label * logit).mean(),
         "mse": lambda logit, label: ((logit - label) ** 2).mean(),
@@ -118,15 +117,13 @@ def _named(
 
 def _to_onnx(architecture: Architecture, function: _Function, inputs: list[str], outputs: list[str]) -> bytes:
     torch = _torch()
-    from torch._decomp import core_aten_decompositions  # noqa: PLC0415
-    from torch.fx.experimental.proxy_tensor import make_fx  # noqa: PLC0415
+    from torch._decomp import core_aten_decompositions
+    from torch.fx.experimental.proxy_tensor import make_fx
 
     example, dynamic = _example(architecture, inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        traced = make_fx(function, decomposition_table=core_aten_decompositions(), tracing_mode="symbolic")(
-            *example
-        )
+        traced = make_fx(function, decomposition_table=core_aten_decompositions(), tracing_mode="symbolic")(*example)
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             _as_module(traced),
@@ -171,9 +168,7 @@ def _example(architecture: Architecture, inputs: list[str]) -> tuple[list[Any], 
         add(() if rows.columns is None else (rows.columns,))
         one = example.pop()
         example.append(
-            torch.zeros(_TRACE_BATCH, dtype=torch.int64)
-            if rows.columns is None
-            else one.repeat(_TRACE_BATCH, 1)
+            torch.zeros(_TRACE_BATCH, dtype=torch.int64) if rows.columns is None else one.repeat(_TRACE_BATCH, 1)
         )
         dynamic.append({0: batch, **{i + 1: axis for i, axis in (dynamic.pop() or {}).items()}})
     if "label" in inputs:

@@ -1,7 +1,7 @@
 """From an architecture to model.tflite. Needs tensorflow, which only the `[build]` extra brings.
 
-The parameters are inputs, as in predict.onnx: the file holds no weights, so a round that changes them changes no
-graph, and TensorFlow is needed once, by whoever changes the architecture.
+The parameters are inputs, as in predict.onnx: the file holds no weights, so a round that changes them
+changes no graph, and TensorFlow is needed once, by whoever changes the architecture.
 """
 
 import os
@@ -36,16 +36,14 @@ def export_tflite(architecture: Architecture) -> bytes:
         raw = bytes(converter.convert())
     forbidden = forbidden_operators(raw)
     if forbidden:
-        raise GraphForbidden(
-            f"model.tflite uses {forbidden}", hint="write the forward function with simpler operators"
-        )
+        raise GraphForbidden(f"model.tflite uses {forbidden}", hint="write the forward function with simpler operators")
     return raw
 
 
 def _tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        import tensorflow  # noqa: ICN001, PLC0415
+        import tensorflow
     except ImportError as error:
         raise BuildUnavailable(
             "exporting model.tflite needs tensorflow",

@@ -73,16 +73,12 @@ def predict_inputs(golden: Mapping[str, Array]) -> dict[str, Array]:
     return _under(golden, "predict/", {"score"})
 
 
-def train_outcome(
-    train_step: bytes, weights: Mapping[str, F32], golden: Mapping[str, Array]
-) -> dict[str, Array]:
+def train_outcome(train_step: bytes, weights: Mapping[str, F32], golden: Mapping[str, Array]) -> dict[str, Array]:
     """`train/loss` and `step/{parameter}` of one step on the stored batch."""
     inputs = _under(golden, "train/", {"label", "lr", "loss"})
     label = np.asarray(golden["train/label"], np.float32)
     after, loss = TrainStep(train_step)(weights, inputs, label, float(golden["train/lr"]))
-    norms = {
-        f"step/{name}": np.array(np.linalg.norm(after[name] - weights[name]), np.float32) for name in after
-    }
+    norms = {f"step/{name}": np.array(np.linalg.norm(after[name] - weights[name]), np.float32) for name in after}
     return {"train/loss": np.array(loss, np.float32), **norms}
 
 
@@ -95,11 +91,9 @@ def compare(backend: str, got: Mapping[str, Array], stored: Mapping[str, Array])
     for name, value in got.items():
         want = stored.get(name)
         if want is None or want.shape != value.shape:
-            raise GoldenMismatch(
-                f"golden.npz has no {name} of shape {value.shape}", hint="build the bundle again"
-            )
+            raise GoldenMismatch(f"golden.npz has no {name} of shape {value.shape}", hint="build the bundle again")
         if not np.allclose(value, want, rtol=RELATIVE, atol=ABSOLUTE):
-            worst = float(np.max(np.abs(value - want)))
+            worst = float(np.max(np.abs(np.asarray(value, np.float64) - np.asarray(want, np.float64))))
             raise GoldenMismatch(
                 f"{backend} gives another {name} than the bundle's maker saw (off by up to {worst:.3g})",
                 hint="keep the old bundle; if every bundle fails here, this machine's runtime is at fault",

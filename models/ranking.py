@@ -1,7 +1,7 @@
 """People, items and who touched what: sampling, training by person, and the leave-one-out protocol.
 
-Each person's personal parameters are trained on that person's rows only, the shared ones on everybody's, by the
-same `train_step.onnx` that devices run.
+Each person's personal parameters are trained on that person's rows only, the shared ones on everybody's, by
+the same `train_step.onnx` that devices run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,9 +61,7 @@ def histories(rows: Sequence[Rating], catalogue: Sequence[str]) -> list[History]
     ]
 
 
-def batches(
-    history: History, items: int, schedule: Schedule, dice: np.random.Generator
-) -> Iterator[tuple[I64, F32]]:
+def batches(history: History, items: int, schedule: Schedule, dice: np.random.Generator) -> Iterator[tuple[I64, F32]]:
     """One epoch of (item, label): each lived item with label 1, `negatives` untouched ones with label 0.
 
     The held-out item may be drawn as a negative, as on a device, which cannot know it.

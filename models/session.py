@@ -46,9 +46,7 @@ def open_session(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except FAILURES as error:
-        raise GraphForbidden(
-            f"onnxruntime refuses the graph: {error}", hint="export it again for opset 18"
-        ) from error
+        raise GraphForbidden(f"onnxruntime refuses the graph: {error}", hint="export it again for opset 18") from error
 
 
 class Predictor:

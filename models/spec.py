@@ -59,9 +59,7 @@ class Ewma(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="e
     width: ClassVar[int] = 1
 
 
-class TimeSince(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="time-since", tag_field="kind"
-):
+class TimeSince(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="time-since", tag_field="kind"):
     """Seconds since the newest event of a source, at most `cap_s`."""
 
     source: Name
@@ -69,33 +67,25 @@ class TimeSince(
     width: ClassVar[int] = 1
 
 
-class HourSin(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="hour-sin", tag_field="kind"
-):
+class HourSin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="hour-sin", tag_field="kind"):
     """sin(2π · local hour / 24)."""
 
     width: ClassVar[int] = 1
 
 
-class HourCos(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="hour-cos", tag_field="kind"
-):
+class HourCos(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="hour-cos", tag_field="kind"):
     """cos(2π · local hour / 24)."""
 
     width: ClassVar[int] = 1
 
 
-class WeekdaySin(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="weekday-sin", tag_field="kind"
-):
+class WeekdaySin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="weekday-sin", tag_field="kind"):
     """sin(2π · weekday / 7), Monday 0."""
 
     width: ClassVar[int] = 1
 
 
-class WeekdayCos(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="weekday-cos", tag_field="kind"
-):
+class WeekdayCos(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="weekday-cos", tag_field="kind"):
     """cos(2π · weekday / 7), Monday 0."""
 
     width: ClassVar[int] = 1
@@ -112,18 +102,14 @@ class OneHot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=
         return len(self.values)
 
 
-class Constant(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="constant", tag_field="kind"
-):
+class Constant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="constant", tag_field="kind"):
     """Always the same number."""
 
     value: float
     width: ClassVar[int] = 1
 
 
-FeatureSpec = (
-    Last | Count | Mean | Ewma | TimeSince | HourSin | HourCos | WeekdaySin | WeekdayCos | OneHot | Constant
-)
+FeatureSpec = Last | Count | Mean | Ewma | TimeSince | HourSin | HourCos | WeekdaySin | WeekdayCos | OneHot | Constant
 
 
 class Input(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}):
@@ -215,7 +201,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def feature_names(given: Input) -> list[str]:
-    """One name a column, such as `co2`, `mean(co2,600s)`, `one-hot(door)=open`; length is the input's width."""
+    """One name a column, such as `co2`, `mean(co2,600s)`, `one-hot(door)=open`."""
     names: list[str] = []
     for feature in given.features:
         match feature:
@@ -280,9 +266,7 @@ def verified(spec: Spec) -> Spec:
     """
     for wrong, what in (*_name_faults(spec), *_input_faults(spec), *_file_faults(spec)):
         if wrong:
-            raise SpecInvalid(
-                f"bundle.toml of {spec.name!r}: {what}", hint="correct the spec and build again"
-            )
+            raise SpecInvalid(f"bundle.toml of {spec.name!r}: {what}", hint="correct the spec and build again")
     return spec
 
 
@@ -328,9 +312,7 @@ def _input_faults(spec: Spec) -> list[tuple[bool, str]]:
         ]
     candidates = sum(i.from_ == "candidate" for i in spec.inputs)
     faults.append((candidates > 1, "at most one candidate input"))
-    faults.append(
-        (bool(candidates) != spec.catalogue, "catalogue is true exactly when an input is a candidate")
-    )
+    faults.append((bool(candidates) != spec.catalogue, "catalogue is true exactly when an input is a candidate"))
     return faults
 
 

@@ -1,8 +1,10 @@
-"""The bundle's second artefact: `model.tflite` with the signature `infer`, checked against the same golden outputs.
+"""The bundle's second artefact, `model.tflite`: its signature `infer` must give the golden outputs too.
 
 The runtime is an extra. It is found under the name that the board has: ai-edge-litert, or tflite-runtime.
 """
 
+import struct
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,25 @@ SIGNATURE = "infer"
 # Builtin, float32 or integer, no custom and no flex operators: runs on every LiteRT build.
 OPERATORS = frozenset(
     """
-    ABS ADD ARG_MAX BATCH_MATMUL CAST CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DIV EQUAL EXP EXPAND_DIMS
-    FILL FLOOR FULLY_CONNECTED GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG
-    LOG_SOFTMAX LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL NEG NOT_EQUAL PACK
-    PAD POW RANGE RELU RELU6 RESHAPE REDUCE_MAX RSQRT SCATTER_ND SELECT SELECT_V2 SHAPE SIN SLICE SOFTMAX SPLIT SQRT
-    SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE TOPK_V2 TRANSPOSE UNPACK WHERE
-    """.split()
+    ABS ADD ARG_MAX BATCH_MATMUL CAST CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DIV EQUAL EXP
+    EXPAND_DIMS FILL FLOOR FULLY_CONNECTED GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS
+    LESS_EQUAL LOG LOG_SOFTMAX LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM
+    MUL NEG NOT_EQUAL PACK PAD POW RANGE RELU RELU6 RESHAPE REDUCE_MAX RSQRT SCATTER_ND SELECT SELECT_V2
+    SHAPE SIN SLICE SOFTMAX SPLIT SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE
+    TOPK_V2 TRANSPOSE UNPACK WHERE
+    """.split()  # noqa: SIM905
 )
-_UNREADABLE = (IndexError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, MemoryError)
+# What a runtime or the schema's reader raises on bytes that are no model.
+_UNREADABLE = (
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
 
 
 def check(bundle: Bundle) -> None:
@@ -54,23 +67,20 @@ def check(bundle: Bundle) -> None:
 
 
 def _interpreter_class() -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
-    except ImportError:
+    for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
         try:
-            from tflite_runtime.interpreter import Interpreter  # type: ignore[import-not-found, no-redef] # noqa: PLC0415
-        except ImportError as error:
-            raise BackendMissing(
-                "no TFLite runtime is installed",
-                hint="pip install 'edgeward[tflite]', or set backend = \"onnx\"",
-            ) from error
-    return Interpreter
+            return import_module(module).Interpreter
+        except ImportError:
+            continue
+    raise BackendMissing(
+        "no TFLite runtime is installed", hint="pip install 'edgeward[tflite]', or set backend = \"onnx\""
+    )
 
 
 def forbidden_operators(raw: bytes) -> list[str]:
     """Operators of the file that are not allowed; read from the schema where the runtime brings it along."""
     try:
-        from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
+        schema = import_module("ai_edge_litert.schema_py_generated")
     except ImportError:
         return []
     names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}

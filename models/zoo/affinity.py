@@ -1,7 +1,8 @@
 """How much one person likes each item: shared item embeddings, a personal vector.
 
-The split of PFedRec (Zhang et al. 2023): what items are like is learned together, what a person likes stays with that
-person. With the initial personal vector the order is close to popularity, so a new device starts sensibly.
+The split of PFedRec (Zhang et al. 2023): what items are like is learned together, what a person likes stays
+with that person. With the initial personal vector the order is close to popularity, so a new device starts
+sensibly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -79,7 +80,7 @@ def _from_ratings(options: Options, rows: Sequence[Rating]) -> Draft:
     )
     shared, own = ranking.fit(step, _start(len(catalogue), dice), PERSONAL, known, schedule, dice)
     typical = {
-        name: np.mean([one[name] for one in own.values()], axis=0, dtype=np.float64).astype(np.float32)
+        name: np.asarray(np.mean([one[name] for one in own.values()], axis=0, dtype=np.float64), np.float32)
         for name in PERSONAL
     }
     weights = {**shared, **typical}
@@ -89,14 +90,19 @@ def _from_ratings(options: Options, rows: Sequence[Rating]) -> Draft:
         catalogue,
         options.licence or "as the ratings that were given; ask whoever gave them",
         Card(
-            data=f"{len(rows)} interactions of {len(everyone)} people with {len(catalogue)} items; {len(known)} people were learned from.",
+            data=(
+                f"{len(rows)} interactions of {len(everyone)} people with {len(catalogue)} items; "
+                f"{len(known)} people were learned from."
+            ),
             protocol=(
-                f"Leave one out: each person's newest item against {NEGATIVES_RANKED} sampled items that the person never touched, "
-                f"first 10, seed {options.seed}; ties count as misses. Every interaction is a positive. {schedule.epochs} epochs."
+                f"Leave one out: each person's newest item against {NEGATIVES_RANKED} sampled items that the "
+                f"person never touched, "
+                f"first 10, seed {options.seed}; ties count as misses. Every interaction is a positive. "
+                f"{schedule.epochs} epochs."
             ),
             figures=measured,
             intended_use="Ordering candidates for one person, next to rules and a policy that explores.",
-            limits="New items have no embedding until the next build. Popular items are favoured; see the subgroups.",
+            limits=("New items have no embedding until the next build. Popular items are favoured; see the subgroups."),
         ),
     )
 
@@ -149,14 +155,12 @@ def _alone(
     people: Sequence[History],
     seed: int,
 ) -> list[Figure]:
-    """Before and after the personal part is trained from its start, as on a device; shared parameters stay."""
+    """Before and after the personal part alone is trained from its start, as on a device."""
     dice = np.random.default_rng(seed)
     rows = ranking.candidates(people, len(weights["item_bias"]), NEGATIVES_RANKED, seed)
     start = {one.user: {name: weights[name] for name in PERSONAL} for one in people}
     own = {one.user: ranking.personalise(step, weights, PERSONAL, one, DEVICE, dice) for one in people}
-    before, after = (
-        evaluate.ranks(ranking.scores(predict, weights, some, people, rows)) for some in (start, own)
-    )
+    before, after = (evaluate.ranks(ranking.scores(predict, weights, some, people, rows)) for some in (start, own))
     return [
         *_pair(f"{label}_before", before, f"{len(people)} people, initial personal part"),
         *_pair(label, after, f"{len(people)} people, personal part trained from its start as on a device"),
@@ -187,7 +191,7 @@ def _activity(rank: I64, people: Sequence[History]) -> list[Figure]:
 
 
 def _from_clicks(options: Options) -> Draft:
-    """Visitors with the same coarse features stand for one person; clicks are 1, impressions without are 0."""
+    """Clicks are 1, impressions without a click 0; the log names no people."""
     log, test = datasets.read_open_bandit("bts"), datasets.read_open_bandit("random")
     catalogue = tuple(sorted({row.item for row in log}, key=ranking.item_order))
     index = {item: row for row, item in enumerate(catalogue)}
@@ -224,12 +228,21 @@ def _from_clicks(options: Options) -> Draft:
 
 def _clicks_card(figures: tuple[Figure, ...], rows: int) -> Card:
     return Card(
-        data="Open Bandit Dataset, small, campaign men, ZOZO, Inc. Saito, Aihara, Matsutani, Narita, 2020. CC BY 4.0. 34 items.",
-        protocol=f"Trained on the log of the Thompson policy ({rows} impressions), measured on the uniform log of the same week.",
+        data=(
+            "Open Bandit Dataset, small, campaign men, ZOZO, Inc. Saito, Aihara, Matsutani, Narita, 2020. "
+            "CC BY 4.0. 34 items."
+        ),
+        protocol=(
+            f"Trained on the log of the Thompson policy ({rows} impressions), measured on the uniform log "
+            f"of the same week."
+        ),
         figures=figures,
-        intended_use="A small catalogue to start a shop kiosk and to try the whole flow; train your own with --ratings.",
+        intended_use=(
+            "A small catalogue to start a shop kiosk and to try the whole flow; train your own with --ratings."
+        ),
         limits=(
-            "The log names no people, so the personal part is untrained and the embeddings carry no taste: the order is that of "
+            "The log names no people, so the personal part is untrained and the embeddings carry no taste: "
+            "the order is that of "
             "the items' click rates, and with so few clicks the interval includes chance."
         ),
     )

@@ -1,7 +1,8 @@
 """Is someone in the room? From temperature, humidity, light and CO2, learned on UCI Occupancy Detection.
 
-A small multilayer perceptron whose standardisation is part of the graph, so that devices feed plain °C, %, lux and
-ppm. The personal part is one offset: a room that is always brighter than the office of the data shifts it.
+A small multilayer perceptron whose standardisation is part of the graph, so that devices feed plain °C, %,
+lux and ppm. The personal part is one offset: a room that is always brighter than the office of the data
+shifts it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -146,15 +147,21 @@ def _card(figures: tuple[Figure, ...], train_rows: int, test_rows: int, epochs: 
     return Card(
         data=(
             "UCI Occupancy Detection: one office in Belgium, one row a minute, February 2015. "
-            "Candanedo and Feldheim, Energy and Buildings 112, 2016. CC BY 4.0. HumidityRatio is left out: it follows "
+            "Candanedo and Feldheim, Energy and Buildings 112, 2016. CC BY 4.0. HumidityRatio is left out: "
+            "it follows "
             "from temperature and humidity."
         ),
-        protocol=f"Trained on datatraining ({train_rows} rows, {epochs} epochs), measured on datatest ({test_rows} rows of other days).",
+        protocol=(
+            f"Trained on datatraining ({train_rows} rows, {epochs} epochs), measured on datatest "
+            f"({test_rows} rows of other days)."
+        ),
         figures=figures,
-        intended_use="Switching lights or ventilation in one room, with a rule or a person able to override it.",
+        intended_use=("Switching lights or ventilation in one room, with a rule or a person able to override it."),
         limits=(
-            "One office with windows and office hours. Light decides most of it: where lamps burn in empty rooms, or people "
-            "sit in the dark, it is wrong until the room has trained its own offset. It says nothing about who or how many. "
+            "One office with windows and office hours. Light decides most of it: where lamps burn in empty "
+            "rooms, or people "
+            "sit in the dark, it is wrong until the room has trained its own offset. It says nothing about "
+            "who or how many. "
             "Not for safety, security or the surveillance of people."
         ),
     )

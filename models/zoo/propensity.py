@@ -1,7 +1,8 @@
 """Will this be clicked? From coarse visitor features and the item, learned on the Open Bandit log.
 
-A factorisation machine between the features and the item (Rendle 2010) with linear terms; the number of items and of
-feature columns stays open in the graph. The personal part is one offset: how eager the people of this device are.
+A factorisation machine between the features and the item (Rendle 2010) with linear terms; the number of
+items and of feature columns stays open in the graph. The personal part is one offset: how eager the people
+of this device are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -99,11 +100,7 @@ def arrays(
     """The graph's inputs and the clicks; a value that the vocabulary lacks is all zeros."""
     row_of = {item: row for row, item in enumerate(catalogue)}
     columns = [
-        [
-            float(row.user[index] == value)
-            for index, feature in enumerate(features)
-            for value in feature.values
-        ]
+        [float(row.user[index] == value) for index, feature in enumerate(features) for value in feature.values]
         for row in log
     ]
     item = np.array([row_of[row.item] for row in log], np.int64)
@@ -170,9 +167,7 @@ def _figures(
             value=evaluate.auc(popular, test_label),
             note="baseline: smoothed click rate of the item",
         ),
-        Figure(
-            name="mean_score", value=float(score.mean()), note=f"clicked: {rounded(float(test_label.mean()))}"
-        ),
+        Figure(name="mean_score", value=float(score.mean()), note=f"clicked: {rounded(float(test_label.mean()))}"),
         Figure(
             name="log_loss_commonest_kind",
             value=evaluate.log_loss(score[largest], test_label[largest]),
@@ -189,17 +184,20 @@ def _figures(
 def _card(figures: tuple[Figure, ...], rows: int, epochs: int) -> Card:
     return Card(
         data=(
-            "Open Bandit Dataset, small, campaign men, ZOZO, Inc. Saito, Aihara, Matsutani, Narita, 2020. CC BY 4.0. "
+            "Open Bandit Dataset, small, campaign men, ZOZO, Inc. Saito, Aihara, Matsutani, Narita, 2020. "
+            "CC BY 4.0. "
             "34 items, four hashed visitor features; position and prices are left out."
         ),
         protocol=(
-            f"Trained on the log of the Thompson policy ({rows} impressions, {epochs} epochs), measured on the log of the "
+            f"Trained on the log of the Thompson policy ({rows} impressions, {epochs} epochs), measured on "
+            f"the log of the "
             "uniform policy of the same week."
         ),
         figures=figures,
-        intended_use="A prior for a bandit that goes on learning, such as Thompson sampling over the catalogue.",
+        intended_use=("A prior for a bandit that goes on learning, such as Thompson sampling over the catalogue."),
         limits=(
-            "Clicks are rare (0.5 to 0.7 %) and few, so the intervals are wide; read them before relying on the order of the "
+            "Clicks are rare (0.5 to 0.7 %) and few, so the intervals are wide; read them before relying on "
+            "the order of the "
             "items. The hashed features mean nothing outside this dataset: train again on your own log."
         ),
     )
