@@ -1,7 +1,7 @@
 """What the agent and its children (learner, updater, probe) say to each other, and how it is framed.
 
 A frame is its length (4 bytes, big-endian) and one tagged struct in msgpack, over the child's standard
-streams. The parent speaks first, with the task. When the parent is gone, the child's input ends: the child exits.
+streams. The parent speaks first, with the task. When the parent is gone, the child's input ends: then it exits.
 """
 
 import struct
@@ -23,7 +23,7 @@ _LENGTH = struct.Struct(">I")
 class FrameMalformed(EdgeError):
     """The other side does not speak this protocol, or speaks another version of it."""
 
-    code: ClassVar[str] = "AGT701"
+    code: ClassVar[str] = "AGT801"
 
 
 class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):
