@@ -14,8 +14,21 @@ class Message(Struct, frozen=True, kw_only=True, tag="message"):
     response_topic: str = ""
     correlation: bytes = b""
     traceparent: str = ""
+    properties: tuple[tuple[str, str], ...] = ()
+    """MQTT 5 user properties but for `traceparent` (CloudEvents binary mode keeps its attributes there)."""
     arrived_ms: int
     """Wall clock at arrival, unix ms."""
+
+
+class Recorded(Struct, frozen=True, kw_only=True, tag="recorded"):
+    """A minimised event from the journal, for replay."""
+
+    source: str
+    event_id: str
+    event_time_ms: int
+    subject: str
+    fields: dict[str, float | str | bool]
+    traceparent: str = ""
 
 
 class Tick(Struct, frozen=True, kw_only=True, tag="tick"):
@@ -85,5 +98,14 @@ class LearnerEnded(Struct, frozen=True, kw_only=True, tag="learner-ended"):
 
 
 Happening = (
-    Message | Tick | Connected | Delivered | BundleReady | BundleFailed | EgressAsked | Learned | LearnerEnded
+    Message
+    | Recorded
+    | Tick
+    | Connected
+    | Delivered
+    | BundleReady
+    | BundleFailed
+    | EgressAsked
+    | Learned
+    | LearnerEnded
 )

@@ -1,0 +1,95 @@
+"""One decision and its trail: everything that `edge-agent explain` tells, written when it was decided."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+Fallback = Literal["", "cached", "rules", "default"]
+
+
+class Fired(Struct, frozen=True, array_like=True):
+    """A rule that applied."""
+
+    name: str
+    effect: str
+    reason: str
+    items: int
+    """How many candidates it touched."""
+
+
+class Scored(Struct, frozen=True, array_like=True):
+    """One of the best candidates."""
+
+    item: str
+    score: float
+    eligible: bool
+
+
+class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a decision came about."""
+
+    id: str
+    placement: str
+    event_id: str
+    subject: str
+    trigger: str
+    """The event's source, or `request`."""
+    fields: dict[str, float | str | bool]
+    """The minimised fields that were used."""
+    features: dict[str, list[float]] = {}
+    """Model input → the row that was served."""
+    outputs: dict[str, float] = {}
+    """Model → score of the chosen item."""
+    rules: tuple[Fired, ...] = ()
+    candidates: int
+    eligible: int
+    top: tuple[Scored, ...] = ()
+    items: tuple[str, ...]
+    score: float
+    propensity: float
+    policy: str
+    experiment: str = ""
+    arm: str = ""
+    channel: str
+    fallback: Fallback = ""
+    fallback_reason: str = ""
+    bundles: dict[str, str] = {}
+    profile: str
+    event_time_ms: int
+    decided_ms: int
+    traceparent: str = ""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Trail)
+
+
+def pack(trail: Trail) -> bytes:
+    """The stored form."""
+    return _encoder.encode(trail)
+
+
+def unpack(packed: bytes) -> Trail:
+    """The trail of a stored form.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    return _decoder.decode(packed)
+
+
+def decision_id(event_id: str, placement: str, profile: str, bundles: Mapping[str, str]) -> str:
+    """The same event gives the same decision id under the same versions, so a redelivery repeats nothing.
+
+    Returns:
+        32 hex digits: the first 16 bytes of SHA-256.
+    """
+    return hashlib.sha256("\x00".join(_parts(event_id, placement, profile, bundles)).encode()).hexdigest()[:32]
+
+
+def _parts(event_id: str, placement: str, profile: str, bundles: Mapping[str, str]) -> Iterable[str]:
+    yield from (event_id, placement, profile)
+    yield from (f"{name}={version}" for name, version in bundles.items())

@@ -1,0 +1,26 @@
+"""What the agent may ask of the world while it steps. The shell gives these; tests and replay give their own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from edge_agent.infer.model import LoadedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doors:
+    """Reads only; nothing here has an effect.
+
+    Attributes:
+        secret: 32 bytes, made at the device's first start; keys hashes and draws, and never leaves.
+        recall: (room or shelf, key) → committed bytes that are not in memory, or None.
+        models: name → the model that is active now. The shell changes it, then says `BundleReady`.
+        over_budget: (decision id, budget in ms) → whether its time is up; the first question starts the watch.
+            Replay answers what was recorded.
+        local_hour: unix ms → (hour 0-23, weekday 0-6 from Monday) where the device stands.
+    """
+
+    secret: bytes
+    recall: Callable[[str, str], bytes | None]
+    models: Mapping[str, LoadedModel]
+    over_budget: Callable[[str, float], bool]
+    local_hour: Callable[[int], tuple[int, int]]
