@@ -8,6 +8,7 @@ ModelError
 ├── GraphForbidden       an operator, opset or external file that devices do not run
 ├── GoldenMismatch       a backend's outputs differ from those stored when the bundle was made
 ├── BackendMissing       the runtime for this artefact is not installed
+├── FeedRefused          inputs that the model does not take; this one decision falls back
 ├── DatasetInvalid       training data cannot be read
 └── BuildUnavailable     the heavy [build] extra is needed and absent
 """
@@ -50,6 +51,10 @@ class GoldenMismatch(ModelError):
 class BackendMissing(ModelError):
     code: ClassVar[str] = "MOD107"
     exit_status: ClassVar[int] = 2
+
+
+class FeedRefused(ModelError):
+    code: ClassVar[str] = "MOD110"
 
 
 class DatasetInvalid(ModelError):

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from models import golden
 from models.bundle import Bundle
 from models.errors import BackendMissing, GraphForbidden
 
@@ -27,7 +26,7 @@ OPERATORS = frozenset(
     """.split()  # noqa: SIM905
 )
 # What a runtime or the schema's reader raises on bytes that are no model.
-_UNREADABLE = (
+FAILURES = (
     IndexError,
     KeyError,
     TypeError,
@@ -48,22 +47,39 @@ def check(bundle: Bundle) -> None:
         GraphForbidden: an operator that devices do not run, or the runtime refuses the file.
         GoldenMismatch: other scores than onnxruntime's.
     """
+    # Brings onnxruntime along, which a TFLite device does not need.
+    from models import golden
+
     raw = bundle.read("model.tflite")
     stored = golden.read_golden(bundle)
     feeds = {**bundle.weights(), **golden.predict_inputs(stored)}
-    interpreter_class = _interpreter_class()
     try:
         forbidden = forbidden_operators(raw)
         if forbidden:
             raise GraphForbidden(f"model.tflite uses {forbidden}", hint="convert with TFLITE_BUILTINS only")
-        runner = interpreter_class(model_content=raw, num_threads=1).get_signature_runner(SIGNATURE)
-        names = runner.get_input_details()
-        score = runner(**{name: feeds[name] for name in names})["score"]
-    except _UNREADABLE as error:
+        infer = open_infer(raw)
+        score = infer(**{name: feeds[name] for name in infer.get_input_details()})["score"]
+    except FAILURES as error:
         raise GraphForbidden(
             f"the TFLite runtime refuses the file: {error}", hint="convert and build it again"
         ) from error
     golden.compare("TFLite", {"predict/score": np.asarray(score)}, stored)
+
+
+def open_infer(raw: bytes) -> Any:
+    """The signature `infer` of a model.tflite: call it with the feeds by name.
+
+    Raises:
+        BackendMissing: no TFLite runtime is installed.
+        GraphForbidden: the runtime refuses the file.
+    """
+    interpreter_class = _interpreter_class()
+    try:
+        return interpreter_class(model_content=raw, num_threads=1).get_signature_runner(SIGNATURE)
+    except FAILURES as error:
+        raise GraphForbidden(
+            f"the TFLite runtime refuses the file: {error}", hint="convert and build it again"
+        ) from error
 
 
 def _interpreter_class() -> Any:
