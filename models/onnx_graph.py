@@ -21,6 +21,7 @@ from models.limits import GRAPH_NODES_MAX
 
 IR_VERSION_MAX = 10
 OPSET_MIN, OPSET_MAX = 13, 21
+_STANDARD = ("", "ai.onnx")
 
 # onnxruntime's CPU provider runs all of these at opset 13 to 21; no loops, no randomness, no strings.
 OPERATORS = frozenset(
@@ -88,21 +89,22 @@ def read_graph(raw: bytes) -> GraphFacts:
         model = _message("Model").FromString(raw)
     except DecodeError as error:
         raise GraphForbidden(f"not an ONNX model: {error}", hint="export the graph again") from error
-    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    opsets = [opset.version for opset in model.opset_import if opset.domain in _STANDARD]
     nodes = list(model.graph.node[: GRAPH_NODES_MAX + 1])
     return GraphFacts(
         ir_version=model.ir_version,
-        opset=opsets.get("", 0),
+        opset=max(opsets, default=0),
         operators=tuple(sorted({_operator(node) for node in nodes})),
         faults=tuple(dict.fromkeys(_faults(model, opsets, nodes))),
     )
 
 
-def _faults(model: Any, opsets: dict[str, int], nodes: list[Any]) -> Iterator[str]:
+def _faults(model: Any, opsets: list[int], nodes: list[Any]) -> Iterator[str]:
     if not 1 <= model.ir_version <= IR_VERSION_MAX:
         yield f"IR version {model.ir_version}, devices read up to {IR_VERSION_MAX}"
-    if not OPSET_MIN <= opsets.get("", 0) <= OPSET_MAX:
-        yield f"opset {opsets.get('', 0)}, devices run {OPSET_MIN} to {OPSET_MAX}"
+    for version in opsets or [0]:
+        if not OPSET_MIN <= version <= OPSET_MAX:
+            yield f"opset {version}, devices run {OPSET_MIN} to {OPSET_MAX}"
     if not 1 <= len(nodes) <= GRAPH_NODES_MAX:
         yield f"{len(nodes)} nodes, devices run 1 to {GRAPH_NODES_MAX}"
     if model.functions or model.training_info:
@@ -127,7 +129,7 @@ def _tensor_faults(tensor: Any) -> Iterator[str]:
 
 
 def _operator(node: Any) -> str:
-    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+    return node.op_type if node.domain in _STANDARD else f"{node.domain}::{node.op_type}"
 
 
 @cache

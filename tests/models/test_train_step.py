@@ -1,0 +1,129 @@
+"""The committed train steps against PyTorch's autograd (stored) and against finite differences (computed)."""
+
+import math
+
+import numpy as np
+import pytest
+
+from models import arrays
+from models.architecture import Architecture
+from models.build import GRAPHS, ZOO, zoo_module
+from models.session import Predictor, TrainStep
+from tests.models.autograd import CASES, FOLDER, LR, example
+
+
+def architecture_of(name: str) -> Architecture:
+    return zoo_module(name).ARCHITECTURE
+
+
+def step_of(name: str) -> TrainStep:
+    return TrainStep((GRAPHS / name / "train_step.onnx").read_bytes())
+
+
+def split(
+    architecture: Architecture, feeds: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
+    weights = {tensor.name: feeds[tensor.name] for tensor in architecture.parameters}
+    return weights, {rows.name: feeds[rows.name] for rows in architecture.inputs}, feeds["label"]
+
+
+def bce(logit: np.ndarray, label: np.ndarray) -> float:
+    return float(np.mean(np.logaddexp(0.0, logit) - label * logit))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", ZOO)
+def test_a_step_equals_autograd(name: str, case: str) -> None:
+    architecture = architecture_of(name)
+    stored = arrays.unpack((FOLDER / f"{name}.npz").read_bytes(), name)
+    feeds = {k.removeprefix(f"{case}/feed/"): v for k, v in stored.items() if k.startswith(f"{case}/feed/")}
+    want = {k.removeprefix(f"{case}/want/"): v for k, v in stored.items() if k.startswith(f"{case}/want/")}
+    weights, inputs, label = split(architecture, feeds)
+    after, loss = step_of(name)(weights, inputs, label, LR)
+    score = Predictor((GRAPHS / name / "predict.onnx").read_bytes())(weights, inputs)
+    assert set(want) == {f"{one}.next" for one in after} | {"loss", "score"}
+    assert abs(loss - float(want["loss"])) <= 1e-5
+    assert np.max(np.abs(score - want["score"])) <= 1e-5
+    for one, value in after.items():
+        assert np.max(np.abs(value - want[f"{one}.next"])) <= 1e-5, one
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_step_follows_the_slope_that_finite_differences_find(name: str) -> None:
+    architecture = architecture_of(name)
+    feeds = example(architecture, axis=6, batch=9, seed=4)
+    weights, inputs, label = split(architecture, feeds)
+    after, _ = step_of(name)(weights, inputs, label, 1.0)
+    exact = {key: value.astype(np.float64) for key, value in weights.items()}
+    for tensor in architecture.parameters:
+        if tensor.step == 0:
+            continue
+        moved = (weights[tensor.name] - after[tensor.name]) / tensor.step
+        for index in list(np.ndindex(moved.shape))[:20]:
+            sides = []
+            for nudge in (1e-5, -1e-5):
+                changed = exact[tensor.name].copy()
+                changed[index] += nudge
+                sides.append(bce(architecture.forward({**exact, tensor.name: changed}, inputs), label))
+            slope = (sides[0] - sides[1]) / 2e-5 + tensor.decay * exact[tensor.name][index]
+            assert moved[index] == pytest.approx(slope, abs=2e-5), (tensor.name, index)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_predictions_equal_the_definition_in_numpy(name: str) -> None:
+    architecture = architecture_of(name)
+    weights, inputs, _ = split(architecture, example(architecture, axis=9, batch=17, seed=5))
+    logit = architecture.forward(weights, inputs)
+    want = 1.0 / (1.0 + np.exp(-logit)) if architecture.task == "probability" else logit
+    got = Predictor((GRAPHS / name / "predict.onnx").read_bytes())(weights, inputs)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["affinity", "propensity"])
+@pytest.mark.parametrize("items", [1, 2, 34, 5_000])
+@pytest.mark.parametrize("batch", [1, 2, 100])
+def test_one_graph_serves_any_catalogue_and_any_batch(name: str, items: int, batch: int) -> None:
+    architecture = architecture_of(name)
+    weights, inputs, label = split(architecture, example(architecture, items, batch, seed=6))
+    after, loss = step_of(name)(weights, inputs, label, 0.1)
+    assert math.isfinite(loss)
+    assert {key: value.shape for key, value in after.items()} == {k: v.shape for k, v in weights.items()}
+
+
+def test_an_item_that_stands_in_a_batch_twice_is_moved_by_both() -> None:
+    architecture = architecture_of("affinity")
+    weights, _, _ = split(architecture, example(architecture, 5, 2, seed=7))
+    step = step_of("affinity")
+    twice, _ = step(weights, {"item": np.array([3, 3])}, np.ones(2, np.float32), 1.0)
+    once, _ = step(weights, {"item": np.array([3])}, np.ones(1, np.float32), 1.0)
+    np.testing.assert_allclose(twice["item_bias"], once["item_bias"], atol=1e-6)
+    assert twice["item_bias"][3] != weights["item_bias"][3]
+    np.testing.assert_array_equal(np.delete(twice["item_bias"], 3), np.delete(weights["item_bias"], 3))
+
+
+def test_extreme_logits_give_finite_steps() -> None:
+    weights = {
+        "item_embedding": np.full((2, 16), 50.0, np.float32),
+        "item_bias": np.array([300.0, -300.0], np.float32),
+        "user_vector": np.full(16, 50.0, np.float32),
+        "user_bias": np.zeros(1, np.float32),
+    }
+    after, loss = step_of("affinity")(weights, {"item": np.array([0, 1])}, np.array([0, 1], np.float32), 0.1)
+    assert math.isfinite(loss)
+    assert all(np.isfinite(value).all() for value in after.values())
+
+
+def test_standardisation_is_never_trained() -> None:
+    architecture = architecture_of("context")
+    weights, inputs, label = split(architecture, example(architecture, 1, 8, seed=8))
+    after, _ = step_of("context")(weights, inputs, label, 1.0)
+    np.testing.assert_array_equal(after["mean"], weights["mean"])
+    np.testing.assert_array_equal(after["scale"], weights["scale"])
+
+
+def test_the_same_step_twice_is_the_same_to_the_bit() -> None:
+    architecture = architecture_of("propensity")
+    weights, inputs, label = split(architecture, example(architecture, 34, 256, seed=9))
+    first, second = (step_of("propensity")(weights, inputs, label, 0.5)[0] for _ in range(2))
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name])
