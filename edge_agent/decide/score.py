@@ -1,0 +1,69 @@
+"""From model outputs to one score a candidate, calibrated."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_configs.expressions import Expression, compile_expression
+from firmware_configs.profile import Candidate
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+
+def identifier(model: str) -> str:
+    """The model's name as CEL can write it."""
+    return model.replace("-", "_")
+
+
+class Scores:
+    """A placement's candidate scores, compiled."""
+
+    def __init__(self, candidates: Sequence[Candidate], models: Sequence[str]) -> None:
+        self._models = tuple(models)
+        self._expressions: list[Expression | None] = [
+            compile_expression(candidate.score) if candidate.score else None for candidate in candidates
+        ]
+        self._any = any(self._expressions)
+
+    def of(self, outputs: Mapping[str, F32], count: int) -> F32:
+        """One score a candidate.
+
+        Args:
+            outputs: model → float32 of shape (n,) or (1,).
+            count: n, the number of candidates.
+        Returns:
+            float32 (n,): each candidate's own expression, or else the first model's score.
+        Raises:
+            ExpressionError: an expression cannot be evaluated.
+        """
+        first = next((outputs[name] for name in self._models if name in outputs), None)
+        base = np.zeros(count, np.float32) if first is None else _spread(first, count)
+        if not self._any:
+            return base
+        values = {identifier(name): float(out[0]) for name, out in outputs.items() if len(out)}
+        scores = base.copy()
+        for n, expression in enumerate(self._expressions):
+            if expression is not None:
+                value = expression.evaluate(values)
+                scores[n] = np.float32(value) if isinstance(value, int | float) else np.float32("nan")
+        return scores
+
+
+def _spread(output: F32, count: int) -> F32:
+    return output if len(output) == count else np.full(count, output[0] if len(output) else 0.0, np.float32)
+
+
+def probabilities(scores: F32, task: str) -> F32:
+    """Scores as probabilities for policies that need them: a rank model's logits through the logistic function.
+
+    Args:
+        scores: float32 (n,).
+        task: the model's task, `rank` or `probability`.
+    Returns:
+        float32 (n,), in [0, 1], in the same order as the scores.
+    """
+    if task != "rank":
+        return np.clip(scores, 0.0, 1.0)
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scores, -60.0, 60.0))), np.float32)
