@@ -1,0 +1,219 @@
+"""The agent's settings: one file, every option with its default and a sentence; read once, in one place."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from edge_agent.errors import SettingsMalformed
+from firmware_configs import strict
+
+PREFIX = "EDGE_AGENT_"
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+class Broker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where events come from and decisions go."""
+
+    url: Annotated[
+        str,
+        Meta(pattern=r"^mqtts?://[^/\s]+$", description="`mqtt://host:port`, or `mqtts://host:port` for TLS"),
+    ] = "mqtt://127.0.0.1:1883"
+    user: Annotated[str, Meta(max_length=256, description="user name; empty: none")] = ""
+    password_file: Annotated[
+        str, Meta(description="file whose first line is the password; it is never on a command line")
+    ] = ""
+    ca: Annotated[str, Meta(description="certificate (PEM) to trust instead of the system's; mqtts only")] = ""
+    cert: Annotated[str, Meta(description="client certificate (PEM); mqtts only")] = ""
+    key: Annotated[str, Meta(description="private key (PEM) of `cert`")] = ""
+    keepalive_s: Annotated[int, Meta(ge=5, le=3_600, description="silence after which the link is probed")] = 30
+    session_expiry_s: Annotated[
+        int, Meta(ge=60, le=4_294_967_294, description="how long the broker keeps our messages while we are away")
+    ] = 604_800
+    receive_maximum: Annotated[
+        int, Meta(ge=1, le=65_535, description="unacknowledged messages that the broker may have open with us")
+    ] = 256
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        where = urlsplit(self.url)
+        return where.port or PORTS[where.scheme]
+
+    @property
+    def tls(self) -> bool:
+        return self.url.startswith("mqtts://")
+
+
+class Registry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where signed bundles come from."""
+
+    url: Annotated[str, Meta(description="HTTPS address; empty: what the coordinator's `desired` says")] = ""
+    ca: Annotated[str, Meta(description="certificate (PEM) that the registry's TLS must chain to")] = ""
+    trusted_root: Annotated[
+        str, Meta(description="TUF root.json that this device trusts from the start; empty: no updates")
+    ] = ""
+
+
+class SuperLink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where federated rounds happen."""
+
+    address: Annotated[str, Meta(description="`host:port`; empty: what the round's offer says")] = ""
+    ca: Annotated[str, Meta(description="certificate (PEM) that the SuperLink's TLS must chain to")] = ""
+    node_key: Annotated[
+        str, Meta(description="private key (PEM, EC P-384) of this node; empty: takes part in no round")
+    ] = ""
+
+
+class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the agent says on stderr; never personal data."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least that is said")] = "info"
+    format: Annotated[Literal["text", "json"], Meta(description="text for people, json for collectors")] = "text"
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole agent.toml."""
+
+    device: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+            description="this device's id: part of its topics, its MQTT client id",
+        ),
+    ]
+    state_dir: Annotated[
+        str, Meta(min_length=1, description="folder for the database, bundles and trust; only for this agent")
+    ]
+    profile: Annotated[str, Meta(description="device profile (TOML); `run --profile` overrides it")] = ""
+    timezone: Annotated[
+        str, Meta(description="IANA name such as `Europe/Paris` for hours and weekdays; empty: the system's")
+    ] = ""
+    broker: Broker = Broker()
+    registry: Registry = Registry()
+    superlink: SuperLink = SuperLink()
+    log: LogSettings = LogSettings()
+    web: Annotated[Literal["off"], Meta(description="local web page; not in this version")] = "off"
+    bundles: Annotated[
+        tuple[str, ...],
+        Meta(max_length=20, description="bundle files to start with until the registry says otherwise"),
+    ] = ()
+    allow_unsigned: Annotated[
+        bool, Meta(description="take `bundles` without a registry's signature; for development only")
+    ] = False
+    batch_max: Annotated[
+        int, Meta(ge=1, le=4_096, description="messages in one transaction at most; bounds memory and latency")
+    ] = 256
+    record: Annotated[bool, Meta(description="keep minimised events for `edge-agent replay`")] = False
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Settings:
+    """Read agent.toml; `EDGE_AGENT_BROKER__URL=…` overrides `broker.url`, and so on.
+
+    Paths in the file are relative to the file.
+
+    Raises:
+        SettingsMalformed: with the place, the nearest right key, and the fix.
+    """
+    document = strict.read_toml(strict.read_text(path, SettingsMalformed), str(path), SettingsMalformed)
+    for name, value in sorted(environment.items()):
+        if name.startswith(PREFIX):
+            _override(document, name, value)
+    settings = strict.convert(document, Settings, str(path), SettingsMalformed)
+    return _checked(_rooted(settings, path.absolute().parent), path)
+
+
+def _override(document: dict[str, Any], name: str, value: str) -> None:
+    steps = name.removeprefix(PREFIX).lower().split("__")
+    kind: Any = Settings
+    for step in steps[:-1]:
+        kind = _type_of(kind, step, name)
+        inner = document.setdefault(step, {})
+        if not isinstance(inner, dict):
+            raise SettingsMalformed(f"{name}: `{step}` is no table in the file", hint="write it as a table there")
+        document = inner
+    last = _type_of(kind, steps[-1], name)
+    try:
+        document[steps[-1]] = msgspec.to_builtins(msgspec.convert(_listed(value, last), last, strict=False))
+    except msgspec.ValidationError as error:
+        raise SettingsMalformed(f"{name}: {error}", hint="set it to a value of the expected kind") from None
+
+
+def _type_of(kind: Any, step: str, name: str) -> Any:
+    for field in msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, Struct) else ():
+        if field.encode_name == step:
+            return field.type
+    raise SettingsMalformed(
+        f"{name}: there is no such setting", hint="`__` separates tables, as in EDGE_AGENT_BROKER__URL"
+    )
+
+
+def _listed(value: str, kind: Any) -> str | list[str]:
+    """A list comes as `a:b`, as PATH does."""
+    many = isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.VarTupleType)
+    return [part for part in value.split(":") if part] if many else value
+
+
+def _rooted(settings: Settings, folder: Path) -> Settings:
+    """The same settings with every path absolute."""
+
+    def at(text: str) -> str:
+        return str(folder / Path(text).expanduser()) if text else ""
+
+    replace = msgspec.structs.replace
+    broker, registry, link = settings.broker, settings.registry, settings.superlink
+    return replace(
+        settings,
+        state_dir=at(settings.state_dir),
+        profile=at(settings.profile),
+        bundles=tuple(at(path) for path in settings.bundles),
+        broker=replace(
+            broker,
+            password_file=at(broker.password_file),
+            ca=at(broker.ca),
+            cert=at(broker.cert),
+            key=at(broker.key),
+        ),
+        registry=replace(registry, ca=at(registry.ca), trusted_root=at(registry.trusted_root)),
+        superlink=replace(link, ca=at(link.ca), node_key=at(link.node_key)),
+    )
+
+
+def _checked(settings: Settings, path: Path) -> Settings:
+    """The same settings, once their parts agree and the files they name are there."""
+    broker = settings.broker
+    try:
+        known = bool(broker.host and broker.port)
+    except ValueError:
+        known = False
+    if not known:
+        raise SettingsMalformed(
+            f"{path}: broker.url: `{broker.url}` names no host and port", hint="write mqtt://HOST:PORT"
+        )
+    if not broker.tls and (broker.ca or broker.cert or broker.key):
+        raise SettingsMalformed(
+            f"{path}: broker: certificates are given, but {broker.url} is not encrypted",
+            hint="write mqtts:// in broker.url, or remove ca, cert and key",
+        )
+    if bool(broker.cert) != bool(broker.key):
+        raise SettingsMalformed(f"{path}: broker: `cert` and `key` go together", hint="give both or none")
+    named = {
+        "broker.password_file": broker.password_file,
+        "broker.ca": broker.ca,
+        "broker.cert": broker.cert,
+        "broker.key": broker.key,
+        "registry.ca": settings.registry.ca,
+        "registry.trusted_root": settings.registry.trusted_root,
+        "superlink.ca": settings.superlink.ca,
+        "superlink.node_key": settings.superlink.node_key,
+    }
+    for place, file in named.items():
+        if file and not Path(file).is_file():
+            raise SettingsMalformed(f"{path}: {place}: there is no file {file}", hint="correct the path")
+    return settings
