@@ -49,7 +49,7 @@ reference: setup-dev ## Write the reference profile, settings and schemas again 
 
 bundles: ## Rebuild the zoo's graphs and bundles (needs the [build] extra: torch and tensorflow)
 	.venv/bin/edge-models export --all
-	.venv/bin/edge-models build --all
+	.venv/bin/edge-models build --all --out models/zoo/bundles
 
 setup: ## Make .venv with what the demo needs
 	@tools/setup demo

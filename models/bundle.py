@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models import archive, arrays
 from models.errors import BundleMalformed, BundleTampered, SpecInvalid
 from models.limits import CATALOGUE_MAX, FILES_MAX, ITEM_BYTES_MAX
-from models.spec import Spec, parse, render
+from models.spec import Spec, parse, render, verified
 
 SUFFIX = ".edgeward"
 F32 = NDArray[np.float32]
@@ -145,7 +145,7 @@ def with_weights(bundle: Bundle, shared: Mapping[str, F32], version: str, out: P
             f"shared parameters {sorted(shared)} were given, {sorted(wanted)} are declared",
             hint="pass each of them once",
         )
-    spec = msgspec.structs.replace(bundle.spec, version=version, parents=(bundle.spec.version,))
+    spec = verified(msgspec.structs.replace(bundle.spec, version=version, parents=(bundle.spec.version,)))
     if Version(version) <= Version(bundle.spec.version):
         raise SpecInvalid(f"version {version} is not later than {bundle.spec.version}", hint="raise the version")
     weights = matched(spec, {**bundle.weights(), **shared})

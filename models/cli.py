@@ -18,7 +18,7 @@ ZOO = ("affinity", "context", "propensity")
 BUNDLES = Path(__file__).parent / "zoo" / "bundles"
 EXAMPLES = """
 edge-models ls
-edge-models build context --out .
+edge-models build context
 edge-models build affinity --ratings ratings.csv --exclude-users 7,42 --out affinity-1.0.0.edgeward
 edge-models inspect affinity-1.0.0.edgeward
 edge-models check --backend both context-1.0.0.edgeward
@@ -53,8 +53,8 @@ def main() -> None:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    default=BUNDLES,
-    help="File, or existing folder.  [default: the zoo's]",
+    default=Path(),
+    help="File, or existing folder.  [default: the folder you are in]",
 )
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def build(

@@ -114,13 +114,17 @@ def _faults(model: Any, opsets: list[int], nodes: list[Any]) -> Iterator[str]:
     for tensor in model.graph.initializer:
         yield from _tensor_faults(tensor)
     for node in nodes:
-        if _operator(node) not in OPERATORS:
-            yield f"operator {_operator(node)}, which is not on the list of allowed operators"
-        for attribute in node.attribute:
-            if attribute.g or attribute.graphs or attribute.sparse_tensor or attribute.sparse_tensors:
-                yield f"operator {_operator(node)} with a graph or sparse tensor inside"
-            for tensor in (attribute.t, *attribute.tensors):
-                yield from _tensor_faults(tensor)
+        yield from _node_faults(node)
+
+
+def _node_faults(node: Any) -> Iterator[str]:
+    if _operator(node) not in OPERATORS:
+        yield f"operator {_operator(node)}, which is not on the list of allowed operators"
+    for attribute in node.attribute:
+        if attribute.g or attribute.graphs or attribute.sparse_tensor or attribute.sparse_tensors:
+            yield f"operator {_operator(node)} with a graph or sparse tensor inside"
+        for tensor in (attribute.t, *attribute.tensors):
+            yield from _tensor_faults(tensor)
 
 
 def _tensor_faults(tensor: Any) -> Iterator[str]:

@@ -28,8 +28,7 @@ def example(architecture: Architecture, axis: int, batch: int, seed: int) -> dic
         return tuple(axis if isinstance(side, str) else side for side in shape)
 
     feeds: dict[str, np.ndarray] = {
-        tensor.name: dice.normal(0, 0.7, shaped(tensor.shape)).astype(np.float32)
-        for tensor in architecture.parameters
+        tensor.name: dice.normal(0, 0.7, shaped(tensor.shape)).astype(np.float32) for tensor in architecture.parameters
     }
     for rows in architecture.inputs:
         if rows.columns is None:
