@@ -45,6 +45,8 @@ class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):
     """Private key (PEM path, EC P-384) of this node."""
     app_hash: str
     closes_ms: int
+    subjects: tuple[str, ...]
+    """Whose examples may be learned from."""
     examples_max: int
     clip_norm: float
     """L2 norm that the profile allows an update; a plan may ask for less, never for more."""

@@ -1,0 +1,50 @@
+"""MQTT 5 properties of what is published, packed once and remembered: most messages carry the same ones."""
+
+from functools import lru_cache
+
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+REMEMBERED = 1_024
+
+
+class Packed(Properties):
+    """Properties that do not change any more."""
+
+    def __init__(self, packed: bytes) -> None:
+        super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        self.__dict__["packed"] = packed
+
+    def pack(self) -> bytes:
+        return bytes(self.__dict__["packed"])
+
+
+@lru_cache(maxsize=REMEMBERED)
+def of_publish(content_type: str, correlation: bytes, traceparent: str, expiry_s: int) -> Packed:
+    """The properties of one PUBLISH.
+
+    Args:
+        content_type: empty: none.
+        correlation: echoed from a request; empty: none.
+        traceparent: W3C trace context as user property; empty: none.
+        expiry_s: seconds that the message is worth delivering; 0: for ever.
+    """
+    properties = Properties(PacketTypes.PUBLISH)
+    if content_type:
+        properties.ContentType = content_type
+    if correlation:
+        properties.CorrelationData = correlation
+    if traceparent:
+        properties.UserProperty = ("traceparent", traceparent)
+    if expiry_s:
+        properties.MessageExpiryInterval = expiry_s
+    return Packed(properties.pack())
+
+
+def of_connect(session_expiry_s: int, receive_maximum: int, packet_bytes_max: int) -> Properties:
+    """What we ask of the broker for the whole session."""
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = session_expiry_s
+    properties.ReceiveMaximum = receive_maximum
+    properties.MaximumPacketSize = packet_bytes_max
+    return properties
