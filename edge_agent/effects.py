@@ -86,6 +86,8 @@ class Train(Struct, frozen=True, kw_only=True, tag="train"):
     superlink: str
     app_hash: str
     closes_ms: int
+    subjects: tuple[str, ...]
+    """Whose examples may be learned from: those who agree to it now."""
 
 
 class Log(Struct, frozen=True, kw_only=True, tag="log"):

@@ -338,7 +338,7 @@ class Actuator(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     payloads: Annotated[
         dict[str, str], Meta(min_length=1, description="decided item → payload sent; others are refused")
     ]
-    per_minute_max: Annotated[int, Meta(ge=1, le=600)] = 6
+    per_minute_max: Annotated[int, Meta(ge=1, le=60)] = 6
 
 
 class Sensitive(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -34,6 +34,10 @@ class Consents:
         yes = self._granted.get(subject, frozenset())
         return all(p in self._free or p in yes for p in purposes)
 
+    def subjects_allowing(self, purposes: Collection[str]) -> tuple[str, ...]:
+        """Who has agreed to all of these purposes, sorted."""
+        return tuple(sorted(s for s in self._granted if self.all_allowed(purposes, s)))
+
     def told_ms(self, subject: str) -> int:
         """When the subject's newest word was given, unix ms; 0: never."""
         return self._told_ms.get(subject, 0)

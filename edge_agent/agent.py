@@ -1,0 +1,277 @@
+"""The agent: a value that steps. The only place that knows the order of the rooms. No I/O, no clock."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from edge_agent.batch import Batch
+from edge_agent.control import Control
+from edge_agent.deciding import decide, occasion_of, on_request
+from edge_agent.doors import Doors
+from edge_agent.effects import Append, Effect, Room
+from edge_agent.errors import ControlInvalid, IntakeError, TopicUnknown
+from edge_agent.gate import Gate
+from edge_agent.happenings import Connected, Delivered, Happening, Message, Recorded, Tick
+from edge_agent.intake.dedupe import Dedupe
+from edge_agent.intake.minimise import Minimised, again
+from edge_agent.intake.topic import Topics
+from edge_agent.learning import learn_from, on_feedback
+from edge_agent.limits import DAY_MS, DEDUPE_MAX, DEDUPE_MS, ID_MAX, SUBJECTS_MAX, SWEEP_EVERY_MS, TOPIC_CACHE_MAX
+from edge_agent.memory import profile as profiles
+from edge_agent.memory.consent import Consents
+from edge_agent.memory.features import Features
+from edge_agent.memory.subjects import Kept
+from edge_agent.placements import CompiledPlacement
+from edge_agent.sources import CompiledSource
+from edge_agent.wire import read_word
+from firmware_configs import messages
+from firmware_configs.loader import Loaded
+from firmware_configs.profile import Learn, Model
+
+BanditState = dict[str, tuple[float, float]]
+
+_bandit_decoder = msgspec.msgpack.Decoder(BanditState)
+_times_decoder = msgspec.msgpack.Decoder(list[int])
+
+
+class Agent:
+    """One device's agent. `step` advances it; between steps it is only data."""
+
+    def __init__(self, loaded: Loaded, device: str, doors: Doors, *, record: bool = False) -> None:
+        """Compile the profile.
+
+        Args:
+            loaded: the profile and its hash.
+            device: this device's id.
+            doors: what may be asked of the world.
+            record: keep a journal of minimised events, for `edge-agent replay`.
+        """
+        profile = loaded.profile
+        self.profile, self.profile_hash, self.device, self.doors, self.record = (
+            profile,
+            loaded.hash,
+            device,
+            doors,
+            record,
+        )
+        self.counters: dict[str, int] = {}
+        self.consents = Consents(profile.purpose)
+        self.dedupe = Dedupe(DEDUPE_MS, DEDUPE_MAX)
+        self.gate = Gate(profile, loaded.hash, device, self.counters)
+        self.sources = {
+            s.name: CompiledSource(s, profile.retention, self.consents.needed, doors.secret) for s in profile.source
+        }
+        self.placements = {p.name: CompiledPlacement(p, loaded.hash, doors) for p in profile.placement}
+        self.control = Control(profile, device, doors, self.gate, self.consents, self.counters)
+        self.topics = Topics(
+            [(s.topic.replace("{device}", device), s.name) for s in profile.source],
+            list(self.placements),
+            messages.Topics(device).of().rstrip("/"),
+            TOPIC_CACHE_MAX,
+        )
+        self.by_source = {name: [p for p in self.placements.values() if p.source == name] for name in self.sources}
+        self.learns: dict[str, list[tuple[Model, Learn]]] = {
+            name: [(m, entry) for m in profile.model for entry in m.learn if entry.source == name]
+            for name in self.sources
+        }
+        self.actuators = {actuator.name: actuator for actuator in profile.actuator}
+        self.retention_ms = int(min(r.days for r in profile.retention.values()) * DAY_MS)
+        self.recent: dict[str, bytes] = {}
+        self.newest: dict[str, tuple[str, int]] = {}
+        self.swept_ms = 0
+        self.counted: dict[str, int] = {}
+        self._hold_states(doors)
+        self.features = Features([])
+        self.models_changed()
+
+    def _hold_states(self, doors: Doors) -> None:
+        self.profiles = Kept(lambda key: doors.recall("profile", key), profiles.unpack, profiles.Profile, SUBJECTS_MAX)
+        self.rewards: Kept[BanditState] = Kept(
+            lambda key: doors.recall("bandit", key), _bandit_decoder.decode, dict, len(self.profile.placement) + 1
+        )
+        self.histories: Kept[list[int]] = Kept(
+            lambda key: doors.recall("caps", key), _times_decoder.decode, list, SUBJECTS_MAX
+        )
+
+    def count(self, name: str) -> None:
+        """One more of something, for status."""
+        self.counters[name] = self.counters.get(name, 0) + 1
+
+    def models_changed(self) -> None:
+        """Compile the features that the active bundles need."""
+        self.features = Features(
+            given for model in self.doors.models.values() for given in model.spec.inputs if given.from_ == "features"
+        )
+
+    def restore(self, rows: Iterable[tuple[Room, str, bytes, int]], now_ms: int) -> None:
+        """Take up the committed state again.
+
+        Args:
+            rows: (room, key, value, expiry) of the rooms `dedupe`, `watermark`, `consent`, `meta`, and of `ledger`
+                the rows of the last day (at least the newest), in the order of their keys. Other rooms are recalled
+                when they are needed.
+        """
+        seen: list[tuple[str, int]] = []
+        ledger: list[bytes] = []
+        for room, key, value, expires_ms in rows:
+            match room:
+                case "dedupe":
+                    seen.append((key, expires_ms))
+                case "watermark":
+                    if key in self.sources:
+                        self.sources[key].watermark.newest_ms = int(value)
+                case "consent":
+                    word = msgspec.msgpack.decode(value, type=messages.Consent)
+                    self.consents.hear(key, word.purposes, word.time_ms)
+                case "ledger":
+                    ledger.append(value)
+                case "meta" if key == "counters":
+                    self.counters.update(msgspec.msgpack.decode(value, type=dict[str, int]))
+                case "meta":
+                    self.control.restore(key, value)
+        self.dedupe.restore(seen)
+        self.gate.ledger.restore(ledger, now_ms)
+        self.counted = dict(self.counters)
+
+
+def step(agent: Agent, happenings: Sequence[Happening], now_ms: int) -> list[Effect]:
+    """Advance the agent by a batch of happenings: one transaction.
+
+    Args:
+        happenings: in the order in which they came.
+        now_ms: wall clock, unix ms.
+    Returns:
+        What is to be stored and done, in order. Pure but for `agent`.
+    """
+    batch = Batch(now_ms)
+    for happening in happenings:
+        match happening:
+            case Message():
+                _on_message(agent, happening, batch)
+            case Recorded():
+                _on_recorded(agent, happening, batch)
+            case Tick():
+                _on_tick(agent, batch)
+            case Connected():
+                agent.control.connected(batch)
+            case Delivered():
+                pass
+            case _:
+                if agent.control.hear(happening, batch):
+                    agent.models_changed()
+    if agent.counters != agent.counted:
+        agent.counted = dict(agent.counters)
+        batch.put("meta", "counters", msgspec.msgpack.encode(agent.counted))
+    return batch.close()
+
+
+def _on_message(agent: Agent, message: Message, batch: Batch) -> None:
+    source = ""
+    try:
+        route = agent.topics.route(message.topic)
+        if route is None:
+            raise TopicUnknown("no source of the profile has this topic", hint="add a [[source]], or unsubscribe")
+        source = route.name if route.door in {"event", "request"} else route.door
+        match route.door:
+            case "event":
+                _on_event(agent, agent.sources[route.name], message, batch)
+            case "request":
+                on_request(agent, agent.placements[route.name], message, batch)
+            case "feedback":
+                on_feedback(agent, message, batch)
+            case "consent":
+                _on_consent(agent, route.name, message, batch)
+            case "desired":
+                agent.control.desired(read_word(message, messages.Desired, ControlInvalid), batch)
+    except IntakeError as error:
+        agent.gate.reject(error, source, batch)
+
+
+def _on_event(agent: Agent, source: CompiledSource, message: Message, batch: Batch) -> None:
+    agent.count("events")
+    event, believed = source.read(message, agent.consents)
+    if not believed:
+        agent.count("clock.implausible")
+    if event is None:
+        agent.count("dropped.consent")
+        return
+    if not agent.dedupe.first(event.event_id, batch.now_ms):
+        agent.count("duplicates")
+        return
+    batch.put("dedupe", event.event_id, b"", batch.now_ms + DEDUPE_MS)
+    if source.watermark.is_late(event.event_time_ms):
+        agent.count("late")
+        if source.late == "drop":
+            return
+        if source.late == "side":
+            agent.gate.late(event, batch)
+            return
+    _take(agent, source, event, message.traceparent, batch)
+
+
+def _on_recorded(agent: Agent, recorded: Recorded, batch: Batch) -> None:
+    event = again(recorded.source, recorded.event_id, recorded.event_time_ms, recorded.subject, recorded.fields)
+    agent.dedupe.first(event.event_id, batch.now_ms)
+    _take(agent, agent.sources[recorded.source], event, recorded.traceparent, batch)
+
+
+def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: str, batch: Batch) -> None:
+    """A minimised event becomes memory, examples and decisions."""
+    now = batch.now_ms
+    if source.watermark.advance(event.event_time_ms):
+        batch.touch("watermark", source.name, lambda: str(source.watermark.newest_ms).encode())
+    state = agent.profiles.get(event.subject)
+    state.take(event, agent.features)
+    batch.touch("profile", event.subject, lambda: profiles.pack(state), now + source.retention_ms)
+    if agent.record:
+        _journal(event, traceparent, source, batch)
+    occasion = occasion_of(agent, event.subject, state, event.fields, event.event_time_ms, batch)
+    occasion.event_id, occasion.trigger, occasion.traceparent = event.event_id, source.name, traceparent
+    for model, learn in agent.learns[source.name]:
+        learn_from(agent, model, learn, event, occasion, batch)
+    for place in agent.by_source[source.name]:
+        if place.triggered(occasion):
+            decide(agent, place, occasion, "", b"", source.retention_ms, batch)
+
+
+def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> None:
+    """A person's newest word; it counts from the next event on."""
+    if not message.payload:
+        return  # a cleared retained receipt takes nothing back
+    word = read_word(message, messages.Consent, ControlInvalid)
+    if len(subject) > ID_MAX or not agent.consents.hear(subject, word.purposes, word.time_ms):
+        return
+    agent.count("consents")
+    batch.put("consent", subject, msgspec.msgpack.encode(word))
+    if not agent.consents.granted(subject):
+        agent.profiles.forget(subject)
+        batch.drop("profile", subject)
+
+
+def _on_tick(agent: Agent, batch: Batch) -> None:
+    if batch.now_ms - agent.swept_ms >= SWEEP_EVERY_MS:
+        agent.swept_ms = batch.now_ms
+        agent.dedupe.sweep(batch.now_ms)
+        agent.control.status(batch)
+
+
+def _journal(event: Minimised, traceparent: str, source: CompiledSource, batch: Batch) -> None:
+    recorded = Recorded(
+        source=event.source,
+        event_id=event.event_id,
+        event_time_ms=event.event_time_ms,
+        subject=event.subject,
+        fields=event.fields,
+        traceparent=traceparent,
+    )
+    batch.append(
+        Append(
+            shelf="journal",
+            id=event.event_id,
+            group=event.source,
+            value=msgspec.msgpack.encode(recorded),
+            made_ms=batch.now_ms,
+            expires_ms=batch.now_ms + source.retention_ms,
+            subject=event.subject,
+        )
+    )

@@ -1,0 +1,220 @@
+"""What the coordinator wants, what this device runs, and the rounds it takes part in."""
+
+from collections.abc import Mapping
+
+import msgspec
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion
+
+from edge_agent.batch import Batch
+from edge_agent.doors import Doors
+from edge_agent.effects import Answer, Fetch, Log, Train
+from edge_agent.errors import EgressError, RoundRefused, VersionForbidden
+from edge_agent.gate import Gate
+from edge_agent.happenings import BundleFailed, BundleReady, EgressAsked, Happening, Learned, LearnerEnded
+from edge_agent.infer.model import Array, LoadedModel
+from edge_agent.learn import parameters
+from edge_agent.memory.consent import Consents
+from edge_agent.memory.subjects import Kept
+from firmware_configs.messages import BundleState, Desired, RoundOffer
+from firmware_configs.profile import Model, Profile
+
+PERSONAL_MAX = 1_024
+"""Subjects' personal parameters in memory."""
+
+
+class Control:
+    """Desired and reported state, bundles and rounds of one device."""
+
+    def __init__(
+        self, profile: Profile, device: str, doors: Doors, gate: Gate, consents: Consents, counters: dict[str, int]
+    ) -> None:
+        self._models: dict[str, Model] = {model.name: model for model in profile.model}
+        self._device, self._doors, self._gate, self._consents = device, doors, gate, consents
+        self._counters = counters
+        self._update_purposes = next((e.purposes for e in profile.egress if e.kind == "update"), None)
+        self._desired = Desired(revision=0)
+        self._states: dict[str, BundleState] = {}
+        self._run, self._learning = "", ""
+        self._resumed = False
+        self._personal: Kept[dict[str, Array]] = Kept(
+            lambda key: doors.recall("personal", key), _unpacked, dict, PERSONAL_MAX
+        )
+
+    def restore(self, key: str, value: bytes) -> None:
+        """Take up a row of the room `meta` again."""
+        if key == "desired":
+            self._desired = msgspec.msgpack.decode(value, type=Desired)
+        elif key == "run":
+            self._run, self._learning = msgspec.msgpack.decode(value, type=tuple[str, str])
+            if self._learning == "running":
+                # The learner died with the agent; the round may be offered again.
+                self._run, self._learning = "", "interrupted"
+
+    def connected(self, batch: Batch) -> None:
+        """The broker is there: say who we are, and take up what a crash cut off."""
+        self.status(batch)
+        if not self._resumed:
+            self._resumed = True
+            self._pursue(self._desired, batch)
+        self.report(batch)
+
+    def status(self, batch: Batch) -> None:
+        """Say that we are up."""
+        self._gate.status(batch)
+
+    def desired(self, desired: Desired, batch: Batch) -> None:
+        """Take a newer wish of the coordinator; an older or known one changes nothing."""
+        if desired.revision <= self._desired.revision:
+            return
+        self._desired = desired
+        batch.put("meta", "desired", msgspec.msgpack.encode(desired))
+        self._pursue(desired, batch)
+        self.report(batch)
+
+    def _pursue(self, desired: Desired, batch: Batch) -> None:
+        for name, version in desired.bundles.items():
+            if self._runs(name, version):
+                continue
+            if (why := self._forbidden(name, version)) is not None:
+                self._states[name] = BundleState(version=version, state="failed", reason=f"{why.code} {why.what}")
+                batch.effects.append(Log(level="warning", code=why.code, text=f"{why.what}; fix: {why.hint}"))
+                continue
+            self._states[name] = BundleState(version=version, state="fetching")
+            batch.effects.append(Fetch(name=name, version=version, registry=desired.registry))
+        if desired.offer is not None:
+            self._consider(desired.offer, batch)
+
+    def _runs(self, name: str, version: str) -> bool:
+        model = self._doors.models.get(name)
+        return model is not None and model.version == version
+
+    def _forbidden(self, name: str, version: str) -> VersionForbidden | None:
+        model = self._models.get(name)
+        if model is None:
+            return VersionForbidden(f"the profile has no model `{name}`", hint="add a [[model]] to the profile")
+        try:
+            allowed = SpecifierSet(model.versions).contains(version, prereleases=True)
+        except InvalidVersion:
+            allowed = False
+        if not allowed:
+            hint = "widen `versions` in the profile, or deploy another version"
+            return VersionForbidden(f"`{name}` {version} is not within `{model.versions}`", hint=hint)
+        return None
+
+    def _consider(self, offer: RoundOffer, batch: Batch) -> None:
+        """Take part in a round when everything that the profile asks for holds."""
+        if offer.run == self._run:
+            return
+        refusal = self._refusal(offer, batch.now_ms)
+        if refusal is not None:
+            self._set_round(offer.run, refusal.code, batch)
+            batch.effects.append(Log(level="info", code=refusal.code, text=f"{refusal.what}; fix: {refusal.hint}"))
+            return
+        self._set_round(offer.run, "running", batch)
+        batch.effects.append(
+            Train(
+                run=offer.run,
+                bundle=offer.bundle,
+                version=offer.version,
+                superlink=offer.superlink,
+                app_hash=offer.app_hash,
+                closes_ms=offer.closes_ms,
+                subjects=self._consents.subjects_allowing(self._update_purposes or ()),
+            )
+        )
+
+    def _refusal(self, offer: RoundOffer, now_ms: int) -> RoundRefused | None:
+        model = self._models.get(offer.bundle)
+        if model is None or not model.federated or self._update_purposes is None:
+            return RoundRefused(f"`{offer.bundle}` is not federated here", hint="set federated = true in the profile")
+        if offer.closes_ms and offer.closes_ms <= now_ms:
+            return RoundRefused(f"round {offer.run} is closed already", hint="nothing to do")
+        if not self._runs(offer.bundle, offer.version):
+            return RoundRefused(
+                f"the round trains {offer.bundle} {offer.version}, which does not run here", hint="deploy it first"
+            )
+        if not self._counters.get(f"examples.{offer.bundle}"):
+            return RoundRefused(f"no examples for {offer.bundle} yet", hint="wait for events and feedback")
+        if not self._consents.subjects_allowing(self._update_purposes):
+            return RoundRefused("nobody here has agreed to improve the models", hint="nothing to do")
+        return None
+
+    def _set_round(self, run: str, learning: str, batch: Batch) -> None:
+        self._run, self._learning = run, learning
+        batch.put("meta", "run", msgspec.msgpack.encode((run, learning)))
+
+    def hear(self, happening: Happening, batch: Batch) -> bool:
+        """Take in news of bundles and learners; True when the active models changed."""
+        match happening:
+            case BundleReady(name=name, version=version):
+                self._states[name] = BundleState(version=version, state="active")
+                batch.put("meta", f"bundle:{name}", version.encode())
+                self.report(batch)
+                return True
+            case BundleFailed(name=name, version=version, code=code, reason=reason):
+                self._states[name] = BundleState(version=version, state="failed", reason=f"{code} {reason}")
+                self._count("bundle.failed")
+                self.report(batch)
+            case EgressAsked():
+                self._answer(happening, batch)
+            case Learned():
+                self._learned(happening, batch)
+            case LearnerEnded(run=run, code=code):
+                self._set_round(run, code or "sent", batch)
+                self._count("rounds.failed" if code else "rounds")
+                self.report(batch)
+            case _:
+                pass
+        return False
+
+    def _answer(self, asked: EgressAsked, batch: Batch) -> None:
+        try:
+            _, key, row = self._gate.ledger.enter(
+                asked.kind, size=asked.bytes, sha256=asked.sha256, now_ms=batch.now_ms, privacy=asked.privacy
+            )
+        except EgressError as error:
+            self._count(f"withheld.{asked.kind}.{error.code}")
+            batch.effects.append(Answer(token=asked.token, granted=False, reason=str(error)))
+            return
+        batch.put("ledger", key, row)
+        batch.effects.append(Answer(token=asked.token, granted=True))
+
+    def _learned(self, learned: Learned, batch: Batch) -> None:
+        for subject, packed in learned.personal.items():
+            key = personal_key(learned.bundle, subject)
+            batch.put("personal", key, packed)
+            self._personal.replace(key, _unpacked(packed))
+        self._count("rounds.trained")
+
+    def personal(self, model: LoadedModel, subject: str) -> Mapping[str, Array]:
+        """The subject's own parameters for a model; what no longer fits its shapes starts again."""
+        if not model.personal:
+            return {}
+        held = self._personal.get(personal_key(model.name, subject))
+        return {
+            name: value
+            for name, value in held.items()
+            if name in model.personal and value.shape == model.personal[name].shape
+        }
+
+    def report(self, batch: Batch) -> None:
+        """Say what runs here."""
+        states = {
+            name: BundleState(version=model.version, state="active") for name, model in self._doors.models.items()
+        }
+        # A fetch that is under way or failed is told beside the version that goes on serving only by its state.
+        states.update({name: state for name, state in self._states.items() if state.state != "active"})
+        self._gate.reported(self._desired.revision, states, self._learning, self._run, batch)
+
+    def _count(self, name: str) -> None:
+        self._counters[name] = self._counters.get(name, 0) + 1
+
+
+def personal_key(bundle: str, subject: str) -> str:
+    """The room `personal` holds one row for each bundle and subject."""
+    return f"{bundle}\x00{subject}"
+
+
+def _unpacked(packed: bytes) -> dict[str, Array]:
+    return dict(parameters.unpack(packed))

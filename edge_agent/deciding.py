@@ -1,0 +1,167 @@
+"""Decisions: consent, caps and quiet hours; then the choice; then the way out."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.batch import Batch
+from edge_agent.decide import channel, decision, moment
+from edge_agent.decide.decision import Trail
+from edge_agent.effects import Append
+from edge_agent.errors import RequestInvalid
+from edge_agent.happenings import Message
+from edge_agent.infer.model import Array, LoadedModel
+from edge_agent.limits import DAY_MS, ID_MAX, RECENT_DECISIONS_MAX, SUBJECTS_MAX
+from edge_agent.memory.profile import Profile
+from edge_agent.placements import CompiledPlacement, Occasion
+from edge_agent.sources import HOUSEHOLD
+from edge_agent.wire import read_word
+from firmware_configs import messages
+
+if TYPE_CHECKING:
+    from edge_agent.agent import Agent
+
+F32 = NDArray[np.float32]
+
+
+def occasion_of(
+    agent: "Agent",
+    subject: str,
+    state: Profile,
+    fields: Mapping[str, float | str | bool],
+    event_time_ms: int,
+    batch: Batch,
+) -> Occasion:
+    local = agent.doors.local_hour(batch.now_ms)
+    held: dict[str, dict[str, F32]] = {}
+
+    def rows(model: LoadedModel) -> dict[str, F32]:
+        if model.name not in held:
+            held[model.name] = {
+                given.name: agent.features.row(given, state.trackers, event_time_ms, local)
+                for given in model.spec.inputs
+                if given.from_ == "features"
+            }
+        return held[model.name]
+
+    def personal(model: LoadedModel) -> Mapping[str, Array]:
+        return agent.control.personal(model, subject)
+
+    return Occasion(
+        event_id="",
+        trigger="",
+        subject=subject,
+        fields=fields,
+        event_time_ms=event_time_ms,
+        now_ms=batch.now_ms,
+        session=state.session(event_time_ms),
+        rows=rows,
+        personal=personal,
+        counts={},
+    )
+
+
+def decide(
+    agent: "Agent",
+    place: CompiledPlacement,
+    occasion: Occasion,
+    reply_to: str,
+    correlation: bytes,
+    retention_ms: int,
+    batch: Batch,
+) -> None:
+    """Consent, caps and quiet hours; then the choice; then the way out."""
+    placement, now = place.placement, batch.now_ms
+    if not agent.consents.all_allowed(placement.purposes, occasion.subject):
+        agent.count("suppressed.consent")
+        return
+    if moment.quiet(placement.quiet_hours, agent.doors.local_hour(now)[0]):
+        agent.count("suppressed.quiet-hours")
+        return
+    key = f"{place.name}\x00{occasion.subject}"
+    if placement.cap and channel.capped(agent.histories.get(key), placement.cap, now) is not None:
+        agent.count("suppressed.cap")
+        return
+    occasion.counts = agent.rewards.get(place.name)
+    newest = agent.newest.get(key)
+    occasion.cached = newest[0] if newest and newest[1] > now - placement.expiry_s * 1_000 else None
+    trail = place.decide(occasion)
+    if trail is None:
+        agent.count("undecided")
+        return
+    agent.count("decisions")
+    if trail.fallback:
+        agent.count(f"fallback.{trail.fallback}")
+    else:
+        _remember_newest(agent, key, trail.items[0], now)
+    if placement.cap:
+        agent.histories.replace(key, channel.remember(agent.histories.get(key), now))
+        batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + DAY_MS * 30)
+    _keep_decision(agent, trail, retention_ms, batch)
+    agent.gate.decision(trail, placement, reply_to, correlation, batch)
+    if placement.actuator:
+        _switch(agent, place, trail, batch)
+
+
+def _remember_newest(agent: "Agent", key: str, item: str, now_ms: int) -> None:
+    agent.newest.pop(key, None)
+    agent.newest[key] = (item, now_ms)
+    if len(agent.newest) > SUBJECTS_MAX:
+        del agent.newest[next(iter(agent.newest))]
+
+
+def _keep_decision(agent: "Agent", trail: Trail, retention_ms: int, batch: Batch) -> None:
+    packed = decision.pack(trail)
+    agent.recent[trail.id] = packed
+    if len(agent.recent) > RECENT_DECISIONS_MAX:
+        del agent.recent[next(iter(agent.recent))]
+    batch.append(
+        Append(
+            shelf="decision",
+            id=trail.id,
+            group=trail.placement,
+            value=packed,
+            made_ms=batch.now_ms,
+            expires_ms=batch.now_ms + retention_ms,
+            subject=trail.subject,
+        )
+    )
+
+
+def _switch(agent: "Agent", place: CompiledPlacement, trail: Trail, batch: Batch) -> None:
+    """Send the actuator's command, within its limits."""
+    actuator = agent.actuators[place.placement.actuator]
+    key = f"actuator\x00{actuator.name}"
+    history = agent.histories.get(key)
+    command = channel.command(actuator, trail.items[0], history, batch.now_ms)
+    if command is None:
+        agent.count("suppressed.actuator-limit")
+        return
+    agent.histories.replace(key, channel.remember(history, batch.now_ms))
+    batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), batch.now_ms + DAY_MS)
+    agent.gate.command(actuator, command, place.placement.expiry_s, batch)
+
+
+def on_request(agent: "Agent", place: CompiledPlacement, message: Message, batch: Batch) -> None:
+    """Request/response (MQTT 5): the decision goes to the Response Topic."""
+    agent.count("requests")
+    request = read_word(message, messages.Request, RequestInvalid)
+    subject = request.subject or HOUSEHOLD
+    if len(subject) > ID_MAX or "\x00" in subject:
+        raise RequestInvalid("the subject is too long", hint=f"at most {ID_MAX} characters")
+    granted = agent.consents.granted(subject)
+    fields = {
+        name: value
+        for source in agent.sources.values()
+        for name, value in source.minimiser.context(request.fields, granted, batch.now_ms).items()
+    }
+    state = agent.profiles.get(subject)
+    event_time = max(state.newest_ms, message.arrived_ms) if state.newest_ms else message.arrived_ms
+    occasion = occasion_of(agent, subject, state, fields, event_time, batch)
+    token = message.correlation.hex() or str(message.arrived_ms)
+    occasion.event_id, occasion.trigger = f"request:{place.name}:{subject}:{token}", "request"
+    occasion.items, occasion.traceparent = request.items, message.traceparent
+    decide(agent, place, occasion, message.response_topic, message.correlation, agent.retention_ms, batch)

@@ -1,0 +1,181 @@
+"""The way out: everything that leaves is entered here first, or does not leave."""
+
+import hashlib
+
+import msgspec
+
+from edge_agent import __version__
+from edge_agent.batch import Batch
+from edge_agent.decide.decision import Trail
+from edge_agent.effects import Log, Send
+from edge_agent.egress.ledger import Ledger
+from edge_agent.errors import EgressError, IntakeError
+from edge_agent.intake.minimise import Minimised
+from edge_agent.limits import REJECTION_EVERY_MS
+from edge_agent.wire import write_word
+from firmware_configs.messages import (
+    JSON,
+    MSGPACK,
+    BundleState,
+    DecisionMade,
+    Rejected,
+    Reported,
+    Status,
+    Topics,
+)
+from firmware_configs.profile import Actuator, Placement, Profile
+
+REJECTION_KINDS_MAX = 1_000
+
+
+class Gate:
+    """Turns what the agent wants to say into entered sends, and counts what may not be said."""
+
+    def __init__(self, profile: Profile, profile_hash: str, device: str, counters: dict[str, int]) -> None:
+        self.ledger = Ledger(profile.egress, profile_hash)
+        self._hash = profile_hash
+        self._device = device
+        self._topics = Topics(device)
+        self._counters = counters
+        self._rejected_ms: dict[tuple[str, str], int] = {}
+        self._told: set[str] = set()
+
+    def send(
+        self,
+        kind: str,
+        topic: str,
+        payload: bytes,
+        batch: Batch,
+        *,
+        retain: bool = False,
+        content_type: str = MSGPACK,
+        correlation: bytes = b"",
+        traceparent: str = "",
+        expires_ms: int = 0,
+    ) -> bool:
+        """Enter and send; False (counted, said once) when the profile does not let it out."""
+        try:
+            entered, key, row = self.ledger.enter(
+                kind, size=len(payload), sha256=hashlib.sha256(payload).hexdigest(), now_ms=batch.now_ms
+            )
+        except EgressError as error:
+            self._refused(kind, error, batch)
+            return False
+        batch.put("ledger", key, row)
+        batch.effects.append(
+            Send(
+                entered=entered,
+                topic=topic,
+                payload=payload,
+                retain=retain,
+                content_type=content_type,
+                correlation=correlation,
+                traceparent=traceparent,
+                expires_ms=expires_ms,
+            )
+        )
+        return True
+
+    def _refused(self, kind: str, error: EgressError, batch: Batch) -> None:
+        name = f"withheld.{kind}.{error.code}"
+        self._counters[name] = self._counters.get(name, 0) + 1
+        if name not in self._told:
+            self._told.add(name)
+            batch.effects.append(Log(level="warning", code=error.code, text=f"{error.what}; fix: {error.hint}"))
+
+    def decision(self, trail: Trail, placement: Placement, reply_to: str, correlation: bytes, batch: Batch) -> None:
+        """Publish a decision, on its topic or as the answer to a request."""
+        made = DecisionMade(
+            id=trail.id,
+            placement=trail.placement,
+            items=trail.items,
+            propensity=trail.propensity,
+            score=trail.score,
+            subject=trail.subject,
+            channel=trail.channel,
+            arm=trail.arm,
+            fallback=trail.fallback,
+            bundles=trail.bundles,
+            profile=self._hash[:16],
+            event_time_ms=trail.event_time_ms,
+            decided_ms=trail.decided_ms,
+            traceparent=trail.traceparent,
+        )
+        self.send(
+            "decision",
+            reply_to or self._topics.of("decision", trail.placement),
+            write_word(made, as_json=False),
+            batch,
+            correlation=correlation,
+            traceparent=trail.traceparent,
+            expires_ms=batch.now_ms + int(placement.expiry_s * 1_000),
+        )
+
+    def command(self, actuator: Actuator, payload: str, expiry_s: float, batch: Batch) -> None:
+        """Publish an actuator's command, as the decision that it is."""
+        self.send(
+            "decision",
+            actuator.topic.replace("{device}", self._device),
+            payload.encode(),
+            batch,
+            content_type="text/plain",
+            expires_ms=batch.now_ms + int(expiry_s * 1_000),
+        )
+
+    def late(self, event: Minimised, batch: Batch) -> None:
+        """Publish a late event, minimised, on its side topic."""
+        payload = write_word_of_event(event)
+        self.send("late-event", self._topics.of("late", event.source), payload, batch, content_type=JSON)
+
+    def reject(self, error: IntakeError, source: str, batch: Batch) -> None:
+        """Count a rejection; publish one now and then. The payload is in neither."""
+        name = f"rejected.{error.code}"
+        self._counters[name] = self._counters.get(name, 0) + 1
+        key = (error.code, source)
+        if batch.now_ms - self._rejected_ms.get(key, -REJECTION_EVERY_MS) < REJECTION_EVERY_MS:
+            return
+        if len(self._rejected_ms) >= REJECTION_KINDS_MAX:
+            self._rejected_ms.clear()
+        self._rejected_ms[key] = batch.now_ms
+        batch.effects.append(Log(level="warning", code=error.code, text=f"{source}: {error.what}; fix: {error.hint}"))
+        if self.ledger.declared("rejection") is None:
+            return
+        word = Rejected(
+            code=error.code, source=source, reason=error.what, count=self._counters[name], time_ms=batch.now_ms
+        )
+        self.send("rejection", self._topics.of("rejected"), write_word(word, as_json=True), batch, content_type=JSON)
+
+    def status(self, batch: Batch) -> None:
+        """Publish that this device is up, with its counters (retained)."""
+        word = Status(
+            device=self._device,
+            online=True,
+            agent=__version__,
+            profile=self._hash[:16],
+            counters=self._counters,
+            time_ms=batch.now_ms,
+        )
+        self._retained("status", word, batch)
+
+    def reported(self, revision: int, bundles: dict[str, BundleState], learning: str, run: str, batch: Batch) -> None:
+        """Publish what this device runs (retained)."""
+        word = Reported(
+            device=self._device,
+            revision=revision,
+            bundles=bundles,
+            learning=learning,
+            run=run,
+            ledger_head=self.ledger.head,
+            time_ms=batch.now_ms,
+        )
+        self._retained("reported", word, batch)
+
+    def _retained(self, what: str, word: Status | Reported, batch: Batch) -> None:
+        self.send("status", self._topics.of(what), write_word(word, as_json=False), batch, retain=True)
+
+
+def write_word_of_event(event: Minimised) -> bytes:
+    """A minimised event as JSON."""
+    return msgspec.json.encode(
+        {"id": event.event_id, "time_ms": event.event_time_ms, "subject": event.subject, **event.fields}
+    )

@@ -1,0 +1,97 @@
+"""Learning: events and outcomes become examples, and rewards for the bandit."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge_agent.batch import Batch
+from edge_agent.decide import decision
+from edge_agent.effects import Append
+from edge_agent.errors import FeedbackUnknown
+from edge_agent.happenings import Message
+from edge_agent.intake.minimise import Minimised
+from edge_agent.learn import attribution, examples, feedback
+from edge_agent.limits import DEDUPE_MS
+from edge_agent.placements import Occasion
+from edge_agent.wire import read_word
+from firmware_configs import messages
+from firmware_configs.profile import Learn, Model
+
+if TYPE_CHECKING:
+    from edge_agent.agent import Agent
+
+
+def learn_from(agent: "Agent", model: Model, learn: Learn, event: Minimised, occasion: Occasion, batch: Batch) -> None:
+    """An event that is its own example."""
+    loaded = agent.doors.models.get(model.name)
+    label = learn.label if learn.label is not None else event.fields.get(learn.label_field)
+    if loaded is None or label is None or isinstance(label, str):
+        return
+    if not agent.consents.all_allowed(model.purposes, event.subject):
+        return
+    item = event.fields.get(learn.item, "") if learn.item else ""
+    rows = {name: row[0].tolist() for name, row in occasion.rows(loaded).items()}
+    example = examples.Example(features=rows, item=str(item), label=float(label))
+    _keep_example(
+        agent, model.name, event.event_id, example, event.subject, agent.sources[event.source].retention_ms, batch
+    )
+
+
+def _keep_example(
+    agent: "Agent", model: str, cause: str, example: examples.Example, subject: str, retention_ms: int, batch: Batch
+) -> None:
+    agent.count(f"examples.{model}")
+    batch.append(
+        Append(
+            shelf="example",
+            id=examples.example_id(model, cause),
+            group=model,
+            value=examples.pack(example),
+            made_ms=batch.now_ms,
+            expires_ms=batch.now_ms + retention_ms,
+            subject=subject,
+        )
+    )
+
+
+def on_feedback(agent: "Agent", message: Message, batch: Batch) -> None:
+    """Join an outcome to its decision: reward, then example with the very features that were served."""
+    agent.count("feedback")
+    word = read_word(message, messages.Feedback, FeedbackUnknown)
+    trail = decision.unpack(attribution.by_id(word.decision_id, agent.recent, agent.doors.recall))
+    place = agent.placements.get(trail.placement)
+    if place is None:
+        raise FeedbackUnknown("its placement is no longer in the profile", hint="nothing to do")
+    happened = word.time_ms or message.arrived_ms
+    placement = place.placement
+    outcome = feedback.judge(word.outcome, placement.reward, trail.decided_ms, happened, placement.reward_window_s)
+    if outcome is None:
+        agent.count("feedback.too-late")
+        return
+    item = word.item or trail.items[0]
+    if item not in trail.items:
+        raise FeedbackUnknown("the item was not in the slate", hint="name an item of the decision, or none")
+    cause = f"feedback:{trail.id}:{item}"
+    if not agent.dedupe.first(cause, batch.now_ms):
+        agent.count("duplicates")
+        return
+    batch.put("dedupe", cause, b"", batch.now_ms + DEDUPE_MS)
+    agent.count("feedback.joined")
+    _reward(agent, placement.name, item, outcome.value, batch)
+    if placement.models and agent.consents.all_allowed(_model(agent, placement.models[0]).purposes, trail.subject):
+        first = item == trail.items[0]
+        example = examples.Example(
+            features=trail.features, item=item, label=outcome.value, propensity=trail.propensity if first else 1.0
+        )
+        _keep_example(agent, placement.models[0], cause, example, trail.subject, agent.retention_ms, batch)
+
+
+def _model(agent: "Agent", name: str) -> Model:
+    return next(model for model in agent.profile.model if model.name == name)
+
+
+def _reward(agent: "Agent", placement: str, item: str, value: float, batch: Batch) -> None:
+    state = agent.rewards.get(placement)
+    won, missing = state.get(item, (0.0, 0.0))
+    state[item] = (won + value, missing + 1.0 - value)
+    batch.touch("bandit", placement, lambda: msgspec.msgpack.encode(state))

@@ -1,0 +1,247 @@
+"""One placement of the profile, compiled: from a subject's state to a decision and its trail."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.decide.bandit import NOTHING, Choice, Counts, choose, uniforms
+from edge_agent.decide.decision import Fallback, Fired, Scored, Trail, decision_id
+from edge_agent.decide.experiment import assign
+from edge_agent.decide.fallback import step_down
+from edge_agent.decide.rules import Rules, Verdict
+from edge_agent.decide.score import Scores, probabilities
+from edge_agent.doors import Doors
+from edge_agent.infer.model import Array, LoadedModel
+from edge_agent.limits import CANDIDATES_MAX
+from firmware_configs.errors import ExpressionError
+from firmware_configs.expressions import compile_expression
+from firmware_configs.profile import OnEvent, Placement, Policy
+from models.errors import ModelError
+
+F32 = NDArray[np.float32]
+TOP = 5
+"""Candidates shown in a trail."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Occasion:
+    """Why something is to be decided, and for whom."""
+
+    event_id: str
+    trigger: str
+    subject: str
+    fields: Mapping[str, float | str | bool]
+    event_time_ms: int
+    now_ms: int
+    session: Mapping[str, float]
+    rows: Callable[[LoadedModel], dict[str, F32]]
+    """Model → its features inputs by name, each float32 (1, columns); the same rows become examples."""
+    personal: Callable[[LoadedModel], Mapping[str, Array]]
+    """Model → the subject's own parameters."""
+    counts: Mapping[str, tuple[float, float]]
+    """Item → (rewards, what was missing to 1), for Thompson."""
+    cached: str | None = None
+    items: tuple[str, ...] = ()
+    """A request's own candidates."""
+    traceparent: str = ""
+
+
+@dataclass(slots=True)
+class _Field:
+    """The candidates and what is known of them."""
+
+    items: Sequence[str]
+    index: Mapping[str, int]
+    outputs: dict[str, F32] = field(default_factory=dict)
+    served: dict[str, list[float]] = field(default_factory=dict)
+
+
+class CompiledPlacement:
+    """Decides for one placement."""
+
+    def __init__(self, placement: Placement, profile_hash: str, doors: Doors) -> None:
+        self.placement = placement
+        self.name = placement.name
+        self.source = placement.trigger.source if isinstance(placement.trigger, OnEvent) else ""
+        text = placement.trigger.when if isinstance(placement.trigger, OnEvent) else ""
+        self._when = compile_expression(text) if text else None
+        self._rules = Rules(placement.rule)
+        self._scores = Scores(placement.candidate, placement.models)
+        self._fixed = tuple(candidate.item for candidate in placement.candidate)
+        self._fixed_index = {item: n for n, item in enumerate(self._fixed)}
+        self._profile = profile_hash
+        self._doors = doors
+
+    def triggered(self, occasion: Occasion) -> bool:
+        """Whether the event meets the trigger's condition; one that cannot be evaluated does not."""
+        if self._when is None:
+            return True
+        try:
+            return self._when.holds(self._values(occasion))
+        except ExpressionError:
+            return False
+
+    def decide(self, occasion: Occasion) -> Trail | None:
+        """One decision, or None when nothing may be decided (no candidate, everything denied, no fallback)."""
+        placement, doors = self.placement, self._doors
+        models = [doors.models[name] for name in placement.models if name in doors.models]
+        bundles = {model.name: model.version for model in models}
+        made = decision_id(occasion.event_id, self.name, self._profile, bundles)
+        doors.over_budget(made, placement.budget_ms)
+        place = self._candidates(models, occasion)
+        verdict = self._rules.apply(place.items, place.index, self._values(occasion))
+        arm = assign(placement.experiment, occasion.subject, doors.secret) if placement.experiment else None
+        policy = arm.policy if arm is not None and arm.policy is not None else placement.policy
+        scores, why = self._score(models, place, verdict, occasion, made)
+        choice = NOTHING
+        if not why:
+            choice = self._choose(policy, scores, verdict, models, place, occasion, made)
+            why = "" if choice.order else "no eligible candidate reached the policy"
+        items, propensity, rung = self._outcome(choice, why, occasion, place, verdict)
+        if not items:
+            return None
+        return Trail(
+            id=made,
+            placement=self.name,
+            event_id=occasion.event_id,
+            subject=occasion.subject,
+            trigger=occasion.trigger,
+            fields=dict(occasion.fields),
+            features=place.served,
+            outputs=_of_first(items[0], place),
+            rules=tuple(verdict.fired),
+            candidates=len(place.items),
+            eligible=int(verdict.eligible.sum()),
+            top=_top(scores, verdict, place.items) if not why else (),
+            items=items,
+            score=float(scores[place.index[items[0]]]) if not why and items[0] in place.index else 0.0,
+            propensity=propensity,
+            policy=str(policy.__struct_config__.tag),
+            experiment=placement.experiment.name if arm is not None and placement.experiment else "",
+            arm=arm.name if arm is not None else "",
+            channel=placement.channel,
+            fallback=rung,
+            fallback_reason=why,
+            bundles=bundles,
+            profile=self._profile,
+            event_time_ms=occasion.event_time_ms,
+            decided_ms=occasion.now_ms,
+            traceparent=occasion.traceparent,
+        )
+
+    def _values(self, occasion: Occasion) -> dict[str, Any]:
+        hour, weekday = self._doors.local_hour(occasion.now_ms)
+        return {
+            "fields": dict(occasion.fields),
+            "subject": occasion.subject,
+            "session": dict(occasion.session),
+            "hour": hour,
+            "weekday": weekday,
+        }
+
+    def _candidates(self, models: Sequence[LoadedModel], occasion: Occasion) -> _Field:
+        if occasion.items:
+            items = tuple(dict.fromkeys(occasion.items))[:CANDIDATES_MAX]
+            return _Field(items, {item: n for n, item in enumerate(items)})
+        if self._fixed:
+            return _Field(self._fixed, self._fixed_index)
+        if models and models[0].catalogue:
+            return _Field(models[0].catalogue, models[0].index)
+        return _Field((), {})
+
+    def _score(
+        self, models: Sequence[LoadedModel], place: _Field, verdict: Verdict, occasion: Occasion, made: str
+    ) -> tuple[F32, str]:
+        """(scores, "") or (zeros, why the models could not be asked)."""
+        nothing = np.zeros(len(place.items), np.float32)
+        missing = [name for name in self.placement.models if name not in self._doors.models]
+        if missing:
+            return nothing, f"no bundle of {', '.join(missing)} is active"
+        if not place.items:
+            return nothing, "there are no candidates"
+        try:
+            for model in models:
+                place.outputs[model.name] = _predict(model, place, occasion)
+            scores = self._scores.of(place.outputs, len(place.items))
+        except (ModelError, ExpressionError) as error:
+            return nothing, f"{error.code}: {error.what}"
+        if self._doors.over_budget(made, self.placement.budget_ms):
+            return nothing, f"over the budget of {self.placement.budget_ms:g} ms"
+        return scores + verdict.boost, ""
+
+    def _choose(
+        self,
+        policy: Policy,
+        scores: F32,
+        verdict: Verdict,
+        models: Sequence[LoadedModel],
+        place: _Field,
+        occasion: Occasion,
+        made: str,
+    ) -> Choice:
+        task = models[0].spec.task if models and not self.placement.candidate else "probability"
+        counts: Counts = {place.index[item]: won for item, won in occasion.counts.items() if item in place.index}
+        # The draw covers every candidate for Thompson and two numbers for epsilon-greedy.
+        draw = uniforms(
+            self._doors.secret, made, len(place.items) + 2 if policy.__struct_config__.tag == "thompson" else 2
+        )
+        return choose(policy, scores, verdict.eligible, self.placement.slate, counts, probabilities(scores, task), draw)
+
+    def _outcome(
+        self, choice: Choice, why: str, occasion: Occasion, place: _Field, verdict: Verdict
+    ) -> tuple[tuple[str, ...], float, Fallback]:
+        if not why:
+            return tuple(place.items[n] for n in choice.order), choice.propensity, ""
+        item, rung = step_down(occasion.cached, place.items, place.index, verdict, self.placement.fallback)
+        return ((item,) if item else ()), 1.0, rung
+
+
+def _predict(model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
+    """float32 (n,) for a model with a candidate input (NaN where it does not know the item), else (1,)."""
+    feeds: dict[str, Array] = dict(occasion.personal(model))
+    rows = occasion.rows(model)
+    candidate = next((given for given in model.spec.inputs if given.from_ == "candidate"), None)
+    for name, row in rows.items():
+        place.served.setdefault(name, row[0].tolist())
+    if candidate is None:
+        return model.predict({**feeds, **rows})
+    known = None
+    if place.items is model.catalogue:
+        numbers = np.arange(len(place.items), dtype=np.int64)
+    else:
+        numbers = np.array([model.index.get(item, -1) for item in place.items], dtype=np.int64)
+        known = numbers >= 0
+        numbers = numbers[known]
+    if not len(numbers):
+        return np.full(len(place.items), np.nan, np.float32)
+    feeds[candidate.name] = numbers
+    feeds.update({name: np.repeat(row, len(numbers), axis=0) for name, row in rows.items()})
+    scored = model.predict(feeds)
+    if known is None or len(scored) == len(place.items):
+        return scored
+    spread = np.full(len(place.items), np.nan, np.float32)
+    spread[known] = scored
+    return spread
+
+
+def _of_first(item: str, place: _Field) -> dict[str, float]:
+    at = place.index.get(item)
+    if at is None:
+        return {}
+    return {name: float(out[at] if len(out) == len(place.items) else out[0]) for name, out in place.outputs.items()}
+
+
+def _top(scores: F32, verdict: Verdict, items: Sequence[str]) -> tuple[Scored, ...]:
+    ranked = np.where(np.isnan(scores), -np.inf, scores)
+    if len(ranked) > TOP:
+        best = np.argpartition(-ranked, TOP)[:TOP]
+        best = best[np.argsort(-ranked[best], kind="stable")]
+    else:
+        best = np.argsort(-ranked, kind="stable")
+    return tuple(Scored(items[int(n)], float(scores[n]), bool(verdict.eligible[n])) for n in best)
+
+
+__all__ = ["CompiledPlacement", "Fired", "Occasion"]

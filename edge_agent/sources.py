@@ -1,0 +1,69 @@
+"""One source of the profile, compiled: from a message to a minimised event."""
+
+import hashlib
+from collections.abc import Collection
+from typing import Any
+
+from edge_agent.errors import FieldInvalid
+from edge_agent.happenings import Message
+from edge_agent.intake.event import Fields, at_path, decode
+from edge_agent.intake.minimise import Minimised, Minimiser
+from edge_agent.intake.watermark import Watermark, event_time_reader, plausible
+from edge_agent.limits import DAY_MS, ID_MAX
+from edge_agent.memory.consent import Consents
+from firmware_configs.profile import Retention, Source
+
+HOUSEHOLD = "household"
+"""The subject of events that are about nobody in particular."""
+
+
+class CompiledSource:
+    """Decodes, identifies, dates and minimises the events of one source."""
+
+    def __init__(
+        self, source: Source, retention: dict[str, Retention], consent_needed: Collection[str], secret: bytes
+    ) -> None:
+        self.name = source.name
+        self.late = source.late
+        self.critical = source.critical
+        self.watermark = Watermark(int(source.lateness_s * 1_000))
+        days = min(retention[field.category].days for field in source.field)
+        self.retention_ms = int(days * DAY_MS)
+        self.minimiser = Minimiser(source, consent_needed, secret)
+        self._codec = source.codec
+        self._id = tuple(source.event_id.split(".")) if source.event_id else ()
+        self._time = tuple(source.event_time.split(".")) if source.event_time else ()
+        self._read_time = event_time_reader(source.event_time_unit)
+
+    def read(self, message: Message, consents: Consents) -> tuple[Minimised | None, bool]:
+        """The minimised event, None when consent leaves nothing; and whether the event's own clock was believed.
+
+        Raises:
+            IntakeError: the payload, its id, its time, its subject or a field is not what the profile says.
+        """
+        found = decode(self._codec, message.payload, message.content_type, message.properties, message.topic)
+        raw_time = at_path(found, self._time) if self._time else None
+        told = self._read_time(raw_time) if raw_time is not None else message.arrived_ms
+        believed = plausible(told, message.arrived_ms)
+        subject = self.minimiser.subject(found, HOUSEHOLD)
+        event = self.minimiser.minimise(
+            found,
+            self._event_id(found, message, raw_time),
+            told if believed else message.arrived_ms,
+            subject,
+            consents.granted(subject),
+        )
+        return event, believed
+
+    def _event_id(self, found: Fields, message: Message, raw_time: Any) -> str:
+        if not self._id:
+            basis = message.topic.encode() + b"\x00" + str(raw_time).encode() + b"\x00" + message.payload
+            return f"{self.name}:{hashlib.sha256(basis).hexdigest()[:32]}"
+        value = at_path(found, self._id)
+        if type(value) is int:
+            value = str(value)
+        if type(value) is not str or not 0 < len(value) <= ID_MAX:
+            raise FieldInvalid(
+                f"`{'.'.join(self._id)}` is no event id", hint=f"send text of at most {ID_MAX} characters there"
+            )
+        return f"{self.name}:{value}"
