@@ -1,0 +1,152 @@
+"""Training on the device: examples in, a new shared part and new personal parts out. Pure; the step comes from outside.
+
+The graph `train_step.onnx` does the arithmetic; this module makes its batches.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from edge_agent.learn.examples import Example
+from models.spec import Spec
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+Array = NDArray[np.generic]
+Weights = dict[str, F32]
+Step = Callable[[Mapping[str, F32], Mapping[str, Array], F32, float], tuple[Weights, float]]
+"""(weights, inputs, label float32 (B,), learning rate) → (weights after, loss before)."""
+
+
+class Schedule(Struct, frozen=True, kw_only=True):
+    """How to train."""
+
+    epochs: int
+    lr: float
+    batch: int
+    negatives: int
+    """Unseen items sampled for each positive of a model with a catalogue, label 0."""
+    prox_mu: float = 0.0
+    """FedProx: pull of the shared part towards where the round began. Li et al. 2020, equation 2."""
+
+
+@dataclass(slots=True)
+class Trained:
+    """What came out."""
+
+    shared: Weights
+    personal: dict[str, Weights]
+    """Subject → its own parameters."""
+    examples: int
+    loss_before: float
+    """Mean loss over the first epoch's batches as they came, before each step."""
+    loss_after: float
+    """The same over the last epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One subject's examples as arrays."""
+
+    item: I64 | None
+    """int64 (n,), rows of the catalogue; None for models without candidates."""
+    features: dict[str, F32]
+    """Input → float32 (n, columns)."""
+    label: F32
+    """float32 (n,)."""
+
+
+def rows_of(spec: Spec, examples: Sequence[Example], index: Mapping[str, int]) -> Rows | None:
+    """The examples that fit the model, as arrays; None when none does.
+
+    Examples of another version may name items that are gone, or have features of another width: they are left out.
+    """
+    wanted = {given.name: given.shape[1] for given in spec.inputs if given.from_ == "features"}
+    candidate = any(given.from_ == "candidate" for given in spec.inputs)
+    fitting = [
+        e
+        for e in examples
+        if (not candidate or e.item in index) and all(len(e.features.get(n, ())) == w for n, w in wanted.items())
+    ]
+    if not fitting:
+        return None
+    return Rows(
+        item=np.array([index[e.item] for e in fitting], np.int64) if candidate else None,
+        features={name: np.array([e.features[name] for e in fitting], np.float32) for name in wanted},
+        label=np.array([e.label for e in fitting], np.float32),
+    )
+
+
+def train(
+    step: Step,
+    spec: Spec,
+    shared: Mapping[str, F32],
+    personal: Mapping[str, Mapping[str, F32]],
+    rows: Mapping[str, Rows],
+    items: int,
+    schedule: Schedule,
+    dice: np.random.Generator,
+) -> Trained:
+    """Train the shared part and each subject's personal part on the subject's own rows.
+
+    Args:
+        step: one step of `train_step.onnx`.
+        shared: where the round began.
+        personal: subject → where its own parameters stand; every subject in `rows` has an entry.
+        rows: subject → examples.
+        items: length of the catalogue; 0 without one.
+        dice: makes order and negatives; the same seed gives the same result.
+    """
+    mine = {name: np.array(value, np.float32) for name, value in shared.items()}
+    own = {subject: {n: np.array(v, np.float32) for n, v in parts.items()} for subject, parts in personal.items()}
+    candidate = next((given.name for given in spec.inputs if given.from_ == "candidate"), "")
+    losses: list[list[float]] = []
+    for _ in range(schedule.epochs):
+        epoch: list[float] = []
+        for subject in sorted(rows):
+            for inputs, label in _batches(rows[subject], candidate, items, schedule, dice):
+                after, loss = step({**mine, **own[subject]}, inputs, label, schedule.lr)
+                own[subject] = {name: after[name] for name in own[subject]}
+                mine = {name: _pulled(after[name], shared[name], schedule) for name in mine}
+                epoch.append(loss)
+        losses.append(epoch)
+    count = sum(len(r.label) for r in rows.values())
+    return Trained(mine, own, count, _mean(losses[:1]), _mean(losses[-1:]))
+
+
+def _pulled(value: F32, start: F32, schedule: Schedule) -> F32:
+    if schedule.prox_mu == 0.0:
+        return value
+    return np.asarray(value - schedule.lr * schedule.prox_mu * (value - start), np.float32)
+
+
+def _batches(
+    rows: Rows, candidate: str, items: int, schedule: Schedule, dice: np.random.Generator
+) -> list[tuple[dict[str, Array], F32]]:
+    """One epoch of one subject: shuffled, with fresh negatives beside the positives."""
+    item, label, source = rows.item, rows.label, np.arange(len(rows.label))
+    if item is not None and schedule.negatives and items:
+        unseen = np.setdiff1d(np.arange(items), item[label >= 0.5])
+        positives = np.flatnonzero(label >= 0.5)
+        if len(unseen) and len(positives):
+            drawn = unseen[dice.integers(len(unseen), size=schedule.negatives * len(positives))]
+            item = np.concatenate([item, drawn])
+            label = np.concatenate([label, np.zeros(len(drawn), np.float32)])
+            source = np.concatenate([source, np.repeat(positives, schedule.negatives)])
+    order = dice.permutation(len(label))
+    batches: list[tuple[dict[str, Array], F32]] = []
+    for start in range(0, len(order), schedule.batch):
+        at = order[start : start + schedule.batch]
+        inputs: dict[str, Array] = {name: values[source[at]] for name, values in rows.features.items()}
+        if item is not None:
+            inputs[candidate] = item[at]
+        batches.append((inputs, label[at].astype(np.float32)))
+    return batches
+
+
+def _mean(epochs: Sequence[Sequence[float]]) -> float:
+    values = [loss for epoch in epochs for loss in epoch]
+    return float(np.mean(values)) if values else 0.0
