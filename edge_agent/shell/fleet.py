@@ -70,7 +70,7 @@ class Fleet:
             self._checked.add(run)
         contents = {node.object_id: self._pull(run, node.object_id) for node in iterate_object_tree(tree)}
         self._confirm(run, tree.object_id)
-        full = inflate_object_from_contents(tree.object_id, contents)
+        full: Any = inflate_object_from_contents(tree.object_id, contents)
         # The stored object does not know the identity that the server gave the message on its way.
         full.metadata.__dict__.update(message.metadata.__dict__)
         content = full.content

@@ -1,0 +1,28 @@
+"""Which nodes a round asks, and when it stops waiting for them."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def select(nodes: Sequence[int], wanted: int, over_selection: float, dice: np.random.Generator) -> list[int]:
+    """The nodes to ask: `wanted` and some more, because not all will answer.
+
+    Args:
+        nodes: ids of nodes that are online.
+        wanted: reports that are hoped for; 0: everyone.
+        over_selection: 0.3 asks 30 % more than wanted.
+    Returns:
+        Sorted ids, chosen uniformly without replacement.
+    """
+    ordered = sorted(nodes)
+    count = math.ceil(wanted * (1.0 + over_selection)) if wanted else len(ordered)
+    if count >= len(ordered):
+        return ordered
+    return sorted(ordered[int(n)] for n in dice.choice(len(ordered), size=count, replace=False))
+
+
+def may_close(answered: int, asked: int, elapsed_s: float, deadline_s: float) -> bool:
+    """Whether a round stops waiting: everyone answered, or its time is up."""
+    return answered >= asked or elapsed_s >= deadline_s

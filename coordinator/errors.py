@@ -1,0 +1,84 @@
+"""Why the coordinator refused something; one root for each reaction.
+
+EdgeError
+├── CoordinatorError   CRD1xx  the command cannot be done as asked
+│   ├── NotRunning, PortTaken, ChildFailed, UnknownDevice, UnknownBundle
+├── RoundError         CRD2xx  the round is abandoned; nothing is published
+│   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed
+└── RegistryError      CRD3xx  nothing is published
+    ├── VersionTaken, VersionStale, NameInvalid, RegistryMissing
+"""
+
+from typing import ClassVar
+
+from firmware_configs.errors import EdgeError
+
+
+class CoordinatorError(EdgeError):
+    code: ClassVar[str] = "CRD100"
+
+
+class NotRunning(CoordinatorError):
+    code: ClassVar[str] = "CRD101"
+
+
+class PortTaken(CoordinatorError):
+    code: ClassVar[str] = "CRD102"
+
+
+class ChildFailed(CoordinatorError):
+    code: ClassVar[str] = "CRD103"
+
+
+class UnknownDevice(CoordinatorError):
+    code: ClassVar[str] = "CRD104"
+    exit_status: ClassVar[int] = 2
+
+
+class UnknownBundle(CoordinatorError):
+    code: ClassVar[str] = "CRD105"
+    exit_status: ClassVar[int] = 2
+
+
+class RoundError(EdgeError):
+    code: ClassVar[str] = "CRD200"
+
+
+class TooFewReports(RoundError):
+    code: ClassVar[str] = "CRD201"
+
+
+class RoundStateInvalid(RoundError):
+    code: ClassVar[str] = "CRD202"
+
+
+class AggregationFailed(RoundError):
+    code: ClassVar[str] = "CRD203"
+
+
+class PrivacyRefused(RoundError):
+    code: ClassVar[str] = "CRD204"
+
+
+class FlowerFailed(RoundError):
+    code: ClassVar[str] = "CRD205"
+
+
+class RegistryError(EdgeError):
+    code: ClassVar[str] = "CRD300"
+
+
+class VersionTaken(RegistryError):
+    code: ClassVar[str] = "CRD301"
+
+
+class VersionStale(RegistryError):
+    code: ClassVar[str] = "CRD302"
+
+
+class NameInvalid(RegistryError):
+    code: ClassVar[str] = "CRD303"
+
+
+class RegistryMissing(RegistryError):
+    code: ClassVar[str] = "CRD304"
