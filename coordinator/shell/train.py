@@ -1,0 +1,289 @@
+"""`edge-coordinator train` and its neighbours: enrol, deploy, train, publish, and see it arrive."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from msgspec import Struct
+
+from coordinator import registry, rounds
+from coordinator.accountant import claim
+from coordinator.errors import RoundError, UnknownBundle, UnknownDevice
+from coordinator.rounds import Round
+from coordinator.shell import flower
+from coordinator.shell.mqtt_control import Control
+from coordinator.shell.registry_store import Registry, Target
+from coordinator.shell.server_app import Job
+from coordinator.shell.store import Device, Store
+from coordinator.shell.up import endpoints_of
+from firmware_configs.messages import Desired, Reported, RoundOffer
+from models import arrays
+from models.bundle import Bundle, matched, open_bundle, with_weights
+
+POLL_S = 0.1
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What was asked for; zeros mean the bundle's own schedule."""
+
+    bundle: str
+    rounds: int = 1
+    minimum_reports: int = 1
+    strategy: str = "fedavg"
+    prox_mu: float = 0.01
+    epochs: int = 0
+    lr: float = 0.0
+    clip_norm: float = 100.0
+    join_s: float = 30.0
+    deadline_s: float = 60.0
+    wait_s: float = 60.0
+    seed: int = 0
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came out."""
+
+    run: str
+    bundle: str
+    parent: str
+    version: str
+    strategy: str
+    rounds: list[Round]
+    privacy: str
+    devices: int
+    reported: int
+    """Devices that said that the new version runs, in time."""
+    seconds: float
+
+
+def enrol(home: Path, device: str, public_key: Path) -> Device:
+    """Enrol a device: its node key with the SuperLink, its name with us, and tell it the current desired state."""
+    store = Store(home)
+    if not public_key.is_file():
+        raise UnknownDevice(f"no public key at {public_key}", hint="make one on the device: edge-agent keys new")
+    endpoints = endpoints_of(home)
+    node = flower.register(home, public_key)
+    store.enrol(device, node, public_key.read_text().strip())
+    newest = _common(store, device)
+    if newest.bundles:
+        with Control(endpoints.broker, store) as control:
+            control.want(
+                [device], lambda old: msgspec.structs.replace(old, bundles=newest.bundles, registry=newest.registry)
+            )
+    return store.device(device)
+
+
+def _common(store: Store, device: str) -> Desired:
+    """The newest state that is wanted of the other devices."""
+    others = [store.desired(other.name) for other in store.devices() if other.name != device]
+    return max(others, key=lambda desired: desired.revision, default=Desired(revision=0))
+
+
+def revoke(home: Path, device: str) -> Device:
+    """Revoke a device's node key; what it sends afterwards is refused."""
+    store = Store(home)
+    endpoints_of(home)
+    flower.unregister(home, store.device(device).node)
+    return store.revoke(device)
+
+
+def publish(home: Path, path: Path) -> Target:
+    """Sign a bundle into the registry."""
+    return Registry.existing(home).publish(path)
+
+
+def deploy(home: Path, bundle: str, version: str, devices: list[str] | None = None) -> list[str]:
+    """Ask devices to run a published version; returns whom.
+
+    Raises:
+        UnknownBundle: it is not published.
+        UnknownDevice: nobody is enrolled, or not this one.
+    """
+    store, endpoints = Store(home), endpoints_of(home)
+    if Registry.existing(home).find(bundle, version) is None:
+        raise UnknownBundle(f"{bundle} {version} is not in the registry", hint="edge-coordinator registry publish FILE")
+    known = [device.name for device in store.devices()]
+    for device in devices or []:
+        store.device(device)
+    asked = devices or known
+    if not asked:
+        raise UnknownDevice("no device is enrolled", hint="edge-coordinator nodes enrol DEVICE --public-key FILE")
+    with Control(endpoints.broker, store) as control:
+        control.want(asked, lambda old: _with_bundle(old, bundle, version, endpoints.registry))
+    return asked
+
+
+def _with_bundle(old: Desired, bundle: str, version: str, registry_url: str) -> Desired:
+    return msgspec.structs.replace(old, bundles={**old.bundles, bundle: version}, registry=registry_url)
+
+
+def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
+    """Run federated rounds, publish the result as a new signed version, and deploy it.
+
+    Args:
+        say: takes progress lines.
+    Raises:
+        RoundError: the run was abandoned; nothing is published.
+    """
+    started = time.monotonic()
+    home = home.resolve()
+    store, endpoints, signed = Store(home), endpoints_of(home), Registry.existing(home)
+    parent = _parent(signed, request.bundle)
+    devices = [device.name for device in store.devices()]
+    if not devices:
+        raise UnknownDevice("no device is enrolled", hint="edge-coordinator nodes enrol DEVICE --public-key FILE")
+    key = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid4().hex[:6]}"
+    folder = home / "runs" / key
+    job = _job(home, key, parent, request, folder)
+    store.begin(key, request.bundle, parent.spec.version)
+    try:
+        run, app_hash = flower.start_run(home, flower.APP, job)
+        with Control(endpoints.broker, store) as control:
+            offer = _offer(request, parent, run, endpoints.superlink, app_hash)
+            control.want(devices, lambda old: msgspec.structs.replace(old, offer=offer))
+            say(f"run {key}: offered to {len(devices)} devices")
+            result = _follow(store, key, folder, request, say)
+            version = _publish(signed, parent, result, store.rounds(key), request, folder)
+            for row in store.rounds(key):
+                store.put_round(rounds.advance(row, "published"))
+            store.end(key, result=version)
+            say(f"published {request.bundle} {version}")
+            control.want(
+                devices,
+                lambda old: msgspec.structs.replace(
+                    _with_bundle(old, request.bundle, version, endpoints.registry), offer=None
+                ),
+            )
+            control.wait_for(
+                lambda told: _arrived(told, devices, request.bundle, version) == len(devices), request.wait_s
+            )
+            arrived = _arrived(control.reported(), devices, request.bundle, version)
+    except RoundError as error:
+        store.end(key, failure=str(error))
+        raise
+    finished = store.rounds(key)
+    return Outcome(
+        run=key,
+        bundle=request.bundle,
+        parent=parent.spec.version,
+        version=version,
+        strategy=request.strategy,
+        rounds=finished,
+        privacy=claim(request.clip_norm, len(finished), min(row.reports for row in finished)).text,
+        devices=len(devices),
+        reported=arrived,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _parent(signed: Registry, bundle: str) -> Bundle:
+    newest = signed.newest(bundle)
+    path = signed.find(bundle, newest) if newest else None
+    if path is None:
+        known = ", ".join(sorted({target.bundle for target in signed.published()})) or "none"
+        raise UnknownBundle(
+            f"no `{bundle}` in the registry", hint=f"published: {known}; edge-coordinator registry publish"
+        )
+    parent = open_bundle(path)
+    if parent.spec.train is None or not parent.spec.of_share("shared"):
+        raise UnknownBundle(
+            f"`{bundle}` has no train step or shares nothing", hint="rounds need both; see edge-models inspect"
+        )
+    return parent
+
+
+def _job(home: Path, key: str, parent: Bundle, request: Request, folder: Path) -> Path:
+    own = parent.spec.train
+    if own is None:
+        raise UnknownBundle("the bundle has no train step", hint="see edge-models inspect")
+    job = Job(
+        home=str(home),
+        key=key,
+        bundle=str(parent.path),
+        rounds=request.rounds,
+        minimum_reports=request.minimum_reports,
+        join_s=request.join_s,
+        deadline_s=request.deadline_s,
+        epochs=request.epochs or own.epochs,
+        lr=request.lr or own.lr,
+        batch=own.batch,
+        negatives=own.negatives,
+        clip_norm=request.clip_norm,
+        prox_mu=request.prox_mu if request.strategy == "fedprox" else 0.0,
+        seed=request.seed,
+    )
+    folder.mkdir(parents=True)
+    path = folder / "job.json"
+    path.write_bytes(msgspec.json.encode(job))
+    return path
+
+
+def _offer(request: Request, parent: Bundle, run: str, superlink: str, app_hash: str) -> RoundOffer:
+    open_s = request.join_s + request.rounds * request.deadline_s
+    return RoundOffer(
+        run=run,
+        bundle=request.bundle,
+        version=parent.spec.version,
+        superlink=superlink,
+        app_hash=app_hash,
+        closes_ms=int((time.time() + open_s) * 1_000),
+    )
+
+
+def _follow(store: Store, key: str, folder: Path, request: Request, say: Callable[[str], None]) -> Path:
+    """Wait for the run's result, telling each round as it ends."""
+    told: set[int] = set()
+    deadline = time.monotonic() + request.join_s + request.rounds * request.deadline_s + 60
+    while True:
+        for row in store.rounds(key):
+            if row.state == "accounted" and row.number not in told:
+                told.add(row.number)
+                say(
+                    f"round {row.number}: {row.reports} of {row.asked} reports, loss {row.loss_before:.4f} → "
+                    f"{row.loss_after:.4f}, {row.bytes_up:,} bytes up, {row.seconds:.1f} s"
+                )
+        if (folder / "result.npz").exists():
+            return folder / "result.npz"
+        state = store.run(key)
+        if state is not None and state.failure:
+            raise RoundError(f"run {key} was abandoned: {state.failure}", hint="nothing was published; see above")
+        if time.monotonic() > deadline:
+            raise RoundError(f"run {key} gave no result in time", hint="see the SuperLink's log")
+        time.sleep(POLL_S)
+
+
+def _publish(signed: Registry, parent: Bundle, result: Path, done: list[Round], request: Request, folder: Path) -> str:
+    """Make the new version from the run's parameters, and sign it."""
+    shared = arrays.unpack(result.read_bytes(), "result.npz")
+    whole = matched(parent.spec, {**parent.weights(), **shared})
+    wanted = [p.name for p in parent.spec.of_share("shared")]
+    version = registry.next_version(signed.paths(), parent.spec.name, parent.spec.version)
+    reports = min(row.reports for row in done)
+    note = (
+        f"{request.strategy}, {len(done)} federated rounds with {reports} or more devices each, seed {request.seed}. "
+        f"Mean loss reported by the devices: {done[0].loss_before:.4f} before, {done[-1].loss_after:.4f} after. "
+        f"{claim(request.clip_norm, len(done), reports).text}"
+    )
+    path = with_weights(parent, {name: whole[name] for name in wanted}, version, folder, note)
+    signed.publish(path)
+    return version
+
+
+def _arrived(told: dict[str, Reported], devices: list[str], bundle: str, version: str) -> int:
+    def runs(device: str) -> bool:
+        state = told[device].bundles.get(bundle) if device in told else None
+        return state is not None and state.version == version and state.state == "active"
+
+    return sum(runs(device) for device in devices)
+
+
+def rounds_table(home: Path) -> list[dict[str, Any]]:
+    """Runs with their rounds, newest first."""
+    store = Store(home)
+    return [
+        {**msgspec.to_builtins(run), "rounds": [msgspec.to_builtins(row) for row in store.rounds(run.key)]}
+        for run in store.runs()
+    ]
