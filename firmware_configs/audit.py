@@ -1,0 +1,78 @@
+"""Reads profiles as an auditor does: loads them, derives lineage, runs every rule, and tells them in words."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from firmware_configs.errors import ProfileError, UsageError
+from firmware_configs.lineage import BundleNeeds, derive
+from firmware_configs.loader import load
+from firmware_configs.profile import Keep, Profile, Purpose
+from firmware_configs.rules import ALL, AuditRule, Finding
+
+UNREADABLE = "DM000"
+
+
+def profiles_in(paths: Sequence[Path]) -> list[Path]:
+    """The profiles among files and folders, sorted.
+
+    Raises:
+        UsageError: a path does not exist, or a folder holds no TOML.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{path}: no such file or folder", hint="check the path")
+        own = sorted(path.rglob("*.toml")) if path.is_dir() else [path]
+        if not own:
+            raise UsageError(f"{path}: holds no profile", hint="profiles are .toml files")
+        found += own
+    return found
+
+
+def audit(path: Path, bundles: Sequence[BundleNeeds], rules: Iterable[AuditRule] = ALL) -> list[Finding]:
+    """Everything that the rules find in one profile; a profile that does not load is one finding, DM000."""
+    try:
+        profile = load(path).profile
+    except ProfileError as error:
+        return [Finding(code=UNREADABLE, level="error", path=str(path), where="", what=error.what, fix=error.hint)]
+    lineage = derive(profile, bundles)
+    return [finding for rule in rules for finding in rule.run(profile, lineage, str(path))]
+
+
+def in_words(profile: Profile) -> Iterator[str]:
+    """The profile as a person would tell it: line by line."""
+    yield f"{profile.name} {profile.version}: for devices of class {profile.device.class_} in fleet {profile.device.fleet}."
+    for purpose in profile.purpose:
+        asked = "only after people say yes" if purpose.consent == "required" else "without asking"
+        yield ""
+        yield f"{purpose.name} ({asked}; legal basis: {purpose.legal_basis})"
+        yield f"  “{purpose.text}”"
+        yield from (f"  {line}" for line in _of_purpose(profile, purpose))
+    yield ""
+    yield "What may leave the device:"
+    for egress in profile.egress:
+        privacy = f", clipped to norm {egress.privacy.clip_norm:g}" if egress.privacy else ""
+        noise = ", with noise" if egress.privacy and egress.privacy.noise_multiplier else ""
+        alone = f", read only when {egress.k_min} devices are added up" if egress.k_min > 1 else ""
+        limit = f"at most {egress.bytes_day_max:,} bytes a day"
+        yield f"  {egress.kind} to {egress.destination}, for {', '.join(egress.purposes)}, {limit}{privacy}{noise}{alone}."
+    yield "Nothing else leaves."
+    if profile.sensitive.forbidden_categories or profile.sensitive.forbidden_purposes:
+        yield ""
+        yield f"Never collected: {', '.join(profile.sensitive.forbidden_categories) or 'nothing is named'}."
+        yield f"Never done: {', '.join(profile.sensitive.forbidden_purposes) or 'nothing is named'}."
+
+
+def _of_purpose(profile: Profile, purpose: Purpose) -> Iterator[str]:
+    for source in profile.source:
+        for field in source.field:
+            if purpose.name in field.purposes:
+                kept = profile.retention[field.category].days
+                changed = "" if isinstance(field.transform, Keep) else f", {field.transform.__struct_config__.tag}"
+                yield f"collects {field.name} from {source.name} ({field.category}{changed}), kept {kept:g} days"
+    for model in profile.model:
+        if purpose.name in model.purposes:
+            yield f"computes {model.name} (versions {model.versions})"
+    for place in profile.placement:
+        if purpose.name in place.purposes:
+            yield f"decides {place.name}, delivered by {place.channel}"

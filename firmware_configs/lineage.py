@@ -1,0 +1,138 @@
+"""Lineage: derived from the profile and the bundles, never written by hand.
+
+raw field → transform → feature → the bundle's declared input → placement → what leaves.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from firmware_configs.expressions import compile_expression, paths
+from firmware_configs.profile import OnEvent, Placement, Profile
+
+Kind = Literal["field", "feature", "model", "rule", "trigger", "placement", "egress"]
+
+
+class BundleNeeds(Struct, frozen=True, kw_only=True):
+    """What lineage must know of a bundle; `models` reads it from bundle.toml."""
+
+    name: str
+    version: str
+    needed_fields: tuple[str, ...]
+    features: tuple[tuple[str, str], ...] = ()
+    """(feature's name, field it reads; empty for features of time)."""
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One arrow."""
+
+    source: str
+    target: str
+    how: str = ""
+
+
+class Lineage(Struct, frozen=True, kw_only=True):
+    """All arrows, and what they leave over."""
+
+    steps: tuple[Step, ...]
+    unused: tuple[str, ...]
+    """Collected fields that no model, rule, trigger or example needs: a finding."""
+    missing: tuple[str, ...]
+    """`model needs field` where the profile does not collect it: such a bundle cannot be loaded."""
+
+
+def derive(profile: Profile, bundles: Sequence[BundleNeeds] = ()) -> Lineage:
+    """The lineage of a profile with these bundles; models without a bundle at hand are taken to need all that
+    their placements' sources collect, which can hide an unused field: pass the bundles for a proof."""
+    known = {bundle.name: bundle for bundle in bundles}
+    fields = {field.name: source.name for source in profile.source for field in source.field}
+    steps: list[Step] = []
+    used: set[str] = set()
+    for source in profile.source:
+        for field in source.field:
+            transform = str(field.transform.__struct_config__.tag)
+            path = field.path or field.name
+            steps.append(Step(source=f"{source.name}:{path}", target=f"field {field.name}", how=transform))
+    missing: list[str] = []
+    for model in profile.model:
+        need = _needed(profile, model.name, known)
+        for name in need:
+            if name in fields:
+                used.add(name)
+            else:
+                missing.append(f"{model.name} needs {name}")
+        steps += _model_steps(model.name, need, known)
+        for learn in model.learn:
+            used.update(name for name in (learn.item, learn.label_field) if name)
+            steps += [
+                Step(source=f"field {name}", target=f"examples of {model.name}", how="learn")
+                for name in (learn.item, learn.label_field)
+                if name
+            ]
+    for place in profile.placement:
+        own = _placement_fields(place)
+        used |= own
+        steps += [Step(source=f"field {name}", target=f"placement {place.name}", how="rule") for name in sorted(own)]
+        steps += [Step(source=f"model {name}", target=f"placement {place.name}", how="score") for name in place.models]
+    steps += _egress_steps(profile)
+    return Lineage(
+        steps=tuple(dict.fromkeys(steps)),
+        unused=tuple(name for name in fields if name not in used),
+        missing=tuple(missing),
+    )
+
+
+def why(lineage: Lineage, field: str) -> list[Step]:
+    """Every arrow that can be reached from a field."""
+    reached, found = {f"field {field}"}, []
+    changed = True
+    while changed:
+        changed = False
+        for step in lineage.steps:
+            if step.source in reached and step not in found:
+                found.append(step)
+                reached.add(step.target)
+                changed = True
+    return found
+
+
+def _needed(profile: Profile, model: str, known: Mapping[str, BundleNeeds]) -> tuple[str, ...]:
+    if model in known:
+        return known[model].needed_fields
+    sources = {
+        place.trigger.source
+        for place in profile.placement
+        if model in place.models and isinstance(place.trigger, OnEvent)
+    }
+    return tuple(field.name for source in profile.source if source.name in sources for field in source.field)
+
+
+def _model_steps(model: str, need: Sequence[str], known: Mapping[str, BundleNeeds]) -> list[Step]:
+    bundle = known.get(model)
+    if bundle is None or not bundle.features:
+        return [Step(source=f"field {name}", target=f"model {model}", how="assumed") for name in need]
+    steps = [Step(source=f"field {field}", target=f"feature {name}") for name, field in bundle.features if field]
+    return steps + [Step(source=f"feature {name}", target=f"model {model}") for name, _ in bundle.features]
+
+
+def _placement_fields(place: Placement) -> set[str]:
+    texts = [rule.when for rule in place.rule]
+    if isinstance(place.trigger, OnEvent) and place.trigger.when:
+        texts.append(place.trigger.when)
+    return {name for text in texts for name in paths(compile_expression(text), "fields")}
+
+
+def _egress_steps(profile: Profile) -> list[Step]:
+    steps = []
+    for egress in profile.egress:
+        target = f"egress {egress.kind} → {egress.destination}"
+        if egress.kind == "decision":
+            steps += [Step(source=f"placement {p.name}", target=target) for p in profile.placement]
+        elif egress.kind == "update":
+            steps += [
+                Step(source=f"examples of {m.name}", target=target, how="trained, clipped, int8")
+                for m in profile.model
+                if m.federated
+            ]
+    return steps
