@@ -59,7 +59,7 @@ def main(grid: Grid, context: Context) -> None:
     try:
         shared = _run(grid, job, store)
     except RoundError as error:
-        store.end(job.key, failure=str(error))
+        store.end(job.key, failure=f"{error.what}; {error.hint}")
         return
     # The command that started the run signs and publishes; it waits for this file.
     draft = path.with_name("result.part")
@@ -116,7 +116,7 @@ def _round(
             )
         new = aggregate.average(shared, reports)
     except RoundError as error:
-        _put(store, rounds.abandon(row, str(error)))
+        _put(store, rounds.abandon(row, error.what))
         raise
     before, after = aggregate.weighted(reports)
     size = sum(value.nbytes for value in shared.values())

@@ -162,7 +162,7 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
             )
             arrived = _arrived(control.reported(), devices, request.bundle, version)
     except RoundError as error:
-        store.end(key, failure=str(error))
+        store.end(key, failure=error.what)
         raise
     finished = store.rounds(key)
     return Outcome(

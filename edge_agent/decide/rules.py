@@ -109,7 +109,7 @@ class _Condition:
             mask &= _looked_up(operator, expression.evaluate(values), index, len(items))
         if self._each:
             for n in np.flatnonzero(mask):
-                given = {**values, "item": items[n]}
+                given = {**values, "item": items[int(n)]}
                 mask[n] = all(expression.holds(given) for expression in self._each)
         return mask
 
