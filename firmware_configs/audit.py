@@ -41,7 +41,8 @@ def audit(path: Path, bundles: Sequence[BundleNeeds], rules: Iterable[AuditRule]
 
 def in_words(profile: Profile) -> Iterator[str]:
     """The profile as a person would tell it: line by line."""
-    yield f"{profile.name} {profile.version}: for devices of class {profile.device.class_} in fleet {profile.device.fleet}."
+    device = profile.device
+    yield f"{profile.name} {profile.version}: for devices of class {device.class_} in fleet {device.fleet}."
     for purpose in profile.purpose:
         asked = "only after people say yes" if purpose.consent == "required" else "without asking"
         yield ""
@@ -55,7 +56,8 @@ def in_words(profile: Profile) -> Iterator[str]:
         noise = ", with noise" if egress.privacy and egress.privacy.noise_multiplier else ""
         alone = f", read only when {egress.k_min} devices are added up" if egress.k_min > 1 else ""
         limit = f"at most {egress.bytes_day_max:,} bytes a day"
-        yield f"  {egress.kind} to {egress.destination}, for {', '.join(egress.purposes)}, {limit}{privacy}{noise}{alone}."
+        purposes = ", ".join(egress.purposes)
+        yield f"  {egress.kind} to {egress.destination}, for {purposes}, {limit}{privacy}{noise}{alone}."
     yield "Nothing else leaves."
     if profile.sensitive.forbidden_categories or profile.sensitive.forbidden_purposes:
         yield ""

@@ -65,7 +65,7 @@ class Expression:
         """
         try:
             result: Value = self._program.execute(values if isinstance(values, dict) else dict(values))
-        except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
             raise ExpressionError(
                 f"`{self.text}` could not be evaluated: {_first_line(error)}",
                 hint="check the names and types it uses; `has(a.b)` asks whether a field is there",

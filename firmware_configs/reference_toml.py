@@ -93,7 +93,7 @@ def _fields(kind: type[Struct]) -> Iterator[tuple[str, Any, Any, str]]:
 
 
 def _meaning(hint: Any) -> str:
-    for extra in getattr(hint, "__metadata__", ()):
+    for extra in reversed(getattr(hint, "__metadata__", ())):
         if isinstance(extra, Meta) and extra.description:
             return extra.description
     return ""

@@ -162,7 +162,7 @@ def _meaning(struct: type[Struct] | None, key: str) -> str:
         return ""
     names = dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))
     hint = typing.get_type_hints(struct, include_extras=True).get(names.get(key, ""))
-    for extra in getattr(hint, "__metadata__", ()):
+    for extra in reversed(getattr(hint, "__metadata__", ())):
         if isinstance(extra, msgspec.Meta) and extra.description:
             return f" ({extra.description})"
     return ""

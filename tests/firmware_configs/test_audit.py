@@ -1,0 +1,153 @@
+"""The auditor: what is wrong is found by its code, what is right is left alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from firmware_configs.audit import audit, in_words
+from firmware_configs.bundle_needs import read_needs
+from firmware_configs.cli import main
+from firmware_configs.lineage import derive, why
+from firmware_configs.loader import load, parse
+from firmware_configs.rules import ALL
+
+ROOT = Path(__file__).parents[2]
+PROFILES = ROOT / "firmware_configs" / "profiles"
+HOME = (PROFILES / "home-gateway.toml").read_text()
+NEEDS = [read_needs(path) for path in sorted((ROOT / "models" / "zoo" / "bundles").glob("*.edgeward"))]
+
+UNUSED_FIELD = """
+[[source.field]]
+name = "noise"
+path = "noise"
+category = "user.sensor"
+purposes = ["comfort"]
+
+"""
+UNUSED_PURPOSE = """
+[[purpose]]
+name = "nothing"
+legal_basis = "contract"
+consent = "not-needed"
+text = "This purpose stands here and nothing serves it."
+
+"""
+BAD = {
+    "DM001": ("# ---- for how long", UNUSED_FIELD + "# ---- for how long"),
+    "DM002": ("# ---- for how long", UNUSED_FIELD.replace("noise", "latitude") + "# ---- for how long"),
+    "DM003": (
+        "# ---- for how long",
+        UNUSED_FIELD.replace("noise", "phone_mac").replace('path = "phone_mac"', 'type = "text"')
+        + "# ---- for how long",
+    ),
+    "DM004": ("days = 90", "days = 900"),
+    "DM005": ('"user.sensor" = { days = 7 }', '"user.sensor" = { days = 7 }\n"user.financial" = { days = 1 }'),
+    "DM101": (
+        "# ---- what is collected",
+        UNUSED_PURPOSE + "# ---- what is collected",
+    ),
+    "DM102": ('legal_basis = "consent"\nconsent = "required"', 'legal_basis = "consent"\nconsent = "not-needed"'),
+    "DM103": (
+        'category = "user.behavior"\npurposes = ["personalise", "improve-models"]',
+        'category = "user.religious_belief"\npurposes = ["personalise", "operate"]',
+    ),
+    "DM104": ('text = "Your gateway says whether', 'text = "' + "very " * 40 + "long, your gateway says whether"),
+    "DM201": ("bytes_day_max = 50_000_000", "bytes_day_max = 500_000_000"),
+    "DM202": ("k_min = 3", "k_min = 1"),
+    "DM203": ("clip_norm = 20.0", "clip_norm = 20.0, noise_multiplier = 0.1, epsilon_max = 50.0"),
+    "DM204": ("clip_norm = 20.0", "clip_norm = 20.0, noise_multiplier = 0.0"),
+}
+
+
+def _codes(text: str, folder: Path) -> set[str]:
+    path = folder / "p.toml"
+    path.write_text(text)
+    return {finding.code for finding in audit(path, NEEDS)}
+
+
+def test_every_rule_has_a_failing_example_here() -> None:
+    assert set(BAD) == {rule.code for rule in ALL}
+    assert len({rule.code for rule in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("code", sorted(BAD))
+def test_a_bad_profile_is_caught_by_its_code(code: str, tmp_path: Path) -> None:
+    right, wrong = BAD[code]
+    assert right in HOME
+    text = HOME.replace(right, wrong, 1)
+    if code == "DM103":
+        text = text.replace('"user.behavior" = {', '"user.religious_belief" = {')
+    assert code in _codes(text, tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(PROFILES.glob("*.toml")), ids=lambda p: p.stem)
+def test_shipped_profiles_have_no_findings_but_notes(path: Path) -> None:
+    assert [f for f in audit(path, NEEDS) if f.level != "note"] == []
+
+
+def test_a_profile_that_does_not_load_is_one_finding(tmp_path: Path) -> None:
+    assert _codes("schema = ", tmp_path) == {"DM000"}
+
+
+def test_lineage_leads_from_the_sensor_to_what_leaves() -> None:
+    lineage = derive(load(PROFILES / "home-gateway.toml").profile, NEEDS)
+    targets = [step.target for step in why(lineage, "co2")]
+    assert targets == ["feature last(co2)", "model context", "placement presence", "egress decision → mqtt"]
+    assert lineage.unused == ()
+    assert lineage.missing == ()
+
+
+def test_a_field_that_only_training_reads_is_used() -> None:
+    lineage = derive(load(PROFILES / "home-gateway.toml").profile, NEEDS)
+    assert [step.target for step in why(lineage, "occupied")] == ["examples of context"]
+
+
+def test_a_model_that_needs_a_field_that_is_not_collected_is_told() -> None:
+    text = HOME.replace('name = "co2"\npath = "co2"', 'name = "co"\npath = "co"')
+    assert derive(parse(text).profile, NEEDS).missing == ("context needs co2",)
+
+
+def test_the_words_name_every_field_purpose_and_egress() -> None:
+    profile = load(PROFILES / "home-gateway.toml").profile
+    told = "\n".join(in_words(profile))
+    for source in profile.source:
+        for field in source.field:
+            assert field.name in told
+    for purpose in profile.purpose:
+        assert purpose.text in told
+    for egress in profile.egress:
+        assert f"{egress.bytes_day_max:,}" in told
+    assert "Nothing else leaves." in told
+
+
+def test_the_command_exits_0_for_shipped_profiles_and_1_with_findings(tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    assert run(main, ["check", str(PROFILES)]).exit_code == 0
+    bad = tmp_path / "bad.toml"
+    bad.write_text(HOME.replace("k_min = 3", "k_min = 1"))
+    done = run(main, ["check", str(bad), "--json"])
+    assert done.exit_code == 1
+    assert "DM202" in {finding["code"] for finding in json.loads(done.stdout)["findings"]}
+
+
+def test_the_command_exits_2_for_a_path_that_is_not_there() -> None:
+    done = CliRunner().invoke(main, ["check", "nowhere"])
+    assert done.exit_code == 2
+    assert "no such file" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["show"], ["lineage"], ["why", "light"]])
+def test_officers_commands_work_on_every_shipped_profile(words: list[str]) -> None:
+    done = CliRunner().invoke(main, [*words, str(PROFILES / "home-gateway.toml")])
+    assert done.exit_code == 0, done.output
+    assert done.stdout
+
+
+def test_a_bundle_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    fake = tmp_path / "x.edgeward"
+    fake.write_bytes(b"no zip")
+    done = CliRunner().invoke(main, ["lineage", str(PROFILES / "home-gateway.toml"), "--bundle", str(fake)])
+    assert done.exit_code == 2
+    assert "cannot be read as a bundle" in done.stderr
