@@ -6,14 +6,19 @@ Li et al. 2020, "Federated Optimization in Heterogeneous Networks".
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from coordinator.errors import AggregationFailed
+from models import flat
+from models.spec import Parameter
 
 F32 = NDArray[np.float32]
 I8 = NDArray[np.int8]
+EXAMPLES_MAX = 2**20
+"""A device that claims more is not believed: the count is its weight."""
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -29,38 +34,53 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 def checked(
-    arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]
+    arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, object], shared: Sequence[Parameter]
 ) -> Report:
     """A reply, once it has the form that it must have.
 
     Args:
-        arrays: what the device sent, by name.
+        arrays: what the device sent: exactly one, `delta`, int8, the shared parameters end to end.
         facts: `names`, `scales`, `examples`, `loss_before`, `loss_after`.
-        shapes: the bundle's shared parameters.
+        shared: the bundle's shared parameters, in the order of its spec.
 
     Raises:
-        AggregationFailed: names, shapes, dtypes or numbers are not what they must be; the reply counts as none.
+        AggregationFailed: names, length, dtype or numbers are not what they must be; the reply counts as none.
     """
-    names, scales = facts.get("names"), facts.get("scales")
-    if set(arrays) != set(shapes) or not isinstance(names, list) or not isinstance(scales, list):
-        raise AggregationFailed("tensors are missing or undeclared", hint="update the device's agent")
-    by_name = dict(zip(names, scales, strict=False))
-    for name, shape in shapes.items():
-        scale = by_name.get(name)
-        if arrays[name].dtype != np.int8 or arrays[name].shape != shape:
-            raise AggregationFailed(f"`{name}` is not int8 of shape {shape}", hint="update the device's agent")
-        if not isinstance(scale, float) or not np.isfinite(scale) or scale < 0.0:
-            raise AggregationFailed(f"the scale of `{name}` is no number", hint="update the device's agent")
-    examples = facts.get("examples")
-    if not isinstance(examples, int) or not 0 < examples < 2**40:
-        raise AggregationFailed("the example count is no count", hint="update the device's agent")
+    hint = "update the device's agent"
+    if set(arrays) != {"delta"} or facts.get("names") != [parameter.name for parameter in shared]:
+        raise AggregationFailed("tensors are missing or undeclared", hint=hint)
+    vector, scales, examples = arrays["delta"], facts.get("scales"), facts.get("examples")
+    if vector.dtype != np.int8 or vector.shape != (flat.size_of(shared),):
+        raise AggregationFailed(f"the update is {vector.dtype} of shape {vector.shape}, not int8", hint=hint)
+    if not isinstance(scales, list) or len(scales) != len(shared) or not all(map(_is_scale, scales)):
+        raise AggregationFailed("the scales are not one number a tensor", hint=hint)
+    if not isinstance(examples, int) or isinstance(examples, bool) or not 0 < examples <= EXAMPLES_MAX:
+        raise AggregationFailed("the example count is no count", hint=hint)
     return Report(
-        delta={name: np.asarray(arrays[name], np.int8) for name in shapes},
-        scales={name: float(by_name[name]) for name in shapes},
+        delta=flat.split(shared, np.asarray(vector, np.int8)),
+        scales={parameter.name: float(scale) for parameter, scale in zip(shared, scales, strict=True)},
         examples=examples,
         loss_before=_number(facts.get("loss_before")),
         loss_after=_number(facts.get("loss_after")),
     )
+
+
+def bounded(report: Report, clip_norm: float) -> Report:
+    """The report, scaled down to the norm that was asked for when it is larger.
+
+    Devices clip by themselves; this bounds what one that does not can do. Half a rounding step a coordinate is
+    within what an honest device may send, so the scaling of an honest report changes it by no more than that.
+
+    Args:
+        clip_norm: L2 norm over all tensors.
+    """
+    norm = float(
+        np.sqrt(sum(float((d.astype(np.float64) ** 2).sum()) * report.scales[n] ** 2 for n, d in report.delta.items()))
+    )
+    if norm <= clip_norm:
+        return report
+    shrink = clip_norm / norm
+    return msgspec.structs.replace(report, scales={name: scale * shrink for name, scale in report.scales.items()})
 
 
 def average(shared: Mapping[str, F32], reports: Sequence[Report]) -> dict[str, F32]:
@@ -92,6 +112,10 @@ def weighted(reports: Sequence[Report]) -> tuple[float, float]:
     total = sum(report.examples for report in reports) or 1
     before = sum(report.loss_before * report.examples for report in reports) / total
     return before, sum(report.loss_after * report.examples for report in reports) / total
+
+
+def _is_scale(value: object) -> bool:
+    return isinstance(value, float) and np.isfinite(value) and value >= 0.0
 
 
 def _number(value: object) -> float:

@@ -23,6 +23,6 @@ def select(nodes: Sequence[int], wanted: int, over_selection: float, dice: np.ra
     return sorted(ordered[int(n)] for n in dice.choice(len(ordered), size=count, replace=False))
 
 
-def may_close(answered: int, asked: int, elapsed_s: float, deadline_s: float) -> bool:
-    """Whether a round stops waiting: everyone answered, or its time is up."""
-    return answered >= asked or elapsed_s >= deadline_s
+def may_close(reports: int, enough: int, elapsed_s: float, deadline_s: float) -> bool:
+    """Whether a round stops waiting: there are enough reports, or its time is up."""
+    return reports >= enough or elapsed_s >= deadline_s

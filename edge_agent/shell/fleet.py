@@ -2,9 +2,10 @@
 
 It is Flower's internal interface: pinned to a minor version in setup.cfg, and a contract test against a real
 SuperLink tells when it changes. The app that the server offers is never fetched; only its hash is compared.
+
+Flower ends or interrupts the process where we want an error: `connect` turns each of these into a named one.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.errors import NodeRefused, RoundRefused, SuperLinkUnreachable
 
 POLL_S = 0.2
+OBJECT_POLL_S = 0.05
+"""The server announces a message before it has uploaded all of its parts."""
+ALIVE_S = 1.0
+"""How often a waiting learner asks whether the run still goes on."""
 RETRIES = 5
+RETRY_S = 20.0
+OBJECTS_MAX = 10_000
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -26,7 +35,6 @@ Arrays = dict[str, NDArray[np.generic]]
 class Ask:
     """One message of the server."""
 
-    kind: str
     arrays: Arrays
     plan: dict[str, Any]
     message: Any
@@ -36,62 +44,110 @@ class Ask:
 class Fleet:
     """An open connection: take a message, send a reply."""
 
-    def __init__(self, callbacks: tuple[Any, ...], app_hash: str, still_open: Callable[[], bool]) -> None:
+    def __init__(self, callbacks: tuple[Any, ...], run: int, app_hash: str, still_open: Callable[[], bool]) -> None:
         self._node, self._receive, self._send, self._get_run, _, self._pull, self._push, self._confirm = callbacks
+        self._run = run
         self._app_hash = app_hash
         self._still_open = still_open
-        self._checked: set[int] = set()
+        self._began = self._checked = False
 
     def next(self) -> Ask | None:
-        """The server's next message; None when the round has closed without one.
+        """The server's next message; None when the round has closed, or the run has ended, without one.
 
         Raises:
-            RoundRefused: the run offers another app than the one that was announced.
+            RoundRefused: another run or another app than announced, or a message that cannot be read.
         """
+        asked = 0.0
         while self._still_open():
             taken = self._receive()
             if taken is not None:
                 return self._read(*taken)
+            if time.monotonic() - asked > ALIVE_S:
+                asked = time.monotonic()
+                if not self._alive():
+                    return None
             time.sleep(POLL_S)
         return None
 
+    def _alive(self) -> bool:
+        """Whether the run goes on or has yet to begin; the SuperLink tells of a run only while it goes on."""
+        from flwr.supercore.run import RunNotRunningException
+
+        try:
+            self._get_run(self._run)
+        except RunNotRunningException:
+            return not self._began
+        self._began = True
+        return True
+
     def _read(self, message: Any, tree: Any) -> Ask:
-        from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
         from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
-        run = message.metadata.run_id
-        if run not in self._checked:
-            offered = self._get_run(run).fab_hash
-            if offered != self._app_hash:
-                raise RoundRefused(
-                    f"the SuperLink runs app {offered[:12]}…, the offer announced {self._app_hash[:12]}…",
-                    hint="start the round with `edge-coordinator train` of the installed version",
-                )
-            self._checked.add(run)
-        contents = {node.object_id: self._pull(run, node.object_id) for node in iterate_object_tree(tree)}
-        self._confirm(run, tree.object_id)
-        full: Any = inflate_object_from_contents(tree.object_id, contents)
+        self._check(message.metadata.run_id)
+        contents = self._contents(tree)
+        self._confirm(self._run, tree.object_id)
+        try:
+            full: Any = inflate_object_from_contents(tree.object_id, contents)
+            content = full.content
+            arrays = {n: array.numpy() for record in content.array_records.values() for n, array in record.items()}
+            plan = {name: value for record in content.config_records.values() for name, value in record.items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RoundRefused(
+                f"the round's message cannot be read: {error}", hint="is the server of the same version?"
+            ) from error
         # The stored object does not know the identity that the server gave the message on its way.
         full.metadata.__dict__.update(message.metadata.__dict__)
-        content = full.content
-        return Ask(
-            kind=message.metadata.message_type,
-            arrays={name: array.numpy() for record in content.array_records.values() for name, array in record.items()},
-            plan={name: value for record in content.config_records.values() for name, value in record.items()},
-            message=full,
-            bytes=sum(len(raw) for raw in contents.values()),
-        )
+        return Ask(arrays=arrays, plan=plan, message=full, bytes=sum(len(raw) for raw in contents.values()))
 
-    def prepare(self, ask: Ask, arrays: Arrays, facts: dict[str, Any]) -> "Reply":
+    def _check(self, run: int) -> None:
+        if self._checked and run == self._run:
+            return
+        if run != self._run:
+            raise RoundRefused(
+                f"the SuperLink asks for run {run}, the offer was run {self._run}",
+                hint="nothing to do; it was not ours",
+            )
+        offered = self._get_run(run).fab_hash
+        if offered != self._app_hash:
+            raise RoundRefused(
+                f"the SuperLink runs app {offered[:12]}…, the offer announced {self._app_hash[:12]}…",
+                hint="start the round with `edge-coordinator train` of the installed version",
+            )
+        self._began = self._checked = True
+
+    def _contents(self, tree: Any) -> dict[str, bytes]:
+        from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+
+        contents: dict[str, bytes] = {}
+        left = MESSAGE_BYTES_MAX
+        for node in iterate_object_tree(tree):
+            contents[node.object_id] = self._object(node.object_id)
+            left -= len(contents[node.object_id])
+            if left < 0 or len(contents) > OBJECTS_MAX:
+                raise RoundRefused(
+                    f"the round's message is above {MESSAGE_BYTES_MAX} bytes or {OBJECTS_MAX} parts",
+                    hint="train a smaller bundle on devices of this class",
+                )
+        return contents
+
+    def _object(self, object_id: str) -> bytes:
+        from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError
+
+        while True:
+            try:
+                return bytes(self._pull(self._run, object_id))
+            except ObjectUnavailableError:
+                if not self._still_open():
+                    raise RoundRefused("the round closed in the middle of its message", hint="nothing to do") from None
+                time.sleep(OBJECT_POLL_S)
+            except ObjectPullError as error:
+                raise RoundRefused(f"the round's message is incomplete: {error}", hint="nothing to do") from error
+
+    def prepare(self, ask: Ask, delta: NDArray[np.generic], facts: dict[str, Any]) -> "Reply":
         """The reply as the bytes that would leave; nothing is sent yet."""
         from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
-        record = RecordDict(
-            {
-                "delta": ArrayRecord({name: Array(np.asarray(value)) for name, value in arrays.items()}),
-                "facts": ConfigRecord(facts),
-            }
-        )
+        record = RecordDict({"delta": ArrayRecord({"delta": Array(delta)}), "facts": ConfigRecord(facts)})
         return Reply(Message(record, reply_to=ask.message))
 
     def refuse(self, ask: Ask, code: str, reason: str) -> "Reply":
@@ -131,50 +187,81 @@ class Reply:
 
 
 @contextmanager
-def connect(superlink: str, ca: str, node_key: Path, app_hash: str, still_open: Callable[[], bool]) -> Iterator[Fleet]:
+def connect(
+    superlink: str, ca: str, node_key: Path, run: str, app_hash: str, still_open: Callable[[], bool]
+) -> Iterator[Fleet]:
     """Open the fleet connection.
 
     Args:
         superlink: `host:port`.
         ca: certificate path; empty for no TLS (development only).
         node_key: private key of this node, OpenSSH or PEM.
+        run: the run that was offered; another one's messages are refused.
+        app_hash: sha256 (hex) of the app that was announced.
+        still_open: whether the round has not closed yet.
     Raises:
         SuperLinkUnreachable: nobody answers there, or its certificate does not chain to `ca`.
         NodeRefused: the node's key is not enrolled, or was revoked.
+        RoundRefused: the run ended while it was being answered.
     """
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+    from flwr.supercore.run import RunNotRunningException
     from flwr.supernode.fleet_http_connection import http_request_response
 
-    raw = node_key.read_bytes()
-    key = (load_ssh_private_key if b"OPENSSH" in raw else load_pem_private_key)(raw, None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise NodeRefused(f"{node_key} holds no EC key", hint="make one with `edge-agent keys new`")
-    entered = False
+    key = _key(node_key)
+    if not run.isdecimal():
+        raise RoundRefused(f"`{run[:40]}` is no run", hint="start rounds with `edge-coordinator train`")
+    # Flower's context manager swallows what is raised in its body, so nothing of ours is raised there.
+    link = http_request_response(
+        superlink, not ca, ca or None, (key, key.public_key()), max_retries=RETRIES, max_wait_time=RETRY_S
+    )
     try:
-        with http_request_response(
-            superlink, not ca, ca or None, (key, key.public_key()), max_retries=RETRIES, max_wait_time=20.0
-        ) as callbacks:
-            entered = True
-            yield Fleet(callbacks, app_hash, still_open)
-    except SystemExit:
-        # Flower ends the process when it cannot connect; its own words went to stderr.
-        if entered:
-            raise
-        raise _unreachable(superlink) from None
+        callbacks = link.__enter__()
+        try:
+            yield Fleet(callbacks, int(run), app_hash, still_open)
+        finally:
+            link.__exit__(None, None, None)
+    except SystemExit as end:
+        # Flower ends the process when it cannot connect; why, is the exception that it handled.
+        raise _unreachable(superlink, end.__context__) from None
     except KeyboardInterrupt:
-        # Flower interrupts the process when a heartbeat is answered with 401.
-        raise NodeRefused("the SuperLink no longer accepts this node", hint="enrol the device again") from None
+        # Flower interrupts the process when it is answered with 401.
+        raise _refused(superlink) from None
+    except RunNotRunningException:
+        raise RoundRefused(f"run {run} ended before this device had answered", hint="nothing to do") from None
+    except httpx.HTTPError as error:
+        raise _unreachable(superlink, error) from error
 
 
-def _unreachable(superlink: str) -> SuperLinkUnreachable | NodeRefused:
-    said = str(getattr(sys.exc_info()[1], "__context__", "") or "")
-    if "401" in said or "nauthori" in said or "not found" in said.lower():
-        return NodeRefused(
-            f"the SuperLink at {superlink} does not know this node's key",
-            hint="run `edge-coordinator nodes enrol` with this device's node.pub",
-        )
+def _key(node_key: Path) -> Any:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+
+    hint = "make one with `edge-agent keys new`"
+    try:
+        raw = node_key.read_bytes()
+        key = (load_ssh_private_key if b"OPENSSH" in raw else load_pem_private_key)(raw, None)
+    except (OSError, ValueError) as error:
+        raise NodeRefused(f"{node_key} cannot be read as a private key: {error}", hint=hint) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise NodeRefused(f"{node_key} holds no EC key", hint=hint)
+    return key
+
+
+def _refused(superlink: str) -> NodeRefused:
+    return NodeRefused(
+        f"the SuperLink at {superlink} does not accept this node's key",
+        hint="run `edge-coordinator nodes enrol` with this device's node.pub; it may have been revoked",
+    )
+
+
+def _unreachable(superlink: str, cause: BaseException | None) -> SuperLinkUnreachable | NodeRefused:
+    if isinstance(cause, httpx.HTTPStatusError):
+        if cause.response.status_code < 500:
+            return _refused(superlink)
+        said = f"it answered {cause.response.status_code}"
+    else:
+        said = str(cause or "no answer")
     return SuperLinkUnreachable(
-        f"no SuperLink at {superlink}: {said[:200] or 'no answer'}",
+        f"no SuperLink at {superlink}: {said[:200]}",
         hint="check superlink.address and superlink.ca, and that `edge-coordinator up` runs",
     )

@@ -1,0 +1,104 @@
+"""One round's talk with the nodes over Flower's grid: who is online, ask them, wait, read what they say.
+
+`push_messages` and `pull_messages` with a poll of our own: Flower's `send_and_receive` sleeps three seconds.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from coordinator import aggregate
+from coordinator.aggregate import Report
+from coordinator.cohort import may_close
+from coordinator.errors import AggregationFailed
+from models.spec import Parameter
+
+F32 = NDArray[np.float32]
+POLL_S = 0.05
+REASON_MAX = 300
+
+
+class Replies(Struct, frozen=True, kw_only=True):
+    """What a round's nodes said."""
+
+    reports: tuple[Report, ...] = ()
+    refusals: tuple[str, ...] = ()
+    """Why others gave none: their own words, or what was wrong with theirs."""
+    bytes_up: int = 0
+    bytes_down: int = 0
+    """All objects of the messages, as the devices' ledgers count them."""
+
+
+def online(grid: Grid, enough: int, join_s: float) -> list[int]:
+    """The nodes that are online, once there are enough or the time to join is over."""
+    deadline = time.monotonic() + join_s
+    nodes = list(grid.get_node_ids())
+    while len(nodes) < enough and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        nodes = list(grid.get_node_ids())
+    return nodes
+
+
+def ask(
+    grid: Grid,
+    nodes: Sequence[int],
+    vector: F32,
+    plan: dict[str, Any],
+    shared: Sequence[Parameter],
+    *,
+    wanted: int,
+    deadline_s: float,
+) -> Replies:
+    """Send the round's message to each node and read what comes back.
+
+    Args:
+        vector: the shared parameters end to end.
+        plan: `edge_agent`'s plan of a round; its `clip_norm` bounds each report here too.
+        wanted: reports that are enough; 0: one from each node.
+        deadline_s: how long to wait.
+    """
+    record = RecordDict({"shared": ArrayRecord({"shared": Array(vector)}), "plan": ConfigRecord(plan)})
+    messages = [
+        Message(
+            content=record, dst_node_id=node, message_type="train", group_id=str(plan["round"]), ttl=deadline_s + 60
+        )
+        for node in nodes
+    ]
+    size = sum(map(_size, messages))
+    waiting = {identity for identity in grid.push_messages(messages) if identity}
+    reports: list[Report] = []
+    refusals = ["the SuperLink did not take the message"] * (len(nodes) - len(waiting))
+    up, started = 0, time.monotonic()
+    while waiting and not may_close(len(reports), wanted or len(nodes), time.monotonic() - started, deadline_s):
+        time.sleep(POLL_S)
+        for reply in grid.pull_messages(list(waiting)):
+            waiting.discard(reply.metadata.reply_to_message_id)
+            try:
+                reports.append(aggregate.bounded(_read(reply, shared), plan["clip_norm"]))
+                up += _size(reply)
+            except AggregationFailed as error:
+                refusals.append(error.what)
+    return Replies(reports=tuple(reports), refusals=tuple(refusals), bytes_up=up, bytes_down=size)
+
+
+def _read(reply: Message, shared: Sequence[Parameter]) -> Report:
+    if reply.has_error():
+        said = "".join(c for c in str(reply.error.reason)[:REASON_MAX] if c.isprintable())
+        raise AggregationFailed(said, hint="see the device's log")
+    try:
+        arrays = {n: a.numpy() for record in reply.content.array_records.values() for n, a in record.items()}
+    except (ValueError, TypeError) as error:
+        raise AggregationFailed(f"a tensor cannot be read: {error}", hint="update the device's agent") from error
+    facts = {n: v for record in reply.content.config_records.values() for n, v in record.items()}
+    return aggregate.checked(arrays, facts, shared)
+
+
+def _size(message: Message) -> int:
+    return sum(len(part.deflate()) for part in get_all_nested_objects(message).values())

@@ -1,0 +1,97 @@
+"""What this device has to learn from: its examples and personal parameters, read from the agent's database."""
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.control import personal_key
+from edge_agent.errors import RoundRefused, StoreUnavailable
+from edge_agent.learn import examples, parameters
+from edge_agent.learn.trainer import Rows, rows_of
+from edge_agent.shell.pipe import LearnTask
+from models.bundle import Bundle, open_bundle
+from models.session import TrainStep
+
+F32 = NDArray[np.float32]
+BUSY_S = 10.0
+
+
+@dataclass
+class Lessons:
+    """One device's side of a run.
+
+    Attributes:
+        rows: subject → examples.
+        personal: subject → own parameters; every subject in `rows` has an entry.
+        residual: what rounding took from the last update.
+        rounds: rounds taken part in.
+    """
+
+    bundle: Bundle
+    step: TrainStep
+    rows: dict[str, Rows]
+    personal: dict[str, dict[str, F32]]
+    residual: dict[str, F32] = field(default_factory=dict)
+    rounds: int = 0
+    loss_before: float = 0.0
+    loss_after: float = 0.0
+
+
+def load_lessons(task: LearnTask) -> Lessons:
+    """Open the bundle and read the examples and personal parameters of those who agreed.
+
+    Raises:
+        RoundRefused: there is nothing to learn from.
+        StoreUnavailable: the database cannot be read.
+        ModelError: the bundle is damaged.
+    """
+    bundle = open_bundle(Path(task.path))
+    index = {item: row for row, item in enumerate(bundle.catalogue())}
+    weights = bundle.weights()
+    start = {p.name: weights[p.name] for p in bundle.spec.of_share("personal")}
+    rows: dict[str, Rows] = {}
+    personal: dict[str, dict[str, F32]] = {}
+    try:
+        with closing(sqlite3.connect(f"file:{task.database}?mode=ro", uri=True, timeout=BUSY_S)) as database:
+            for subject in task.subjects:
+                fitting = rows_of(bundle.spec, _examples(database, task, subject), index)
+                if fitting is not None:
+                    rows[subject] = fitting
+                    personal[subject] = _personal(database, task.bundle, subject, start)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"the examples cannot be read: {error}", hint="is the agent running?") from error
+    if not rows:
+        raise RoundRefused(f"no examples of {task.bundle} fit version {task.version}", hint="wait for more events")
+    return Lessons(bundle, TrainStep(bundle.read("train_step.onnx")), rows, personal)
+
+
+def _examples(database: sqlite3.Connection, task: LearnTask, subject: str) -> list[examples.Example]:
+    # Rows whose time is up may wait for the next sweep; they are not learned from any more.
+    found = database.execute(
+        "SELECT value FROM shelf WHERE shelf = 'example' AND grp = ? AND subject = ?"
+        " AND (expires_ms = 0 OR expires_ms > ?) ORDER BY number DESC LIMIT ?",
+        (task.bundle, subject, int(time.time() * 1_000), task.examples_max),
+    )
+    own: list[examples.Example] = []
+    for (value,) in found:
+        with suppress(msgspec.MsgspecError):
+            own.append(examples.unpack(value))
+    return own
+
+
+def _personal(database: sqlite3.Connection, bundle: str, subject: str, start: Mapping[str, F32]) -> dict[str, F32]:
+    row = database.execute(
+        "SELECT value FROM state WHERE room = 'personal' AND key = ?", (personal_key(bundle, subject),)
+    ).fetchone()
+    held: dict[str, F32] = {}
+    if row is not None:
+        with suppress(ValueError):
+            held = parameters.unpack(row[0])
+    return {n: held[n] if n in held and held[n].shape == value.shape else value for n, value in start.items()}

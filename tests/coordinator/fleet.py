@@ -1,0 +1,233 @@
+"""A whole coordinator and devices' learners, all real processes: broker, SuperLink over TLS, registry, children."""
+
+import hashlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from coordinator.shell.registry_store import Registry
+from coordinator.shell.store import Store
+from coordinator.shell.up import Options, Running, start
+from edge_agent.effects import Append
+from edge_agent.learn import examples
+from edge_agent.shell.pipe import AskEgress, EgressAnswer, Ended, Frames, LearnTask, ToParent, TrainedReport, frame
+from edge_agent.shell.store import Store as DeviceStore
+from edge_agent.shell.writes import Writes
+from firmware_configs.messages import RoundOffer
+
+ROOT = Path(__file__).parents[2]
+BUNDLES = ROOT / "models" / "zoo" / "bundles"
+CONTEXT = BUNDLES / "context-1.0.0.edgeward"
+PATIENCE_S = 60.0
+Verdict = Callable[[AskEgress], bool]
+
+
+def granted(_ask: AskEgress) -> bool:
+    return True
+
+
+@dataclass
+class Device:
+    """A device as the learner sees it: a key, a database, a bundle file."""
+
+    name: str
+    folder: Path
+    subjects: tuple[str, ...] = ("household",)
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "node.key"
+
+    @property
+    def public(self) -> Path:
+        return self.folder / "node.pub"
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "edgeward.db"
+
+    def make_key(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        key = ec.generate_private_key(ec.SECP384R1())
+        self.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        self.public.write_bytes(
+            key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        )
+
+    def live_through(self, readings: int, seed: int, *, expires_ms: int = 0) -> None:
+        """Keep examples of a room that is occupied whenever its light is on."""
+        dice = np.random.default_rng(seed)
+        writes = Writes()
+        for n in range(readings):
+            light = float(dice.choice([5.0, 450.0]))
+            row = [float(dice.normal(21, 1)), 27.0, light, 500.0 + light]
+            example = examples.Example(features={"features": row}, label=float(light > 100))
+            for subject in self.subjects:
+                effect = Append(
+                    shelf="example",
+                    id=examples.example_id("context", f"{subject}-{seed}-{n}"),
+                    group="context",
+                    value=examples.pack(example),
+                    made_ms=1,
+                    expires_ms=expires_ms,
+                    subject=subject,
+                )
+                writes.add([effect], 1)
+        store = DeviceStore(self.database, 64)
+        assert store.commit(writes, durable=False)
+        store.close()
+
+    def task(self, offer: RoundOffer, ca: str, **other: object) -> LearnTask:
+        given: dict[str, object] = {
+            "device": self.name,
+            "run": offer.run,
+            "bundle": offer.bundle,
+            "version": offer.version,
+            "path": str(CONTEXT),
+            "database": str(self.database),
+            "superlink": offer.superlink,
+            "ca": ca,
+            "node_key": str(self.key),
+            "app_hash": offer.app_hash,
+            "closes_ms": offer.closes_ms,
+            "subjects": self.subjects,
+            "examples_max": 1_000,
+            "clip_norm": 20.0,
+            "noise_multiplier": 0.0,
+            "seed": hashlib.sha256(self.name.encode()).digest(),
+        }
+        return LearnTask(**{**given, **other})  # type: ignore[arg-type]
+
+
+@dataclass
+class Said:
+    """What a learner said before it ended."""
+
+    asked: list[AskEgress] = field(default_factory=list)
+    report: TrainedReport | None = None
+    ended: Ended | None = None
+    stderr: str = ""
+    peak_mib: float = 0.0
+
+
+def run_learner(task: LearnTask, verdict: Verdict = granted, env: Mapping[str, str] | None = None) -> Said:
+    """Start the learner as the agent does, answer what it asks, and wait for its end."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "edge_agent.shell.learner"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=dict(env) if env is not None else None,
+    )
+    assert child.stdin
+    assert child.stdout
+    assert child.stderr
+    overdue = threading.Timer(PATIENCE_S, child.kill)
+    overdue.start()
+    said, frames = Said(), Frames()
+    stderr: list[bytes] = []
+    drain = threading.Thread(target=lambda: stderr.append(child.stderr.read()))  # type: ignore[union-attr]
+    drain.start()
+    child.stdin.write(frame(task))
+    child.stdin.flush()
+    while data := child.stdout.read1(65_536):  # type: ignore[attr-defined]
+        for word in frames.feed(data):
+            answer = _hear(said, word, verdict)
+            if answer is not None:
+                child.stdin.write(frame(answer))
+                child.stdin.flush()
+        said.peak_mib = max(said.peak_mib, _peak_mib(child.pid))
+    child.wait()
+    overdue.cancel()
+    drain.join()
+    said.stderr = b"".join(stderr).decode(errors="replace")
+    return said
+
+
+def _hear(said: Said, word: ToParent, verdict: Verdict) -> EgressAnswer | None:
+    match word:
+        case AskEgress():
+            said.asked.append(word)
+            return EgressAnswer(token=word.token, granted=verdict(word), reason="" if verdict(word) else "not declared")
+        case TrainedReport():
+            said.report = word
+        case Ended():
+            said.ended = word
+        case _:
+            pass
+    return None
+
+
+def _peak_mib(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def learn_together(tasks: list[LearnTask], verdict: Verdict = granted) -> list[Said]:
+    """Learners of several devices at the same time, in the order of `tasks`."""
+    said: dict[int, Said] = {}
+
+    def learn(n: int, task: LearnTask) -> None:
+        said[n] = run_learner(task, verdict)
+
+    threads = [threading.Thread(target=learn, args=pair) for pair in enumerate(tasks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [said[n] for n in range(len(tasks))]
+
+
+@dataclass
+class Coordinator:
+    """A running coordinator in a home of its own."""
+
+    home: Path
+    running: Running
+
+    @property
+    def ca(self) -> str:
+        return self.running.endpoints.ca
+
+    @property
+    def store(self) -> Store:
+        return Store(self.home)
+
+    def offer_of(self, device: str, known: str = "") -> RoundOffer:
+        """The offer that a device finds in its desired state, once it is another one than `known`."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            offer = self.store.desired(device).offer
+            if offer is not None and offer.run != known:
+                return offer
+            time.sleep(0.05)
+        raise AssertionError(f"no offer for {device}")
+
+
+@contextmanager
+def coordinator(folder: Path) -> Iterator[Coordinator]:
+    """Broker, SuperLink and registry, with the zoo's `context` published."""
+    home = folder / "home"
+    running = start(Options(home=home))
+    try:
+        Registry.existing(home).publish(CONTEXT)
+        yield Coordinator(home, running)
+    finally:
+        running.stop()
