@@ -11,7 +11,7 @@ from edge_agent.doors import Doors
 from edge_agent.effects import Append, Effect, Room
 from edge_agent.errors import ControlInvalid, IntakeError, TopicUnknown
 from edge_agent.gate import Gate
-from edge_agent.happenings import Connected, Delivered, Happening, Message, Recorded, Tick
+from edge_agent.happenings import BundleReady, Connected, Delivered, Happening, Learned, Message, Recorded, Tick
 from edge_agent.intake.dedupe import Dedupe
 from edge_agent.intake.minimise import Minimised, again
 from edge_agent.intake.topic import Topics
@@ -79,6 +79,7 @@ class Agent:
         self.recent: dict[str, bytes] = {}
         self.newest: dict[str, tuple[str, int]] = {}
         self.swept_ms = 0
+        self.journalled = 0
         self.counted: dict[str, int] = {}
         self._hold_states(doors)
         self.features = Features([])
@@ -92,6 +93,11 @@ class Agent:
         self.histories: Kept[list[int]] = Kept(
             lambda key: doors.recall("caps", key), _times_decoder.decode, list, SUBJECTS_MAX
         )
+
+    def next_journal(self) -> int:
+        """A number for a journal row, unique within this run of the agent."""
+        self.journalled += 1
+        return self.journalled
 
     def count(self, name: str) -> None:
         """One more of something, for status."""
@@ -145,6 +151,8 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int) -> list[Eff
     """
     batch = Batch(now_ms)
     for happening in happenings:
+        if agent.record and _is_replayed(agent, happening):
+            _keep_in_journal(happening, f"{now_ms}-{agent.next_journal()}", "", "", agent.retention_ms, batch)
         match happening:
             case Message():
                 _on_message(agent, happening, batch)
@@ -163,6 +171,14 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int) -> list[Eff
         agent.counted = dict(agent.counters)
         batch.put("meta", "counters", msgspec.msgpack.encode(agent.counted))
     return batch.close()
+
+
+def _is_replayed(agent: Agent, happening: Happening) -> bool:
+    """What changes later decisions besides events, which are kept minimised: outcomes, consent, bundles, learning."""
+    if isinstance(happening, Message):
+        route = agent.topics.route(happening.topic)
+        return route is not None and route.door in {"feedback", "consent"}
+    return isinstance(happening, BundleReady | Learned)
 
 
 def _on_message(agent: Agent, message: Message, batch: Batch) -> None:
@@ -264,14 +280,20 @@ def _journal(event: Minimised, traceparent: str, source: CompiledSource, batch: 
         fields=event.fields,
         traceparent=traceparent,
     )
+    _keep_in_journal(recorded, event.event_id, event.source, event.subject, source.retention_ms, batch)
+
+
+def _keep_in_journal(
+    happening: Happening, identity: str, group: str, subject: str, retention_ms: int, batch: Batch
+) -> None:
     batch.append(
         Append(
             shelf="journal",
-            id=event.event_id,
-            group=event.source,
-            value=msgspec.msgpack.encode(recorded),
+            id=identity,
+            group=group,
+            value=msgspec.msgpack.encode(happening),
             made_ms=batch.now_ms,
-            expires_ms=batch.now_ms + source.retention_ms,
-            subject=event.subject,
+            expires_ms=batch.now_ms + retention_ms,
+            subject=subject,
         )
     )

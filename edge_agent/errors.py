@@ -13,9 +13,11 @@ EdgeError
 │   ├── RoundRefused, SuperLinkUnreachable, NodeRefused, TrainingFailed
 ├── BrokerError     AGT6xx  try again, and say why
 │   ├── BrokerUnreachable, BrokerRefused
-└── UpdateError     AGT7xx  keep the bundle that runs
-    ├── RegistryUnreachable, SignatureRejected, RollbackRefused, MetadataExpired,
-    │   BundleUnavailable, ProbeFailed, DiskFull, VersionForbidden
+├── UpdateError     AGT7xx  keep the bundle that runs
+│   ├── RegistryUnreachable, SignatureRejected, RollbackRefused, MetadataExpired,
+│   │   BundleUnavailable, ProbeFailed, DiskFull, VersionForbidden
+└── ChildError      AGT8xx  end the child process; the agent goes on
+    ├── FrameMalformed, ChildDied, ChildOverdue
 """
 
 from typing import ClassVar
@@ -170,3 +172,19 @@ class DiskFull(UpdateError):
 
 class VersionForbidden(UpdateError):
     code: ClassVar[str] = "AGT708"
+
+
+class ChildError(EdgeError):
+    code: ClassVar[str] = "AGT800"
+
+
+class FrameMalformed(ChildError):
+    code: ClassVar[str] = "AGT801"
+
+
+class ChildDied(ChildError):
+    code: ClassVar[str] = "AGT802"
+
+
+class ChildOverdue(ChildError):
+    code: ClassVar[str] = "AGT803"

@@ -6,24 +6,18 @@ streams. The parent speaks first, with the task. When the parent is gone, the ch
 
 import struct
 import sys
-from typing import BinaryIO, ClassVar, TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from firmware_configs.errors import EdgeError
+from edge_agent.errors import FrameMalformed
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 """Personal parameters of every subject go back in one frame."""
 
 Word = TypeVar("Word")
 _LENGTH = struct.Struct(">I")
-
-
-class FrameMalformed(EdgeError):
-    """The other side does not speak this protocol, or speaks another version of it."""
-
-    code: ClassVar[str] = "AGT801"
 
 
 class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):

@@ -6,7 +6,7 @@ loop acknowledges nothing of a critical source meanwhile, and stops reading when
 
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge_agent.errors import StoreError
@@ -199,14 +199,25 @@ class Store:
             raise database.named(error, self.path) from error
         return bytes(found[0]) if found else None
 
-    def rows(self) -> Iterator[tuple[str, str, bytes]]:
-        """All state as (room, key, value), by room and key.
+    def rows(self, rooms: Sequence[str], ledger_since: int) -> Iterator[tuple[str, str, bytes, int]]:
+        """State as (room, key, value, expires_ms), by room and key.
 
+        Args:
+            rooms: which; other rooms are recalled when they are needed.
+            ledger_since: of the room `ledger`, only this many of the newest rows.
         Raises:
             StoreError: the database is damaged.
         """
         try:
-            yield from self._connection.execute("SELECT room, key, value FROM state")
+            for room in rooms:
+                yield from self._connection.execute(
+                    "SELECT room, key, value, expires_ms FROM state WHERE room = ? ORDER BY key", (room,)
+                )
+            newest = self._connection.execute(
+                "SELECT room, key, value, expires_ms FROM state WHERE room = 'ledger' ORDER BY key DESC LIMIT ?",
+                (ledger_since,),
+            ).fetchall()
+            yield from reversed(newest)
         except sqlite3.Error as error:
             raise database.named(error, self.path) from error
 

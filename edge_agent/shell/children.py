@@ -1,0 +1,212 @@
+"""Child processes (learner, updater, probe): started, spoken with, watched, and ended when overdue."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, Literal
+
+from edge_agent.errors import ChildDied, ChildError, ChildOverdue, FrameMalformed
+from edge_agent.shell.pipe import (
+    EgressAnswer,
+    Ended,
+    FetchTask,
+    Frames,
+    LearnTask,
+    ProbeTask,
+    ToChild,
+    ToParent,
+    frame,
+)
+
+Kind = Literal["learner", "updater", "probe"]
+READ_BYTES = 65_536
+LINE_MAX = 1_000
+"""Characters of a child's stderr line that go to the log."""
+OUTGOING_BYTES_MAX = 16 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Child:
+    """One running child.
+
+    Attributes:
+        kind: which program.
+        task: what it was started for.
+        deadline_s: monotonic seconds at which it is killed.
+        ended: whether its last word has come.
+    """
+
+    kind: Kind
+    task: LearnTask | FetchTask | ProbeTask
+    process: "subprocess.Popen[bytes]"
+    deadline_s: float
+    frames: Frames = field(default_factory=Frames)
+    outgoing: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+    ended: bool = False
+    fault: ChildError | None = None
+
+
+class Children:
+    """All children of the agent; at most one of each kind, so their number is bounded."""
+
+    def __init__(self, say: Callable[[str, str], None]) -> None:
+        """Args:
+        say: takes (child's name, a line of its stderr).
+        """
+        self._say = say
+        self._running: dict[Kind, Child] = {}
+
+    def busy(self, kind: Kind) -> bool:
+        """Whether a child of this kind runs."""
+        return kind in self._running
+
+    @property
+    def watched(self) -> dict[int, bool]:
+        """File descriptor → whether to wait for writing too (else for reading)."""
+        found: dict[int, bool] = {}
+        for child in self._running.values():
+            for stream in (child.process.stdout, child.process.stderr):
+                if stream is not None and not stream.closed:
+                    found[stream.fileno()] = False
+            if child.outgoing and child.process.stdin is not None and not child.process.stdin.closed:
+                found[child.process.stdin.fileno()] = True
+        return found
+
+    def start(self, kind: Kind, task: LearnTask | FetchTask | ProbeTask, deadline_s: float) -> None:
+        """Start a child and hand it its task.
+
+        Raises:
+            ChildDied: the system does not start it.
+        """
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"edge_agent.shell.{kind}"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # Its own session: a Ctrl-C at the terminal is the agent's to pass on.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ChildDied(f"{kind} was not started: {error}", hint="is there memory left?") from error
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                os.set_blocking(stream.fileno(), False)
+        child = Child(kind, task, process, deadline_s)
+        self._running[kind] = child
+        self._say_to(child, task)
+
+    def answer(self, word: EgressAnswer) -> None:
+        """Pass the ledger's answer to the learner; without one there is nobody to tell."""
+        child = self._running.get("learner")
+        if child is not None:
+            self._say_to(child, word)
+
+    def listen(self, now_s: float) -> list[tuple[Child, ToParent]]:
+        """What children have said; for one that is gone, its `Ended` last, made up where it said none."""
+        heard: list[tuple[Child, ToParent]] = []
+        for child in list(self._running.values()):
+            self._write(child)
+            self._read_stderr(child)
+            heard += [(child, word) for word in self._read_words(child)]
+            if now_s >= child.deadline_s and child.fault is None:
+                child.fault = ChildOverdue(f"{child.kind} did not end in time and was killed", hint=_OVERDUE)
+                _kill(child)
+            if child.process.poll() is not None:
+                heard += [(child, word) for word in self._read_words(child)]
+                self._bury(child)
+                if not child.ended:
+                    heard.append((child, _made_up(child)))
+        return heard
+
+    def stop(self, seconds: float) -> None:
+        """End all: close their input, wait, kill what is left."""
+        for child in self._running.values():
+            if child.process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    child.process.stdin.close()
+        for child in self._running.values():
+            try:
+                child.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                _kill(child)
+                child.process.wait()
+        self._running.clear()
+
+    def _say_to(self, child: Child, word: ToChild) -> None:
+        child.outgoing += frame(word)
+        if len(child.outgoing) > OUTGOING_BYTES_MAX:
+            child.fault = ChildOverdue(f"{child.kind} does not listen and was killed", hint=_OVERDUE)
+            _kill(child)
+        self._write(child)
+
+    def _write(self, child: Child) -> None:
+        stdin = child.process.stdin
+        if not child.outgoing or stdin is None or stdin.closed:
+            return
+        try:
+            del child.outgoing[: os.write(stdin.fileno(), child.outgoing)]
+        except BlockingIOError:
+            return
+        except OSError:
+            child.outgoing.clear()  # it is gone: `listen` finds its exit code
+
+    def _read_words(self, child: Child) -> list[ToParent]:
+        words: list[ToParent] = []
+        while data := _read(child.process.stdout):
+            try:
+                words += child.frames.feed(data)
+            except FrameMalformed as error:
+                child.fault = child.fault or error
+                _kill(child)
+                break
+        said = [word for word in words if not child.ended]
+        child.ended = child.ended or any(isinstance(word, Ended) for word in said)
+        return said
+
+    def _read_stderr(self, child: Child) -> None:
+        while data := _read(child.process.stderr):
+            child.stderr += data
+            *lines, rest = child.stderr.split(b"\n")
+            child.stderr = bytearray(rest[-LINE_MAX:])
+            for line in lines:
+                self._say(child.kind, line.decode(errors="replace")[:LINE_MAX].rstrip())
+
+    def _bury(self, child: Child) -> None:
+        self._read_stderr(child)
+        for stream in (child.process.stdin, child.process.stdout, child.process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        del self._running[child.kind]
+
+
+_OVERDUE = "is the network slow, or the device too small for this? It is tried again when it is asked for again"
+
+
+def _made_up(child: Child) -> Ended:
+    code = child.process.returncode
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    fault = child.fault or ChildDied(f"{child.kind} ended by {how} without a word", hint="read the log above")
+    return Ended(code=fault.code, reason=fault.what)
+
+
+def _read(stream: IO[bytes] | None) -> bytes:
+    """What is there; empty when there is nothing now, or nothing more."""
+    if stream is None or stream.closed:
+        return b""
+    try:
+        return os.read(stream.fileno(), READ_BYTES)
+    except BlockingIOError:
+        return b""
+
+
+def _kill(child: Child) -> None:
+    # It leads its own session, so whatever it started goes with it.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.process.pid, signal.SIGKILL)

@@ -1,0 +1,65 @@
+"""The only place that reads clocks: wall time, monotonic time, local hours, and a decision's time budget."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from edge_agent.errors import SettingsMalformed
+
+MINUTE_MS = 60_000
+
+
+def wall_ms() -> int:
+    """Unix time, ms."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic_s() -> float:
+    """Seconds that never jump."""
+    return time.monotonic()
+
+
+def local_hours(timezone: str) -> Callable[[int], tuple[int, int]]:
+    """A function from unix ms to (hour 0-23, weekday 0-6 from Monday).
+
+    Args:
+        timezone: IANA name; empty: the system's zone.
+    Raises:
+        SettingsMalformed: there is no such zone on this machine.
+    """
+    try:
+        zone = ZoneInfo(timezone) if timezone else None
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise SettingsMalformed(
+            f"timezone: `{timezone}` is not known here: {error}",
+            hint="write an IANA name such as Europe/Paris; on small systems install tzdata",
+        ) from error
+    known: tuple[int, tuple[int, int]] = (-1, (0, 0))
+
+    def local(now_ms: int) -> tuple[int, int]:
+        nonlocal known
+        minute = now_ms // MINUTE_MS
+        if known[0] != minute:
+            # The system's zone is asked for on purpose: hours are the household's.
+            here = datetime.fromtimestamp(minute * 60, zone)
+            known = (minute, (here.hour, here.weekday()))
+        return known[1]
+
+    return local
+
+
+class Watch:
+    """Whether a decision's time is up. Decisions are made one after another: one start time is enough."""
+
+    def __init__(self, now_s: Callable[[], float] = time.perf_counter) -> None:
+        self._now_s = now_s
+        self._decision = ""
+        self._since_s = 0.0
+
+    def over_budget(self, decision: str, budget_ms: float) -> bool:
+        """The first question about a decision starts the watch."""
+        if decision != self._decision:
+            self._decision, self._since_s = decision, self._now_s()
+            return False
+        return (self._now_s() - self._since_s) * 1_000 > budget_ms

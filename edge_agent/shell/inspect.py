@@ -1,0 +1,105 @@
+"""Reads a device's database beside the running agent: for `status`, `explain` and `ledger`."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge_agent.decide import decision
+from edge_agent.decide.decision import Trail
+from edge_agent.egress import ledger
+from edge_agent.errors import DecisionUnknown
+from edge_agent.shell import database
+
+PREFIX_MIN = 6
+
+
+def status(state_dir: Path) -> dict[str, Any]:
+    """Counters, bundles, what waits, and sizes."""
+    path = state_dir / database.FILE
+    connection = database.open_readable(path)
+    meta = dict(connection.execute("SELECT key, value FROM state WHERE room = 'meta'").fetchall())
+    shelves = dict(connection.execute("SELECT shelf, count(*) FROM shelf GROUP BY shelf").fetchall())
+    (waiting,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
+    (subjects,) = connection.execute("SELECT count(*) FROM state WHERE room = 'profile'").fetchone()
+    run = msgspec.msgpack.decode(meta["run"], type=tuple[str, str]) if "run" in meta else ("", "")
+    connection.close()
+    return {
+        "counters": msgspec.msgpack.decode(meta["counters"], type=dict[str, int]) if "counters" in meta else {},
+        "bundles": {key.split(":", 1)[1]: value.decode() for key, value in meta.items() if key.startswith("bundle:")},
+        "round": {"run": run[0], "state": run[1]},
+        "subjects": subjects,
+        "rows": shelves,
+        "waiting": waiting,
+        "database_bytes": path.stat().st_size,
+    }
+
+
+def trail(state_dir: Path, identity: str) -> Trail:
+    """A decision's trail, by its id or the start of it.
+
+    Raises:
+        DecisionUnknown: there is none, or several.
+    """
+    connection = database.open_readable(state_dir / database.FILE)
+    rows = connection.execute(
+        "SELECT id, value FROM shelf WHERE shelf = 'decision' AND id >= ? AND id < ? LIMIT 2",
+        (identity, identity + "\x7f"),
+    ).fetchall()
+    newest = connection.execute("SELECT id FROM shelf WHERE shelf = 'decision' ORDER BY number DESC LIMIT 1").fetchone()
+    connection.close()
+    if len(identity) < PREFIX_MIN or not rows:
+        hint = f"the newest is {newest[0]}" if newest else "this device has decided nothing yet"
+        raise DecisionUnknown(f"no decision `{identity}` here", hint=hint)
+    if len(rows) > 1:
+        raise DecisionUnknown(f"`{identity}` is the start of several decisions", hint="give more of the id")
+    return decision.unpack(rows[0][1])
+
+
+def ledger_summary(state_dir: Path) -> dict[str, Any]:
+    """What left, by kind, and whether the chain is whole."""
+    connection = database.open_readable(state_dir / database.FILE)
+    packed = connection.execute("SELECT value FROM state WHERE room = 'ledger' ORDER BY key").fetchall()
+    connection.close()
+    rows = [ledger.unpack(value) for (value,) in packed]
+    return {
+        "bytes": dict(ledger.summary(rows)),
+        "entries": len(rows),
+        "head": rows[-1].hash() if rows else ledger.GENESIS,
+        "broken_at": ledger.first_break(rows),
+    }
+
+
+def in_words(found: Trail) -> list[str]:
+    """A decision as a support person would tell it."""
+    lines = [
+        f"Decision {found.id} for {found.subject or 'nobody in particular'} at {found.placement}:",
+        f"  chosen: {', '.join(found.items)} (delivered by {found.channel})",
+        f"  because of: {found.trigger} ({found.event_id})",
+    ]
+    if found.fields:
+        told = ", ".join(f"{name} = {_short(value)}" for name, value in found.fields.items())
+        lines.append(f"  the event said: {told}")
+    for name, row in found.features.items():
+        lines.append(f"  {name}: {', '.join(f'{value:g}' for value in row[:12])}{' …' if len(row) > 12 else ''}")
+    lines.append(f"  candidates: {found.candidates}, of which {found.eligible} were allowed")
+    lines += [f"  rule {r.name} ({r.effect}, {r.items} candidates): {r.reason}" for r in found.rules]
+    if found.fallback:
+        lines.append(f"  fallback {found.fallback}: {found.fallback_reason}")
+    else:
+        lines += [
+            f"  {'*' if s.item == found.items[0] else ' '} {s.item}: score {s.score:.4f}{'' if s.eligible else ' (denied)'}"
+            for s in found.top
+        ]
+        if found.items[0] not in {scored.item for scored in found.top}:
+            lines.append(f"  * {found.items[0]}: score {found.score:.4f} (chosen to explore)")
+    if found.experiment:
+        lines.append(f"  experiment {found.experiment}: arm {found.arm}")
+    lines.append(f"  policy {found.policy}: it chose this with probability {found.propensity:.6g}")
+    versions = ", ".join(f"{name} {version}" for name, version in found.bundles.items()) or "none"
+    lines.append(f"  models: {versions}; profile {found.profile[:12]}")
+    return lines
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,127 @@
+"""Replay: the journal's events again, on a fresh agent; the decisions must come out the same, bit for bit."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from edge_agent.agent import Agent, step
+from edge_agent.decide import decision
+from edge_agent.decide.decision import Trail
+from edge_agent.doors import Doors
+from edge_agent.effects import Append
+from edge_agent.errors import StoreUnavailable
+from edge_agent.happenings import BundleReady, Happening
+from edge_agent.infer.bundle import load_model
+from edge_agent.infer.model import LoadedModel
+from edge_agent.shell import database
+from firmware_configs.loader import Loaded
+from models.bundle import SUFFIX
+
+OVER_BUDGET = "over the budget"
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """A decision that came out otherwise."""
+
+    id: str
+    field: str
+    recorded: str
+    replayed: str
+
+
+class Replayed(Struct, frozen=True, kw_only=True):
+    """What a replay found."""
+
+    happenings: int
+    decisions: int
+    differences: list[Difference]
+    missing: list[str]
+    """Decisions of recorded events that were not made again."""
+
+
+def replay(state_dir: Path, loaded: Loaded, device: str, local_hour: Callable[[int], tuple[int, int]]) -> Replayed:
+    """Re-run a device's journal and compare with the decisions that it kept.
+
+    Decisions on request are not replayed: a request is not recorded.
+
+    Raises:
+        StoreUnavailable: there is no journal; the agent was not run with `record = true`.
+    """
+    connection = database.open_readable(state_dir / database.FILE)
+    rows = connection.execute("SELECT made_ms, value FROM shelf WHERE shelf = 'journal' ORDER BY number").fetchall()
+    if not rows:
+        raise StoreUnavailable(
+            f"{state_dir} holds no journal", hint="set record = true in agent.toml before the first start"
+        )
+    kept = {
+        trail.id: trail
+        for (value,) in connection.execute("SELECT value FROM shelf WHERE shelf = 'decision'")
+        if (trail := decision.unpack(value)).trigger != "request"
+    }
+    (secret,) = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()
+    connection.close()
+    models: dict[str, LoadedModel] = {}
+    doors = Doors(
+        secret=secret,
+        recall=lambda _room, _key: None,
+        models=models,
+        over_budget=_recorded_verdicts(kept),
+        local_hour=local_hour,
+    )
+    agent = Agent(loaded, device, doors)
+    made: dict[str, Trail] = {}
+    for batch, now_ms in _batches(rows):
+        for happening in batch:
+            if isinstance(happening, BundleReady):
+                _activate(models, state_dir, happening)
+        for effect in step(agent, batch, now_ms):
+            if isinstance(effect, Append) and effect.shelf == "decision":
+                made[effect.id] = decision.unpack(effect.value)
+    return Replayed(
+        happenings=len(rows),
+        decisions=len(made),
+        differences=[d for identity in kept for d in _compare(kept[identity], made.get(identity))],
+        missing=sorted(identity for identity in kept if identity not in made),
+    )
+
+
+def _batches(rows: list[tuple[int, bytes]]) -> Iterator[tuple[list[Happening], int]]:
+    for made_ms, value in rows:
+        happening: Happening = msgspec.msgpack.decode(value, type=Happening)
+        yield [happening], made_ms
+
+
+def _recorded_verdicts(kept: dict[str, Trail]) -> Callable[[str, float], bool]:
+    asked: set[str] = set()
+
+    def over_budget(identity: str, _budget_ms: float) -> bool:
+        """The first question starts the watch; the second is answered as it was then."""
+        if identity not in asked:
+            asked.add(identity)
+            return False
+        return identity in kept and kept[identity].fallback_reason.startswith(OVER_BUDGET)
+
+    return over_budget
+
+
+def _activate(models: dict[str, LoadedModel], state_dir: Path, ready: BundleReady) -> None:
+    path = state_dir / "bundles" / f"{ready.name}-{ready.version}{SUFFIX}"
+    if path.exists():
+        models[ready.name] = load_model(path)
+
+
+def _compare(recorded: Trail, replayed: Trail | None) -> list[Difference]:
+    if replayed is None:
+        return []
+    return [
+        Difference(
+            id=recorded.id,
+            field=name,
+            recorded=repr(getattr(recorded, name))[:200],
+            replayed=repr(getattr(replayed, name))[:200],
+        )
+        for name in Trail.__struct_fields__
+        if getattr(recorded, name) != getattr(replayed, name)
+    ]
