@@ -88,7 +88,7 @@ def in_words(found: Trail) -> list[str]:
         lines.append(f"  fallback {found.fallback}: {found.fallback_reason}")
     else:
         lines += [
-            f"  {'*' if s.item == found.items[0] else ' '} {s.item}: score {s.score:.4f}{'' if s.eligible else ' (denied)'}"
+            f"  {'*' if s.item == found.items[0] else ' '} {s.item}: score {s.score:.4f}{_denied(s.eligible)}"
             for s in found.top
         ]
         if found.items[0] not in {scored.item for scored in found.top}:
@@ -99,6 +99,10 @@ def in_words(found: Trail) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in found.bundles.items()) or "none"
     lines.append(f"  models: {versions}; profile {found.profile[:12]}")
     return lines
+
+
+def _denied(eligible: bool) -> str:
+    return "" if eligible else " (denied)"
 
 
 def _short(value: object) -> str:

@@ -316,9 +316,8 @@ class Link:
         except UnicodeDecodeError:
             topic = ""  # routed nowhere, so rejected and counted like any unknown topic
         told = vars(message.properties) if message.properties is not None else {}
-        traceparent = ""
-        if "UserProperty" in told:
-            traceparent = dict(told["UserProperty"]).get("traceparent", "")
+        carried: list[tuple[str, str]] = told.get("UserProperty", [])
+        traceparent = next((value for name, value in carried if name == "traceparent"), "")
         self._inbox.append(
             Arrived(
                 Message(
@@ -330,6 +329,7 @@ class Link:
                     response_topic=told.get("ResponseTopic", ""),
                     correlation=told.get("CorrelationData", b""),
                     traceparent=traceparent,
+                    properties=tuple((n, v) for n, v in carried if n != "traceparent"),
                     arrived_ms=self._wall_ms(),
                 ),
                 message.mid,

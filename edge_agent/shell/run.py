@@ -118,9 +118,8 @@ class Loop:
 
     def _load_bundles(self) -> list[Happening]:
         """The bundles that were active, and the settings' own where there is none."""
-        news: list[Happening] = []
-        for model in self.shelf.unsigned(self.settings):
-            news.append(BundleReady(name=model.name, version=model.version))
+        own = self.shelf.unsigned(self.settings)
+        news: list[Happening] = [BundleReady(name=model.name, version=model.version) for model in own]
         for declared in self.loaded.profile.model:
             version = self.store.recall("meta", f"bundle:{declared.name}")
             path = self.shelf.path(declared.name, version.decode()) if version else None
