@@ -88,7 +88,7 @@ def nodes() -> None:
 @json_option
 def enrol(device: str, public_key: Path, home: Path, as_json: bool) -> None:
     """Enrol DEVICE with its public key."""
-    from coordinator.shell.train import enrol as run
+    from coordinator.shell.enrol import enrol as run
 
     done = run(home, device, public_key)
     _print({"device": done.name, "node": str(done.node)}, f"enrolled {done.name} as node {done.node}", as_json)
@@ -100,7 +100,7 @@ def enrol(device: str, public_key: Path, home: Path, as_json: bool) -> None:
 @json_option
 def revoke(device: str, home: Path, as_json: bool) -> None:
     """Refuse DEVICE from now on."""
-    from coordinator.shell.train import revoke as run
+    from coordinator.shell.enrol import revoke as run
 
     done = run(home, device)
     _print({"device": done.name, "revoked": True}, f"revoked {done.name}", as_json)
@@ -184,7 +184,10 @@ def deploy(bundle: str, version: str, devices: Sequence[str], home: Path, as_jso
 @click.option(
     "--minimum-reports", default=1, show_default=True, type=click.IntRange(1), help="Fewer abandon the round."
 )
-@click.option("--epochs", default=0, help="Epochs on a device; default: the bundle's own.")
+@click.option(
+    "--wanted", default=0, type=click.IntRange(0), help="Reports that are enough; 0: from all who are online."
+)
+@click.option("--epochs", default=0, type=click.IntRange(0), help="Epochs on a device; default: the bundle's own.")
 @click.option("--lr", default=0.0, help="Learning rate; default: the bundle's own.")
 @click.option("--clip-norm", default=100.0, show_default=True, help="L2 norm of an update; profiles may demand less.")
 @click.option("--join-s", default=30.0, show_default=True, help="Seconds to wait for enough devices.")
@@ -232,7 +235,7 @@ def list_rounds(home: Path, as_json: bool) -> None:
         state = run["failure"] or (f"→ {run['result']}" if run["result"] else "running")
         lines.append(f"{run['key']}  {run['bundle']} {run['version']} {state}")
         lines += [
-            f"  round {r['number']:<4} {r['state']:<10} {r['reports']}/{r['asked']} reports"
+            f"  round {r['round']:<4} {r['state']:<10} {r['reports']}/{r['asked']} reports"
             f"  loss {r['loss_before']:.4f} → {r['loss_after']:.4f}  {r['seconds']:.1f} s"
             for r in run["rounds"]
         ]

@@ -2,7 +2,7 @@
 
 EdgeError
 ├── CoordinatorError   CRD1xx  the command cannot be done as asked
-│   ├── NotRunning, PortTaken, ChildFailed, UnknownDevice, UnknownBundle
+│   ├── NotRunning, PortTaken, ChildFailed, UnknownDevice, UnknownBundle, KeyInvalid, DeviceTaken
 ├── RoundError         CRD2xx  the round is abandoned; nothing is published
 │   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed
 └── RegistryError      CRD3xx  nothing is published
@@ -37,6 +37,16 @@ class UnknownDevice(CoordinatorError):
 
 class UnknownBundle(CoordinatorError):
     code: ClassVar[str] = "CRD105"
+    exit_status: ClassVar[int] = 2
+
+
+class KeyInvalid(CoordinatorError):
+    code: ClassVar[str] = "CRD106"
+    exit_status: ClassVar[int] = 2
+
+
+class DeviceTaken(CoordinatorError):
+    code: ClassVar[str] = "CRD107"
     exit_status: ClassVar[int] = 2
 
 

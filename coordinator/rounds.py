@@ -5,7 +5,7 @@ planned → open → closing → aggregated → accounted → published, and fro
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from coordinator.errors import RoundStateInvalid
 
@@ -23,7 +23,7 @@ NEXT: dict[State, tuple[State, ...]] = {
 ENDED: frozenset[State] = frozenset({"published", "abandoned"})
 
 
-class Round(Struct, frozen=True, kw_only=True):
+class Round(Struct, frozen=True, kw_only=True, rename={"number": "round"}):
     """One round of a run."""
 
     run: str
@@ -58,10 +58,9 @@ def advance(row: Round, state: State) -> Round:
             f"round {row.number} of {row.run} is {row.state} and cannot become {state}",
             hint=f"possible: {', '.join(NEXT[row.state]) or 'nothing, it has ended'}",
         )
-    return Round(**{name: getattr(row, name) for name in Round.__struct_fields__} | {"state": state})
+    return structs.replace(row, state=state)
 
 
 def abandon(row: Round, reason: str) -> Round:
     """The round, given up; its updates are used for nothing."""
-    ended = advance(row, "abandoned")
-    return Round(**{name: getattr(ended, name) for name in Round.__struct_fields__} | {"reason": reason})
+    return structs.replace(advance(row, "abandoned"), reason=reason)

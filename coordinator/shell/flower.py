@@ -93,6 +93,15 @@ def start_run(home: Path, app: Path, job: Path) -> tuple[str, str]:
     return str(done["run-id"]), app_hash
 
 
+def stop_run(home: Path, run: str) -> None:
+    """End a run.
+
+    Raises:
+        FlowerFailed: it has ended already, or the SuperLink is gone.
+    """
+    _call(home, "stop", run, CONNECTION)
+
+
 def _call(home: Path, *words: str) -> dict[str, Any]:
     try:
         done = subprocess.run(

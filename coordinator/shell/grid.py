@@ -11,6 +11,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from msgspec import Struct
 from numpy.typing import NDArray
 
@@ -22,6 +23,8 @@ from models.spec import Parameter
 
 F32 = NDArray[np.float32]
 POLL_S = 0.05
+PARTS_S = 10.0
+"""How long a device may take between announcing a reply and having sent it; then it counts as none."""
 REASON_MAX = 300
 
 
@@ -34,6 +37,17 @@ class Replies(Struct, frozen=True, kw_only=True):
     bytes_up: int = 0
     bytes_down: int = 0
     """All objects of the messages, as the devices' ledgers count them."""
+
+
+def hurry() -> None:
+    """Make Flower ask again soon for parts of replies, and give up on a device that vanished while it sent one.
+
+    Flower asks again after a second, and for two hours at most. There is no setting for it: `Grid.pull_messages`
+    uses the defaults of this function, so they are changed.
+    """
+    defaults: dict[str, Any] = pull_objects.__kwdefaults__ or {}
+    ours = {"initial_backoff": 0.02, "backoff_cap": 0.2, "max_time": PARTS_S}
+    defaults.update({name: value for name, value in ours.items() if name in defaults})
 
 
 def online(grid: Grid, enough: int, join_s: float) -> list[int]:

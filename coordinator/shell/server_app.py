@@ -57,6 +57,7 @@ def main(grid: Grid, context: Context) -> None:
     path = Path(str(context.run_config["job"]))
     job = msgspec.json.decode(path.read_bytes(), type=Job)
     store = Store(Path(job.home))
+    nodes.hurry()
     try:
         shared = _run(grid, job, store)
     except RoundError as error:

@@ -22,6 +22,8 @@ class Device(Struct, frozen=True, kw_only=True):
     name: str
     node: int
     """Flower's node id."""
+    public_key: str
+    """As OpenSSH writes it."""
     enrolled_ms: int
     revoked: bool
 
@@ -80,8 +82,10 @@ class Store:
     def devices(self, *, revoked: bool = False) -> list[Device]:
         """The enrolled devices by name."""
         with self._open() as database:
-            rows = database.execute("SELECT name, node, enrolled_ms, revoked FROM device ORDER BY name").fetchall()
-        found = [Device(name=n, node=i % 2**64, enrolled_ms=t, revoked=bool(r)) for n, i, t, r in rows]
+            rows = database.execute(
+                "SELECT name, node, public_key, enrolled_ms, revoked FROM device ORDER BY name"
+            ).fetchall()
+        found = [Device(name=n, node=i % 2**64, public_key=k, enrolled_ms=t, revoked=bool(r)) for n, i, k, t, r in rows]
         return [device for device in found if revoked or not device.revoked]
 
     def device(self, name: str) -> Device:

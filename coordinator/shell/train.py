@@ -1,7 +1,8 @@
-"""`edge-coordinator train` and its neighbours: enrol, deploy, train, publish, and see it arrive."""
+"""`edge-coordinator train` and its neighbours: publish, deploy, train, and see it arrive."""
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,14 +12,15 @@ from msgspec import Struct
 
 from coordinator import registry, rounds
 from coordinator.accountant import claim
-from coordinator.errors import RoundError, UnknownBundle, UnknownDevice
+from coordinator.errors import FlowerFailed, RoundError, UnknownBundle, UnknownDevice
 from coordinator.rounds import Round
 from coordinator.shell import flower
 from coordinator.shell.mqtt_control import Control
 from coordinator.shell.registry_store import Registry, Target
 from coordinator.shell.server_app import Job
-from coordinator.shell.store import Device, Store
+from coordinator.shell.store import Store
 from coordinator.shell.up import endpoints_of
+from firmware_configs.errors import EdgeError
 from firmware_configs.messages import Desired, Reported, RoundOffer
 from models import arrays
 from models.bundle import Bundle, matched, open_bundle, with_weights
@@ -32,6 +34,7 @@ class Request(Struct, frozen=True, kw_only=True):
     bundle: str
     rounds: int = 1
     minimum_reports: int = 1
+    wanted: int = 0
     strategy: str = "fedavg"
     prox_mu: float = 0.01
     epochs: int = 0
@@ -57,37 +60,6 @@ class Outcome(Struct, frozen=True, kw_only=True):
     reported: int
     """Devices that said that the new version runs, in time."""
     seconds: float
-
-
-def enrol(home: Path, device: str, public_key: Path) -> Device:
-    """Enrol a device: its node key with the SuperLink, its name with us, and tell it the current desired state."""
-    store = Store(home)
-    if not public_key.is_file():
-        raise UnknownDevice(f"no public key at {public_key}", hint="make one on the device: edge-agent keys new")
-    endpoints = endpoints_of(home)
-    node = flower.register(home, public_key)
-    store.enrol(device, node, public_key.read_text().strip())
-    newest = _common(store, device)
-    if newest.bundles:
-        with Control(endpoints.broker, store) as control:
-            control.want(
-                [device], lambda old: msgspec.structs.replace(old, bundles=newest.bundles, registry=newest.registry)
-            )
-    return store.device(device)
-
-
-def _common(store: Store, device: str) -> Desired:
-    """The newest state that is wanted of the other devices."""
-    others = [store.desired(other.name) for other in store.devices() if other.name != device]
-    return max(others, key=lambda desired: desired.revision, default=Desired(revision=0))
-
-
-def revoke(home: Path, device: str) -> Device:
-    """Revoke a device's node key; what it sends afterwards is refused."""
-    store = Store(home)
-    endpoints_of(home)
-    flower.unregister(home, store.device(device).node)
-    return store.revoke(device)
 
 
 def publish(home: Path, path: Path) -> Target:
@@ -136,34 +108,12 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
     if not devices:
         raise UnknownDevice("no device is enrolled", hint="edge-coordinator nodes enrol DEVICE --public-key FILE")
     key = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid4().hex[:6]}"
-    folder = home / "runs" / key
-    job = _job(home, key, parent, request, folder)
-    store.begin(key, request.bundle, parent.spec.version)
-    try:
-        run, app_hash = flower.start_run(home, flower.APP, job)
-        with Control(endpoints.broker, store) as control:
-            offer = _offer(request, parent, run, endpoints.superlink, app_hash)
-            control.want(devices, lambda old: msgspec.structs.replace(old, offer=offer))
-            say(f"run {key}: offered to {len(devices)} devices")
-            result = _follow(store, key, folder, request, say)
-            version = _publish(signed, parent, result, store.rounds(key), request, folder)
-            for row in store.rounds(key):
-                store.put_round(rounds.advance(row, "published"))
-            store.end(key, result=version)
-            say(f"published {request.bundle} {version}")
-            control.want(
-                devices,
-                lambda old: msgspec.structs.replace(
-                    _with_bundle(old, request.bundle, version, endpoints.registry), offer=None
-                ),
-            )
-            control.wait_for(
-                lambda told: _arrived(told, devices, request.bundle, version) == len(devices), request.wait_s
-            )
-            arrived = _arrived(control.reported(), devices, request.bundle, version)
-    except RoundError as error:
-        store.end(key, failure=error.what)
-        raise
+    with Control(endpoints.broker, store) as control:
+        version = _learn(home, key, request, parent, control, devices, say)
+        say(f"published {request.bundle} {version}")
+        control.want(devices, lambda old: _with_bundle(old, request.bundle, version, endpoints.registry))
+        control.wait_for(lambda told: _arrived(told, devices, request.bundle, version) == len(devices), request.wait_s)
+        arrived = _arrived(control.reported(), devices, request.bundle, version)
     finished = store.rounds(key)
     return Outcome(
         run=key,
@@ -177,6 +127,51 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
         reported=arrived,
         seconds=round(time.monotonic() - started, 2),
     )
+
+
+def _learn(
+    home: Path,
+    key: str,
+    request: Request,
+    parent: Bundle,
+    control: Control,
+    devices: list[str],
+    say: Callable[[str], None],
+) -> str:
+    """Offer the run, follow its rounds, publish; returns the new version. The offer is withdrawn in any case."""
+    store, signed = Store(home), Registry.existing(home)
+    folder = home / "runs" / key
+    job = _job(home, key, parent, request, folder)
+    store.begin(key, request.bundle, parent.spec.version)
+    run = ""
+    try:
+        run, app_hash = flower.start_run(home, flower.APP, job)
+        offer = _offer(request, parent, run, endpoints_of(home).superlink, app_hash)
+        control.want(devices, lambda old: msgspec.structs.replace(old, offer=offer))
+        say(f"run {key}: offered to {len(devices)} devices")
+        result = _follow(store, key, folder, request, say)
+        version = _publish(signed, parent, result, store.rounds(key), request, folder)
+    except (EdgeError, KeyboardInterrupt) as error:
+        _give_up(home, key, run, error.what if isinstance(error, EdgeError) else "it was interrupted")
+        raise
+    finally:
+        control.want(devices, lambda old: msgspec.structs.replace(old, offer=None))
+    for row in store.rounds(key):
+        store.put_round(rounds.advance(row, "published"))
+    store.end(key, result=version)
+    return version
+
+
+def _give_up(home: Path, key: str, run: str, reason: str) -> None:
+    """Abandon what is left of a run."""
+    store = Store(home)
+    store.end(key, failure=reason)
+    for row in store.rounds(key):
+        if row.state not in rounds.ENDED:
+            store.put_round(rounds.abandon(row, reason))
+    if run:
+        with suppress(FlowerFailed):  # it may have ended by itself
+            flower.stop_run(home, run)
 
 
 def _parent(signed: Registry, bundle: str) -> Bundle:
@@ -205,6 +200,7 @@ def _job(home: Path, key: str, parent: Bundle, request: Request, folder: Path) -
         bundle=str(parent.path),
         rounds=request.rounds,
         minimum_reports=request.minimum_reports,
+        wanted=request.wanted,
         join_s=request.join_s,
         deadline_s=request.deadline_s,
         epochs=request.epochs or own.epochs,

@@ -9,7 +9,8 @@ import pytest
 
 from coordinator.errors import RoundError
 from coordinator.shell.registry_store import Registry
-from coordinator.shell.train import Outcome, Request, enrol, train
+from coordinator.shell.enrol import enrol
+from coordinator.shell.train import Outcome, Request, train
 from edge_agent.learn import parameters
 from models.bundle import open_bundle
 from tests.coordinator.fleet import CONTEXT, Coordinator, Device, coordinator, learn_together

@@ -1,0 +1,87 @@
+"""Who may take part: a device's node key with the SuperLink, and its name in our database."""
+
+import re
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from coordinator.errors import DeviceTaken, KeyInvalid
+from coordinator.shell import flower
+from coordinator.shell.mqtt_control import Control
+from coordinator.shell.store import Device, Store
+from coordinator.shell.up import endpoints_of
+from firmware_configs.messages import Desired
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+"""As in agent.toml: part of topics, so no wildcards and no slashes."""
+
+
+def enrol(home: Path, device: str, public_key: Path) -> Device:
+    """Enrol a device, and tell it what is wanted of the others. The same device and key again change nothing.
+
+    Raises:
+        KeyInvalid: the file holds no EC public key.
+        DeviceTaken: no possible name, or enrolled with another key.
+        NotRunning, FlowerFailed: the coordinator is not up.
+    """
+    if not NAME.match(device):
+        raise DeviceTaken(f"`{device}` cannot be a device's name", hint="use letters, digits, `.`, `_` and `-`")
+    key = _read_key(public_key)
+    store = Store(home)
+    known = next((d for d in store.devices(revoked=True) if d.name == device and not d.revoked), None)
+    if known is not None:
+        if known.public_key == key:
+            return known
+        raise DeviceTaken(
+            f"`{device}` is enrolled with another key", hint=f"first: edge-coordinator nodes revoke {device}"
+        )
+    endpoints = endpoints_of(home)
+    keys = home / "nodes"
+    keys.mkdir(exist_ok=True)
+    place = keys / f"{device}.pub"
+    place.write_text(key)
+    store.enrol(device, flower.register(home, place), key)
+    newest = _common(store, device)
+    if newest.bundles:
+        with Control(endpoints.broker, store) as control:
+            control.want(
+                [device], lambda old: msgspec.structs.replace(old, bundles=newest.bundles, registry=newest.registry)
+            )
+    return store.device(device)
+
+
+def revoke(home: Path, device: str) -> Device:
+    """Revoke a device's node key; what it sends afterwards is refused.
+
+    Raises:
+        UnknownDevice: nobody of this name is enrolled.
+    """
+    store = Store(home)
+    endpoints_of(home)
+    found = store.device(device)
+    if not found.revoked:
+        flower.unregister(home, found.node)
+    return store.revoke(device)
+
+
+def _common(store: Store, device: str) -> Desired:
+    """The newest state that is wanted of the other devices."""
+    others = [store.desired(other.name) for other in store.devices() if other.name != device]
+    return max(others, key=lambda desired: desired.revision, default=Desired(revision=0))
+
+
+def _read_key(path: Path) -> str:
+    """An EC public key as OpenSSH writes it, from OpenSSH or PEM."""
+    hint = "make one on the device: edge-agent keys new; then give its node.pub"
+    try:
+        raw = path.read_bytes()
+        load = serialization.load_pem_public_key if raw.startswith(b"-----") else serialization.load_ssh_public_key
+        key = load(raw)
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise KeyInvalid(f"{path} is no public key: {error}", hint=hint) from error
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise KeyInvalid(f"{path} holds no EC key", hint=hint)
+    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
