@@ -8,7 +8,7 @@ from pathlib import Path
 from models import datasets
 
 DAY_S = 86_400
-HELD_OUT = 10
+HELD_OUT = 20
 NEGATIVES = 99
 
 

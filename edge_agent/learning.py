@@ -41,6 +41,9 @@ def _keep_example(
     agent: "Agent", model: str, cause: str, example: examples.Example, subject: str, retention_ms: int, batch: Batch
 ) -> None:
     agent.count(f"examples.{model}")
+    if not example.features:
+        # Without features, the same word about the same item says nothing new the second time.
+        cause = f"{subject}\x00{example.item}\x00{example.label:g}"
     batch.append(
         Append(
             shelf="example",
