@@ -99,7 +99,8 @@ def average(shared: Mapping[str, F32], reports: Sequence[Report]) -> dict[str, F
         step = np.zeros(value.shape, np.float64)
         for report in reports:
             step += report.delta[name].astype(np.float64) * (report.scales[name] * report.examples / total)
-        new[name] = np.asarray(value + step, np.float32)
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            new[name] = np.asarray(value + step, np.float32)
         if not np.isfinite(new[name]).all():
             raise AggregationFailed(
                 f"the average of `{name}` is not finite", hint="lower the learning rate or clip_norm"
