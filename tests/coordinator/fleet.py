@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from coordinator.shell.enrol import enrol
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.store import Store
 from coordinator.shell.up import Options, Running, start
@@ -209,6 +211,13 @@ class Coordinator:
     @property
     def store(self) -> Store:
         return Store(self.home)
+
+    def enrol(self, devices: list[Device]) -> None:
+        """Make keys and enrol them, side by side: each is a process of Flower's."""
+        with ThreadPoolExecutor() as pool:
+            for device in devices:
+                device.make_key()
+            list(pool.map(lambda device: enrol(self.home, device.name, device.public), devices))
 
     def offer_of(self, device: str, known: str = "") -> RoundOffer:
         """The offer that a device finds in its desired state, once it is another one than `known`."""

@@ -1,52 +1,123 @@
 """Federated rounds with a real SuperLink over TLS, real learners, and a real broker between them."""
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from coordinator.errors import RoundError
 from coordinator.shell.registry_store import Registry
-from coordinator.shell.enrol import enrol
 from coordinator.shell.train import Outcome, Request, train
 from edge_agent.learn import parameters
 from models.bundle import open_bundle
-from tests.coordinator.fleet import CONTEXT, Coordinator, Device, coordinator, learn_together
+from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, learn_together
 
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
-    with coordinator(tmp_path_factory.mktemp("coordinator")) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("place")
 
 
 @pytest.fixture(scope="module")
 def devices(place: Coordinator, tmp_path_factory: pytest.TempPathFactory) -> list[Device]:
-    made = []
-    for n in range(3):
-        device = Device(f"home-{n}", tmp_path_factory.mktemp(f"home-{n}"))
-        device.make_key()
+    made = [Device(f"home-{n}", tmp_path_factory.mktemp(f"home-{n}")) for n in range(3)]
+    for n, device in enumerate(made):
         device.live_through(40 * (n + 1), seed=n)
-        enrol(place.home, device.name, device.public)
-        made.append(device)
+    place.enrol(made)
     return made
 
 
-def test_rounds_run_end_to_end_and_publish_a_better_version(place: Coordinator, devices: list[Device]) -> None:
-    lines: list[str] = []
+@pytest.fixture(scope="module")
+def trained(place: Coordinator, devices: list[Device]) -> tuple[Outcome, list[Said]]:
+    """Two rounds of three devices, run once for all tests below."""
     outcome: list[Outcome] = []
-    request = Request(bundle="context", rounds=2, minimum_reports=3, wait_s=0.0, deadline_s=30.0)
-    worker = threading.Thread(target=lambda: outcome.append(train(place.home, request, lines.append)))
+    request = Request(bundle="context", rounds=2, minimum_reports=3, wait_s=0.0, deadline_s=30.0, seed=5)
+    worker = threading.Thread(target=lambda: outcome.append(train(place.home, request, print)))
     worker.start()
     offer = place.offer_of(devices[0].name)
     said = learn_together([device.task(offer, place.ca) for device in devices])
     worker.join(60)
-    print(lines, outcome, said)
-
     assert [one.ended.code for one in said if one.ended] == ["", "", ""], [one.stderr for one in said]
-    (done,) = outcome
+    return outcome[0], said
+
+
+def test_rounds_run_end_to_end_and_lower_the_loss(trained: tuple[Outcome, list[Said]]) -> None:
+    done, _ = trained
     assert (done.parent, done.version) == ("1.0.0", "1.0.1")
-    assert [(row.state, row.reports) for row in done.rounds] == [("published", 3), ("published", 3)]
+    assert [(row.number, row.state, row.asked, row.reports) for row in done.rounds] == [
+        (1, "published", 3, 3),
+        (2, "published", 3, 3),
+    ]
     assert done.rounds[-1].loss_after < done.rounds[0].loss_before
+
+
+def test_the_new_version_is_signed_and_says_where_it_comes_from(
+    place: Coordinator, trained: tuple[Outcome, list[Said]]
+) -> None:
+    path = Registry.existing(place.home).find("context", "1.0.1")
+    assert path is not None
+    made, parent = open_bundle(path), open_bundle(CONTEXT)
+    assert made.spec.parents == ("1.0.0",)
+    card = made.read("card.md").decode()
+    assert "2 federated rounds with 3 or more devices" in card
+    assert "No differential privacy" in card
+    new, old = made.weights(), parent.weights()
+    assert any(not np.array_equal(new[p.name], old[p.name]) for p in made.spec.of_share("shared"))
+    assert all(np.array_equal(new[p.name], old[p.name]) for p in made.spec.of_share("personal"))
+
+
+def test_what_the_ledgers_entered_is_what_the_superlink_received(trained: tuple[Outcome, list[Said]]) -> None:
+    done, said = trained
+    for n, row in enumerate(done.rounds):
+        assert row.bytes_up == sum(one.asked[n].bytes for one in said)
+    assert {ask.kind for one in said for ask in one.asked} == {"update"}
+    assert all("clip 20" in ask.privacy for one in said for ask in one.asked)
+
+
+def test_an_update_takes_less_than_the_parameters_it_changes(trained: tuple[Outcome, list[Said]]) -> None:
+    """The bundle is tiny (105 numbers); Flower's envelope of about 1,200 bytes is most of what leaves."""
+    _, said = trained
+    numbers = sum(int(np.prod(p.shape)) for p in open_bundle(CONTEXT).spec.of_share("shared"))
+    assert all(ask.bytes < numbers + 1_500 for one in said for ask in one.asked)
+
+
+def test_personal_parameters_go_to_the_parent_process_only(trained: tuple[Outcome, list[Said]]) -> None:
+    _, said = trained
+    for one in said:
+        assert one.report is not None
+        own = parameters.unpack(one.report.personal["household"])
+        assert set(own) == {"offset"}
+        assert own["offset"].any()
+
+
+def test_devices_are_told_to_run_the_result_and_the_offer_is_withdrawn(
+    place: Coordinator, devices: list[Device], trained: tuple[Outcome, list[Said]]
+) -> None:
+    for device in devices:
+        desired = place.store.desired(device.name)
+        assert desired.bundles == {"context": "1.0.1"}
+        assert desired.offer is None
+        assert desired.registry == place.running.endpoints.registry
+
+
+def test_too_few_reports_abandon_the_run_and_publish_nothing(
+    place: Coordinator, devices: list[Device], trained: tuple[Outcome, list[Said]]
+) -> None:
+    before = Registry.existing(place.home).published()
+    failure: list[RoundError] = []
+    request = Request(bundle="context", rounds=1, minimum_reports=2, join_s=1.0, deadline_s=20.0)
+
+    def try_to_train() -> None:
+        with pytest.raises(RoundError) as caught:
+            train(place.home, request, print)
+        failure.append(caught.value)
+
+    worker = threading.Thread(target=try_to_train)
+    worker.start()
+    worker.join(60)
+    assert "0 nodes are online, 2 reports are needed" in str(failure[0])
+    run = place.store.runs()[0]
+    assert run.ended
+    assert run.result == ""
+    (row,) = place.store.rounds(run.key)
+    assert row.state == "abandoned"
+    assert "2 reports are needed" in row.reason
+    assert Registry.existing(place.home).published() == before
+    assert place.store.desired(devices[0].name).offer is None
