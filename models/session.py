@@ -1,13 +1,19 @@
-"""The one place that opens onnxruntime sessions for building and checking, and drives `train_step.onnx`."""
+"""The one place that imports onnxruntime and opens its sessions, and drives `train_step.onnx`."""
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from models.errors import GraphForbidden
+
+# From 1.32 on, importing onnxruntime makes a device id in the user's cache and sends facts about the machine to its
+# maker. Switching it off by a call after the import is too late, so the variable is set before it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 F32 = NDArray[np.float32]
 Array = NDArray[np.generic]

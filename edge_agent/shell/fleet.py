@@ -24,8 +24,8 @@ OBJECT_POLL_S = 0.05
 """The server announces a message before it has uploaded all of its parts."""
 ALIVE_S = 1.0
 """How often a waiting learner asks whether the run still goes on."""
-RETRIES = 5
-RETRY_S = 20.0
+RETRIES = 4
+RETRY_S = 8.0
 OBJECTS_MAX = 10_000
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 Arrays = dict[str, NDArray[np.generic]]
