@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.decide.bandit import NOTHING, Choice, Counts, choose, uniforms
+from edge_agent.decide.bandit import NOTHING, Choice, Counts, choose, draws_needed, uniforms
 from edge_agent.decide.decision import Fallback, Fired, Scored, Trail, decision_id
 from edge_agent.decide.experiment import assign
 from edge_agent.decide.fallback import step_down
@@ -18,7 +18,7 @@ from edge_agent.infer.model import Array, LoadedModel
 from edge_agent.limits import CANDIDATES_MAX
 from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import compile_expression
-from firmware_configs.profile import OnEvent, Placement, Policy
+from firmware_configs.profile import OnEvent, Placement, Policy, Thompson
 from models.errors import ModelError
 
 F32 = NDArray[np.float32]
@@ -184,11 +184,9 @@ class CompiledPlacement:
     ) -> Choice:
         task = models[0].spec.task if models and not self.placement.candidate else "probability"
         counts: Counts = {place.index[item]: won for item, won in occasion.counts.items() if item in place.index}
-        # The draw covers every candidate for Thompson and two numbers for epsilon-greedy.
-        draw = uniforms(
-            self._doors.secret, made, len(place.items) + 2 if policy.__struct_config__.tag == "thompson" else 2
-        )
-        return choose(policy, scores, verdict.eligible, self.placement.slate, counts, probabilities(scores, task), draw)
+        probability = probabilities(scores, task) if isinstance(policy, Thompson) else scores
+        draw = uniforms(self._doors.secret, made, draws_needed(policy, len(place.items)))
+        return choose(policy, scores, verdict.eligible, self.placement.slate, counts, probability, draw)
 
     def _outcome(
         self, choice: Choice, why: str, occasion: Occasion, place: _Field, verdict: Verdict

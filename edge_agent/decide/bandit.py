@@ -32,6 +32,7 @@ class Choice:
 
 
 NOTHING = Choice([], 0.0)
+_NONE = np.zeros(0, np.float64)
 
 
 def uniforms(secret: bytes, decision_id: str, count: int) -> F64:
@@ -41,9 +42,22 @@ def uniforms(secret: bytes, decision_id: str, count: int) -> F64:
         float64 (count,).
     Source: SHAKE-256 over HMAC-SHA-256(secret, decision id), 53 bits a number.
     """
+    if not count:
+        return _NONE
     key = hmac.new(secret, decision_id.encode(), hashlib.sha256).digest()
     words = np.frombuffer(hashlib.shake_256(key).digest(8 * count), dtype="<u8")
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def draws_needed(policy: Policy, candidates: int) -> int:
+    """How many uniform numbers a policy's choice takes."""
+    match policy:
+        case Thompson():
+            return candidates
+        case EpsilonGreedy():
+            return 2
+        case _:
+            return 0
 
 
 def choose(
@@ -57,8 +71,8 @@ def choose(
         eligible: bool (n,).
         slate: how many places to fill.
         counts: rewards so far, for Thompson.
-        probability: float32 (n,), the scores as probabilities, for Thompson's prior.
-        draw: uniform numbers, float64 (n + 2,).
+        probability: float32 (n,), the scores as probabilities; only Thompson reads it.
+        draw: as many uniform numbers as `draws_needed` says.
     """
     places = np.flatnonzero(eligible & ~np.isnan(scores))
     if not len(places):

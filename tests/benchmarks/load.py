@@ -1,0 +1,247 @@
+"""Load for the agent's benchmarks: a broker, the system under test as a real process, and one client that drives it."""
+
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from coordinator.shell import broker as brokers
+
+BUNDLE = max((Path(__file__).parents[2] / "models" / "zoo" / "bundles").glob("context-*.edgeward"))
+DEVICE = "bench"
+READING = {"temperature": 21.3, "humidity": 27.1, "light": 430.0, "co2": 720.0}
+READY_S = 30.0
+
+PROFILE = """
+schema = 1
+name = "bench"
+version = "1.0.0"
+[device]
+class = "bench"
+fleet = "bench"
+disk_mib_max = 4096
+[[purpose]]
+name = "bench"
+legal_basis = "contract"
+consent = "not-needed"
+text = "A benchmark reads synthetic values of no person and decides."
+[[source]]
+name = "room"
+topic = "bench/{device}/in"
+event_id = "id"
+[[source.field]]
+name = "temperature"
+category = "user.sensor"
+purposes = ["bench"]
+[[source.field]]
+name = "humidity"
+category = "user.sensor"
+purposes = ["bench"]
+[[source.field]]
+name = "light"
+category = "user.sensor"
+purposes = ["bench"]
+[[source.field]]
+name = "co2"
+category = "user.sensor"
+purposes = ["bench"]
+[retention]
+"user.sensor" = { days = 1 }
+[[model]]
+name = "context"
+versions = ">=1,<2"
+purposes = ["bench"]
+[[placement]]
+name = "presence"
+trigger = { kind = "event", source = "room" }
+purposes = ["bench"]
+models = ["context"]
+candidate = [{ item = "on" }, { item = "off", score = "1.0 - context" }]
+policy = { kind = "best" }
+[[egress]]
+kind = "decision"
+purposes = ["bench"]
+bytes_day_max = 9_000_000_000
+[[egress]]
+kind = "status"
+purposes = ["bench"]
+bytes_day_max = 9_000_000_000
+"""
+
+
+@contextmanager
+def broker(kind: str, folder: Path) -> Iterator[int]:
+    """A broker on a free port of this machine: `iotcore` or `mosquitto`."""
+    port = brokers.free_port()
+    if kind == "iotcore":
+        running = brokers.start(folder, "127.0.0.1", port)
+        try:
+            yield port
+        finally:
+            running.stop()
+        return
+    config = folder / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\n")
+    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+    process = subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: _listens(port), "mosquitto")
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(ready: Callable[[], bool], what: str, seconds: float = READY_S) -> None:
+    """Poll until it holds; AssertionError when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, f"{what} was not ready in {seconds:.0f} s"
+        time.sleep(0.02)
+
+
+def write_agent(folder: Path, port: int, profile: str = PROFILE, bundle: Path = BUNDLE, device: str = DEVICE) -> Path:
+    """Settings and profile of an agent under `folder`; returns the settings file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "profile.toml").write_text(profile)
+    settings = folder / "agent.toml"
+    settings.write_text(
+        f'device = "{device}"\nstate_dir = "{folder / "state"}"\nprofile = "{folder / "profile.toml"}"\n'
+        f'bundles = ["{bundle}"]\nallow_unsigned = true\nbroker = {{ url = "mqtt://127.0.0.1:{port}" }}\n'
+    )
+    return settings
+
+
+@contextmanager
+def process(*command: str, log: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """A child that is stopped at the end."""
+    out = log.open("ab") if log else subprocess.DEVNULL
+    running = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        yield running
+    finally:
+        running.terminate()
+        try:
+            running.wait(10)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+def agent_command(settings: Path) -> tuple[str, ...]:
+    """How to start an agent."""
+    return (sys.executable, "-m", "edge_agent.cli", "run", "--settings", str(settings))
+
+
+class Driver:
+    """One client, one thread: publishes to a topic and counts what comes back on another."""
+
+    def __init__(self, port: int, name: str) -> None:
+        self.answers = 0
+        self._client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
+        self._client.max_inflight_messages = 65_535
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port)
+        self._client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._number = 0
+        self._poll = select.poll()
+        self._poll.register(self._client.socket(), select.POLLIN)
+        self._tend_until(self._client.is_connected)
+
+    def listen(self, topic: str) -> None:
+        """Count what comes on a topic."""
+        granted: list[int] = []
+        self._client.on_subscribe = lambda *_: granted.append(1)
+        self._client.subscribe(topic, qos=1)
+        self._tend_until(lambda: bool(granted))
+
+    def _tend_until(self, holds: Callable[[], bool], seconds: float = 10.0) -> bool:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            self.tend(5)
+            if time.monotonic() > deadline:
+                return False
+        return True
+
+    def tend(self, wait_ms: float) -> None:
+        """Read and write what there is."""
+        while self._client.want_write():
+            self._client.loop_write()
+        if self._poll.poll(wait_ms):
+            self._client.loop_read()
+            self._client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        self._client.loop_misc()
+
+    def send(self, topic: str) -> None:
+        """Publish one more reading."""
+        self._number += 1
+        event = {"id": f"{id(self)}-{self._number}", **READING, "light": 400.0 + self._number % 50}
+        self._client.publish(topic, msgspec.json.encode(event), qos=1)
+        while self._client.want_write():
+            self._client.loop_write()
+
+    def warm(self, topic: str) -> None:
+        """Until the other side answers."""
+        deadline = time.monotonic() + READY_S
+        while self.answers == 0:
+            assert time.monotonic() < deadline, f"nobody answers on {topic}"
+            self.send(topic)
+            self._tend_until(lambda: self.answers > 0, 0.25)
+        self._tend_until(lambda: False, 0.3)
+
+    def closed_loop(self, topic: str, count: int) -> list[float]:
+        """Milliseconds from publish to answer, one at a time."""
+        found = []
+        for _ in range(count):
+            seen = self.answers
+            started = time.perf_counter()
+            self.send(topic)
+            while self.answers == seen:
+                self.tend(100)
+            found.append((time.perf_counter() - started) * 1_000)
+        return found
+
+    def open_loop(self, topic: str, seconds: float, window: int) -> float:
+        """Answers a second with at most `window` unanswered."""
+        seen, sent = self.answers, 0
+        started = time.perf_counter()
+        while (now := time.perf_counter() - started) < seconds:
+            while sent - (self.answers - seen) < window:
+                self.send(topic)
+                sent += 1
+            self.tend(1)
+        done = self.answers - seen
+        self._tend_until(lambda: self.answers - seen >= sent, 10.0)
+        return done / now
+
+    def _on_message(self, _client: Client, _data: object, _message: MQTTMessage) -> None:
+        self.answers += 1
+
+    def close(self) -> None:
+        """Leave."""
+        self._client.disconnect()
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder that is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="edgeward-bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
