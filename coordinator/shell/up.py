@@ -21,6 +21,8 @@ from coordinator.shell import flower, pki
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.store import Store
 
+LOOPBACK = "127.0.0.1"
+ANY = ("0.0.0.0", "::")  # noqa: S104 - to recognise it
 READY_S = 40.0
 STOP_S = 8.0
 REFRESH_S = 6 * 3_600
@@ -33,9 +35,12 @@ class Endpoints(Struct, frozen=True, kw_only=True):
     broker: str
     registry: str
     superlink: str
+    """`host:port` for devices: the same port as the registry, see `coordinator.shell.door`."""
     ca: str
     root: str
     """The trusted root that devices are given."""
+    control: str
+    """`host:port` of the SuperLink itself, on loopback; whoever reaches it can start runs."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -43,12 +48,15 @@ class Options(Struct, frozen=True, kw_only=True):
 
     home: Path
     host: str = "127.0.0.1"
+    reach: str = "127.0.0.1"
+    """DNS name or address under which devices reach this machine."""
     names: tuple[str, ...] = pki.LOCAL
+    """What the server certificate is for."""
     broker: str = ""
     """URL of a broker of your own; empty: the embedded one."""
     broker_port: int = 0
-    superlink_port: int = 0
-    registry_port: int = 0
+    port: int = 0
+    """Of registry and rounds."""
     ready_file: Path | None = None
 
 
@@ -131,39 +139,42 @@ def start(options: Options) -> Running:
     registry = Registry.ensure(home)
     registry.refresh()
     authority, server = pki.ensure_authority(home), pki.ensure_server(home, options.names)
-    superlink_port = _port(options.host, options.superlink_port)
-    registry_port = _port(options.host, options.registry_port)
+    control_port, port = _port(LOOPBACK, 0), _port(options.host, options.port)
     broker = None
     broker_url = options.broker
     if not broker_url:
-        port = _port(options.host, options.broker_port)
-        broker = brokers.start(home, options.host, port)
-        broker_url = f"mqtt://{options.host}:{port}"
+        broker_port = _port(options.host, options.broker_port)
+        broker = brokers.start(home, options.host, broker_port)
+        broker_url = f"mqtt://{options.reach}:{broker_port}"
     endpoints = Endpoints(
         broker=broker_url,
-        registry=f"https://{options.host}:{registry_port}",
-        superlink=f"{options.host}:{superlink_port}",
+        registry=f"https://{options.reach}:{port}",
+        superlink=f"{options.reach}:{port}",
         ca=str(authority.certificate),
         root=str(registry.root_path),
+        control=f"{LOOPBACK}:{control_port}",
     )
     running = Running(endpoints, broker=broker, logs=home / "logs")
     try:
-        flower.write_connection(home, endpoints.superlink, authority.certificate)
+        flower.write_connection(home, endpoints.control, authority.certificate)
         link = flower.superlink_command(
-            home, options.host, superlink_port, authority.certificate, server.certificate, server.key
+            home, LOOPBACK, control_port, authority.certificate, server.certificate, server.key
         )
         _spawn(running, "superlink", link, home)
-        artefacts = [sys.executable, "-m", "coordinator.shell.artefacts", "--folder", str(home / "registry")]
-        artefacts += ["--host", options.host, "--port", str(registry_port)]
-        artefacts += ["--certificate", str(server.certificate), "--key", str(server.key)]
-        _spawn(running, "registry", artefacts, home)
-        for port in (superlink_port, registry_port):
-            _wait_tls(running, options.host, port, authority.certificate)
+        _spawn(running, "door", _door_command(home, endpoints, options.host, port, server), home)
+        _wait_tls(running, LOOPBACK, control_port, authority.certificate)
+        _wait_tls(running, LOOPBACK if options.host in ANY else options.host, port, authority.certificate)
     except BaseException:
         running.stop()
         raise
     (home / "endpoints.json").write_text(json.dumps({n: getattr(endpoints, n) for n in endpoints.__struct_fields__}))
     return running
+
+
+def _door_command(home: Path, endpoints: Endpoints, host: str, port: int, server: pki.Pair) -> list[str]:
+    command = [sys.executable, "-m", "coordinator.shell.door", "--folder", str(home / "registry")]
+    command += ["--superlink", endpoints.control, "--ca", endpoints.ca, "--host", host, "--port", str(port)]
+    return [*command, "--certificate", str(server.certificate), "--key", str(server.key)]
 
 
 def endpoints_of(home: Path) -> Endpoints:

@@ -69,6 +69,12 @@ class Fleet:
             time.sleep(POLL_S)
         return None
 
+    def stay(self, seconds: float) -> None:
+        """Stay online for a while, or until the run is over, so that the server picks up what was sent."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and self._still_open() and self._alive():
+            time.sleep(ALIVE_S)
+
     def _alive(self) -> bool:
         """Whether the run goes on or has yet to begin; the SuperLink tells of a run only while it goes on."""
         from flwr.supercore.run import RunNotRunningException

@@ -29,8 +29,8 @@ from models import flat
 if TYPE_CHECKING:
     from edge_agent.shell.fleet import Ask, Fleet
 
-HEARD_S = 1.0
-"""For the server to pick up a refusal; it polls many times a second."""
+HEARD_S = 10.0
+"""For the server to pick up a refusal; it may be busy with another device's reply."""
 
 
 def main() -> None:
@@ -137,7 +137,7 @@ def _say_no(fleet: "Fleet", ask: "Ask", task: LearnTask, line: ParentLine, error
     with suppress(EgressError):
         _ask_ledger(line, f"{task.run}-no", "status", reply.payload, "an error code and its text")
         fleet.send(reply, 0.0)
-        time.sleep(HEARD_S)
+        fleet.stay(HEARD_S)
 
 
 def _privacy(task: LearnTask, plan: Plan) -> str:
