@@ -250,9 +250,9 @@ def status(home: Path, as_json: bool) -> None:
     """Where everything is, and what each device runs."""
     import msgspec
 
+    from coordinator.shell.home import endpoints_of
     from coordinator.shell.mqtt_control import Control
     from coordinator.shell.store import Store
-    from coordinator.shell.up import endpoints_of
 
     store, endpoints = Store(home), endpoints_of(home)
     names = {device.name for device in store.devices()}

@@ -2,7 +2,8 @@
 
 EdgeError
 ├── CoordinatorError   CRD1xx  the command cannot be done as asked
-│   ├── NotRunning, PortTaken, ChildFailed, UnknownDevice, UnknownBundle, KeyInvalid, DeviceTaken
+│   ├── NotRunning, PortTaken, ChildFailed, UnknownDevice, UnknownBundle, KeyInvalid, DeviceTaken,
+│   │   AlreadyRunning
 ├── RoundError         CRD2xx  the round is abandoned; nothing is published
 │   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed
 └── RegistryError      CRD3xx  nothing is published
@@ -48,6 +49,10 @@ class KeyInvalid(CoordinatorError):
 class DeviceTaken(CoordinatorError):
     code: ClassVar[str] = "CRD107"
     exit_status: ClassVar[int] = 2
+
+
+class AlreadyRunning(CoordinatorError):
+    code: ClassVar[str] = "CRD108"
 
 
 class RoundError(EdgeError):

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from coordinator.errors import DeviceTaken, KeyInvalid
 from coordinator.shell import flower
+from coordinator.shell.home import endpoints_of
 from coordinator.shell.mqtt_control import Control
 from coordinator.shell.store import Device, Store
-from coordinator.shell.up import endpoints_of
 from firmware_configs.messages import Desired
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")

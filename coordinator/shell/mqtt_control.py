@@ -72,6 +72,13 @@ class Control:
             self._store.put_desired(device, new)
             self._publish(device, new)
 
+    def repeat(self, devices: Iterable[str]) -> None:
+        """Publish what is wanted of devices once more, unchanged."""
+        for device in devices:
+            desired = self._store.desired(device)
+            if desired.revision:
+                self._publish(device, desired)
+
     def _publish(self, device: str, desired: Desired) -> None:
         properties = Properties(PacketTypes.PUBLISH)
         properties.ContentType = MSGPACK

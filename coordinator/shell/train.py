@@ -15,11 +15,11 @@ from coordinator.accountant import claim
 from coordinator.errors import FlowerFailed, RoundError, UnknownBundle, UnknownDevice
 from coordinator.rounds import Round
 from coordinator.shell import flower
+from coordinator.shell.home import endpoints_of
 from coordinator.shell.mqtt_control import Control
 from coordinator.shell.registry_store import Registry, Target
 from coordinator.shell.server_app import Job
 from coordinator.shell.store import Store
-from coordinator.shell.up import endpoints_of
 from firmware_configs.errors import EdgeError
 from firmware_configs.messages import Desired, Reported, RoundOffer
 from models import arrays

@@ -1,6 +1,5 @@
 """`edge-coordinator up`: broker, SuperLink and registry server, started, watched, and stopped together."""
 
-import json
 import signal
 import socket
 import ssl
@@ -11,13 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
+import msgspec
 from iotcore import Broker
 from msgspec import Struct
 
-from coordinator.errors import ChildFailed, NotRunning, PortTaken
+from coordinator.errors import ChildFailed, PortTaken
 from coordinator.shell import broker as brokers
 from coordinator.shell import flower, pki
+from coordinator.shell.home import Endpoints, alone, last_endpoints, note_pid
+from coordinator.shell.mqtt_control import Control
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.store import Store
 
@@ -27,20 +30,6 @@ READY_S = 40.0
 STOP_S = 8.0
 REFRESH_S = 6 * 3_600
 """How often the registry is signed again; its timestamp lives for a week."""
-
-
-class Endpoints(Struct, frozen=True, kw_only=True):
-    """`endpoints.json`: where everything is; the other commands and the demo read it."""
-
-    broker: str
-    registry: str
-    superlink: str
-    """`host:port` for devices: the same port as the registry, see `coordinator.shell.door`."""
-    ca: str
-    root: str
-    """The trusted root that devices are given."""
-    control: str
-    """`host:port` of the SuperLink itself, on loopback; whoever reaches it can start runs."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -112,15 +101,22 @@ def up(options: Options, say: Callable[[str], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    running = start(options)
+    options.home.mkdir(parents=True, exist_ok=True)
+    with alone(options.home):
+        running = start(options)
+        _serve(running, options, say, lambda: stopping)
+
+
+def _serve(running: Running, options: Options, say: Callable[[str], None], stopping: Callable[[], bool]) -> None:
     try:
         for name in Endpoints.__struct_fields__:
             say(f"{name:<10} {getattr(running.endpoints, name)}")
+        _repeat(running.endpoints, options.home)
         say("ready; Ctrl-C stops everything")
         if options.ready_file is not None:
             options.ready_file.write_text("ready\n")
         refreshed = time.monotonic()
-        while not stopping:
+        while not stopping():
             time.sleep(0.2)
             running.check()
             if time.monotonic() - refreshed > REFRESH_S:
@@ -132,18 +128,29 @@ def up(options: Options, say: Callable[[str], None]) -> None:
             options.ready_file.unlink(missing_ok=True)
 
 
+def _repeat(endpoints: Endpoints, home: Path) -> None:
+    """Say again what is wanted of each device: an embedded broker that starts has forgotten what it retained."""
+    store = Store(home)
+    devices = [device.name for device in store.devices()]
+    if devices:
+        with Control(endpoints.broker, store) as control:
+            control.repeat(devices)
+
+
 def start(options: Options) -> Running:
-    """Start everything and wait until it answers."""
+    """Start everything and wait until it answers. What is not given is as it was the last time, where it can be."""
     home = options.home.resolve()
+    before = last_endpoints(home)
     Store(home)
     registry = Registry.ensure(home)
     registry.refresh()
     authority, server = pki.ensure_authority(home), pki.ensure_server(home, options.names)
-    control_port, port = _port(LOOPBACK, 0), _port(options.host, options.port)
+    control_port = _port(LOOPBACK, 0)
+    port = _port(options.host, options.port, before.registry if before else None)
     broker = None
     broker_url = options.broker
     if not broker_url:
-        broker_port = _port(options.host, options.broker_port)
+        broker_port = _port(options.host, options.broker_port, before.broker if before else None)
         broker = brokers.start(home, options.host, broker_port)
         broker_url = f"mqtt://{options.reach}:{broker_port}"
     endpoints = Endpoints(
@@ -167,7 +174,7 @@ def start(options: Options) -> Running:
     except BaseException:
         running.stop()
         raise
-    (home / "endpoints.json").write_text(json.dumps({n: getattr(endpoints, n) for n in endpoints.__struct_fields__}))
+    (home / "endpoints.json").write_bytes(msgspec.json.encode(endpoints))
     return running
 
 
@@ -177,30 +184,22 @@ def _door_command(home: Path, endpoints: Endpoints, host: str, port: int, server
     return [*command, "--certificate", str(server.certificate), "--key", str(server.key)]
 
 
-def endpoints_of(home: Path) -> Endpoints:
-    """Where a running coordinator's parts are.
-
-    Raises:
-        NotRunning: `up` was never run in this home.
-    """
-    try:
-        return Endpoints(**json.loads((home / "endpoints.json").read_text()))
-    except FileNotFoundError:
-        raise NotRunning(
-            f"no coordinator in {home}", hint=f"start one in another terminal: edge-coordinator up --home {home}"
-        ) from None
-
-
-def _port(host: str, wanted: int) -> int:
-    if not wanted:
-        return brokers.free_port(host)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, wanted))
-        except OSError as error:
-            raise PortTaken(f"{host}:{wanted}: {error.strerror}", hint="choose another port, or 0 for any") from error
-    return wanted
+def _port(host: str, wanted: int, before: str | None = None) -> int:
+    """The port that is wanted; else the one of the last time, if it is free; else any."""
+    last = urlsplit(before).port if before else None
+    for port in (wanted, last or 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if wanted:
+                    hint = "choose another port, or 0 for any"
+                    raise PortTaken(f"{host}:{wanted}: {error.strerror}", hint=hint) from error
+                continue
+        if port:
+            return port
+    return brokers.free_port(host)
 
 
 def _spawn(running: Running, name: str, command: list[str], home: Path) -> None:
@@ -213,7 +212,10 @@ def _spawn(running: Running, name: str, command: list[str], home: Path) -> None:
             stdin=subprocess.DEVNULL,
             env=flower.environment(home),
             start_new_session=True,
+            # The lock of `alone`.
+            close_fds=False,
         )
+    note_pid(home, running.processes[name].pid)
 
 
 def _wait_tls(running: Running, host: str, port: int, ca: Path) -> None:

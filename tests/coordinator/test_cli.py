@@ -7,12 +7,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from paho.mqtt import subscribe
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from coordinator.cli import main
-from tests.coordinator.fleet import CONTEXT, Coordinator, Device
+from firmware_configs.messages import Desired, RoundOffer, Topics
+from tests.coordinator.fleet import CONTEXT, Coordinator, Device, run_learner
 
 SCRIPT = Path(sys.executable).parent / "edge-coordinator"
 
@@ -171,3 +176,60 @@ def test_up_starts_everything_and_a_signal_stops_it_all(
         time.sleep(0.05)
     assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
     assert (home / "keys" / "ca.key").stat().st_mode & 0o077 == 0
+
+
+def test_a_second_coordinator_in_the_same_home_is_refused(started: "tuple[subprocess.Popen[str], Path]") -> None:
+    process, home = started
+    second = subprocess.run(
+        [SCRIPT, "up", "--home", str(home)], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert second.returncode == 1
+    assert "[CRD108]" in second.stderr
+    assert str(process.pid) in second.stderr
+    assert process.poll() is None
+
+
+def test_a_restart_keeps_addresses_devices_and_what_is_wanted_of_them(
+    started: "tuple[subprocess.Popen[str], Path]", tmp_path: Path
+) -> None:
+    process, home = started
+    before = json.loads((home / "endpoints.json").read_text())
+    device = Device("kept", tmp_path / "kept")
+    device.make_key()
+    assert call("registry", "publish", str(CONTEXT), "--home", str(home)).exit_code == 0
+    assert call("nodes", "enrol", "kept", "--public-key", str(device.public), "--home", str(home)).exit_code == 0
+    assert call("deploy", "context", "1.0.0", "--home", str(home)).exit_code == 0
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    ready = tmp_path / "ready-again"
+    again = subprocess.Popen([SCRIPT, "up", "--home", str(home), "--ready-file", str(ready)], stdout=subprocess.DEVNULL)
+    try:
+        _until([ready], again)
+        after = json.loads((home / "endpoints.json").read_text())
+        assert {name: after[name] for name in ("broker", "registry", "superlink", "ca", "root")} == {
+            name: before[name] for name in ("broker", "registry", "superlink", "ca", "root")
+        }
+        assert _wanted(after["broker"], "kept").bundles == {"context": "1.0.0"}
+        offer = RoundOffer(
+            run="1", bundle="context", version="1.0.0", superlink=after["superlink"], app_hash="", closes_ms=1
+        )
+        device.live_through(5, seed=0)
+        said = run_learner(device.task(offer, after["ca"]))
+        assert said.ended is not None
+        assert "ended after 0 rounds" in said.ended.reason, "the SuperLink still knows its key"
+    finally:
+        again.terminate()
+        again.wait(20)
+
+
+def _wanted(broker: str, device: str) -> Desired:
+    """What a device would find retained on the broker."""
+    where = urlsplit(broker)
+    message = subscribe.simple(
+        Topics(device).of("desired"),
+        qos=1,
+        hostname=where.hostname or "",
+        port=where.port or 0,
+        protocol=MQTTProtocolVersion.MQTTv5,
+    )
+    return msgspec.msgpack.decode(message.payload, type=Desired)
