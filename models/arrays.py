@@ -42,10 +42,15 @@ def unpack(raw: bytes, what: str) -> dict[str, NDArray[np.generic]]:
         BundleMalformed: not such a file, or an array that is not what its header says.
     """
     files = archive.unpack(raw, what, ARRAYS_MAX)
-    return {name.removesuffix(".npy"): _array(content, f"{what}: {name}") for name, content in files.items()}
+    return {name.removesuffix(".npy"): read(content, f"{what}: {name}") for name, content in files.items()}
 
 
-def _array(content: bytes, what: str) -> NDArray[np.generic]:
+def read(content: bytes, what: str) -> NDArray[np.generic]:
+    """One array in the `.npy` format, read-only; nothing is allocated on a header's word.
+
+    Raises:
+        BundleMalformed: it is not what its header says, or of another dtype than float32, int64 or int8.
+    """
     buffer = io.BytesIO(content)
     try:
         if npy.read_magic(buffer) != (1, 0):

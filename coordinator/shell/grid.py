@@ -19,6 +19,8 @@ from coordinator import aggregate
 from coordinator.aggregate import Report
 from coordinator.cohort import may_close
 from coordinator.errors import AggregationFailed
+from models import arrays
+from models.errors import ModelError
 from models.spec import Parameter
 
 F32 = NDArray[np.float32]
@@ -107,11 +109,16 @@ def _read(reply: Message, shared: Sequence[Parameter]) -> Report:
         said = "".join(c for c in str(reply.error.reason)[:REASON_MAX] if c.isprintable())
         raise AggregationFailed(said, hint="see the device's log")
     try:
-        arrays = {n: a.numpy() for record in reply.content.array_records.values() for n, a in record.items()}
-    except (ValueError, TypeError) as error:
+        sent = {n: _array(n, a) for record in reply.content.array_records.values() for n, a in record.items()}
+    except ModelError as error:
         raise AggregationFailed(f"a tensor cannot be read: {error}", hint="update the device's agent") from error
     facts = {n: v for record in reply.content.config_records.values() for n, v in record.items()}
-    return aggregate.checked(arrays, facts, shared)
+    return aggregate.checked(sent, facts, shared)
+
+
+def _array(name: str, held: Array) -> NDArray[np.generic]:
+    # Not `Array.numpy`: it allocates what a device's header says.
+    return arrays.read(bytes(held.data), name[:40])
 
 
 def _size(message: Message) -> int:

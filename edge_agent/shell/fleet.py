@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.errors import NodeRefused, RoundRefused, SuperLinkUnreachable
+from models import arrays
+from models.errors import ModelError
 
 POLL_S = 0.2
 OBJECT_POLL_S = 0.05
@@ -88,6 +90,7 @@ class Fleet:
 
     def _read(self, message: Any, tree: Any) -> Ask:
         from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+        from google.protobuf.message import DecodeError
 
         self._check(message.metadata.run_id)
         contents = self._contents(tree)
@@ -95,15 +98,15 @@ class Fleet:
         try:
             full: Any = inflate_object_from_contents(tree.object_id, contents)
             content = full.content
-            arrays = {n: array.numpy() for record in content.array_records.values() for n, array in record.items()}
+            sent = {n: _array(n, held) for record in content.array_records.values() for n, held in record.items()}
             plan = {name: value for record in content.config_records.values() for name, value in record.items()}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ModelError, DecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise RoundRefused(
                 f"the round's message cannot be read: {error}", hint="is the server of the same version?"
             ) from error
         # The stored object does not know the identity that the server gave the message on its way.
         full.metadata.__dict__.update(message.metadata.__dict__)
-        return Ask(arrays=arrays, plan=plan, message=full, bytes=sum(len(raw) for raw in contents.values()))
+        return Ask(arrays=sent, plan=plan, message=full, bytes=sum(len(raw) for raw in contents.values()))
 
     def _check(self, run: int) -> None:
         if self._checked and run == self._run:
@@ -236,6 +239,10 @@ def connect(
         raise RoundRefused(f"run {run} ended before this device had answered", hint="nothing to do") from None
     except httpx.HTTPError as error:
         raise _unreachable(superlink, error) from error
+
+
+def _array(name: str, held: Any) -> NDArray[np.generic]:
+    return arrays.read(bytes(held.data), name[:40])
 
 
 def _key(node_key: Path) -> Any:

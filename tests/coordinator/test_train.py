@@ -1,6 +1,9 @@
 """Federated rounds with a real SuperLink over TLS, real learners, and a real broker between them."""
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,3 +124,41 @@ def test_too_few_reports_abandon_the_run_and_publish_nothing(
     assert "2 reports are needed" in row.reason
     assert Registry.existing(place.home).published() == before
     assert place.store.desired(devices[0].name).offer is None
+
+
+def test_devices_that_lie_are_left_out_or_bounded(
+    place: Coordinator, trained: tuple[Outcome, list[Said]], tmp_path: Path
+) -> None:
+    kinds = ("bomb", "mumble", "pull")
+    liars = {kind: Device(f"liar-{kind}", tmp_path / kind) for kind in kinds}
+    honest = Device("liar-honest", tmp_path / "honest")
+    honest.live_through(40, seed=9)
+    place.enrol([honest, *liars.values()])
+    outcome: list[Outcome] = []
+    request = Request(bundle="context", rounds=1, minimum_reports=2, wanted=4, wait_s=0.0, clip_norm=2.0)
+    worker = threading.Thread(target=lambda: outcome.append(train(place.home, request, print)))
+    worker.start()
+    offer = place.offer_of(honest.name)
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.coordinator.liar", kind),
+                *(offer.superlink, place.ca, str(liar.key), offer.run, offer.app_hash),
+            ]
+        )
+        for kind, liar in liars.items()
+    ]
+    parent = Registry.existing(place.home).find("context", offer.version)
+    assert parent is not None
+    (said,) = learn_together([honest.task(offer, place.ca, version=offer.version, path=str(parent))])
+    worker.join(90)
+    for process in processes:
+        process.wait(30)
+    (row,) = outcome[0].rounds
+    assert (row.asked, row.reports, row.refused) == (4, 2, 2)
+    made = Registry.existing(place.home).find("context", outcome[0].version)
+    assert made is not None
+    old, new = open_bundle(parent).weights(), open_bundle(made).weights()
+    moved = float(np.sqrt(sum(((new[name] - old[name]) ** 2).sum() for name in new)))
+    assert 0.0 < moved <= 2.0 * 1.01
+    assert said.report is not None
