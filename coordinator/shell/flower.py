@@ -24,6 +24,8 @@ def environment(home: Path) -> dict[str, str]:
         "FLWR_HOME": str(home / "flower"),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
+        # A line for each call of each device would fill the disk.
+        "FLWR_LOG_LEVEL": os.environ.get("FLWR_LOG_LEVEL", "WARNING"),
         "PYTHONUNBUFFERED": "1",
     }
 
