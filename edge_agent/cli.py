@@ -148,7 +148,7 @@ def explain(decision: str, state_dir: Path, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def replay(ctx: click.Context, settings_path: Path, profile: Path | None, as_json: bool) -> None:
-    """Run the recorded events again and compare every decision. Exit code 1 when one differs."""
+    """Run the recorded events again and compare every decision. Exit code 1 when one differs or is missing."""
     import msgspec
 
     from edge_agent.settings import load as load_settings
@@ -158,13 +158,14 @@ def replay(ctx: click.Context, settings_path: Path, profile: Path | None, as_jso
 
     settings = load_settings(settings_path, os.environ)
     loaded = load(profile or Path(settings.profile))
-    found = again(Path(settings.state_dir), loaded, settings.device, local_hours(settings.timezone))
+    hours = local_hours(settings.timezone)
+    found = again(Path(settings.state_dir), loaded, settings.device, hours, settings.bundles)
     lines = [f"{found.happenings} happenings, {found.decisions} decisions, {len(found.differences)} differences"]
     lines += [f"  {d.id} {d.field}: recorded {d.recorded}, replayed {d.replayed}" for d in found.differences[:20]]
     if found.missing:
-        lines.append(f"  {len(found.missing)} decisions were not made again (kept from before the journal began?)")
+        lines.append(f"  {len(found.missing)} decisions were not made again (is one of their bundles gone?)")
     _print(msgspec.to_builtins(found), "\n".join(lines), as_json)
-    ctx.exit(1 if found.differences else 0)
+    ctx.exit(1 if found.differences or found.missing else 0)
 
 
 @main.command()

@@ -156,7 +156,10 @@ def _type_of(kind: Any, step: str, name: str) -> Any:
 
 def _listed(value: str, kind: Any) -> str | list[str]:
     """A list comes as `a:b`, as PATH does."""
-    many = isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.VarTupleType)
+    info = msgspec.inspect.type_info(kind)
+    if isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
+    many = isinstance(info, msgspec.inspect.VarTupleType)
     return [part for part in value.split(":") if part] if many else value
 
 

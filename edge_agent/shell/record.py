@@ -1,6 +1,6 @@
 """Replay: the journal's events again, on a fresh agent; the decisions must come out the same, bit for bit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -38,14 +38,23 @@ class Replayed(Struct, frozen=True, kw_only=True):
     decisions: int
     differences: list[Difference]
     missing: list[str]
-    """Decisions of recorded events that were not made again."""
+    """Decisions since the journal began that were not made again."""
 
 
-def replay(state_dir: Path, loaded: Loaded, device: str, local_hour: Callable[[int], tuple[int, int]]) -> Replayed:
+def replay(
+    state_dir: Path,
+    loaded: Loaded,
+    device: str,
+    local_hour: Callable[[int], tuple[int, int]],
+    own: Sequence[str] = (),
+) -> Replayed:
     """Re-run a device's journal and compare with the decisions that it kept.
 
     Decisions on request are not replayed: a request is not recorded.
 
+    Args:
+        state_dir: the agent's folder, with the bundles that it fetched.
+        own: paths of the bundles that the settings name.
     Raises:
         StoreUnavailable: there is no journal; the agent was not run with `record = true`.
     """
@@ -72,10 +81,11 @@ def replay(state_dir: Path, loaded: Loaded, device: str, local_hour: Callable[[i
     )
     agent = Agent(loaded, device, doors)
     made: dict[str, Trail] = {}
+    held = {(model.name, model.version): model for model in map(load_model, map(Path, own))}
     for batch, now_ms in _batches(rows):
         for happening in batch:
             if isinstance(happening, BundleReady):
-                _activate(models, state_dir, happening)
+                _activate(models, state_dir, held, happening)
         for effect in step(agent, batch, now_ms):
             if isinstance(effect, Append) and effect.shelf == "decision":
                 made[effect.id] = decision.unpack(effect.value)
@@ -83,7 +93,7 @@ def replay(state_dir: Path, loaded: Loaded, device: str, local_hour: Callable[[i
         happenings=len(rows),
         decisions=len(made),
         differences=[d for identity in kept for d in _compare(kept[identity], made.get(identity))],
-        missing=sorted(identity for identity in kept if identity not in made),
+        missing=sorted(i for i, trail in kept.items() if i not in made and trail.decided_ms >= rows[0][0]),
     )
 
 
@@ -106,10 +116,14 @@ def _recorded_verdicts(kept: dict[str, Trail]) -> Callable[[str, float], bool]:
     return over_budget
 
 
-def _activate(models: dict[str, LoadedModel], state_dir: Path, ready: BundleReady) -> None:
+def _activate(
+    models: dict[str, LoadedModel], state_dir: Path, held: dict[tuple[str, str], LoadedModel], ready: BundleReady
+) -> None:
     path = state_dir / "bundles" / f"{ready.name}-{ready.version}{SUFFIX}"
     if path.exists():
         models[ready.name] = load_model(path)
+    elif (ready.name, ready.version) in held:
+        models[ready.name] = held[ready.name, ready.version]
 
 
 def _compare(recorded: Trail, replayed: Trail | None) -> list[Difference]:

@@ -8,6 +8,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from edge_agent.errors import StoreError
 from edge_agent.shell import database
@@ -64,10 +65,10 @@ class Store:
         self.path = path
         self.degraded = ""
         self._pages_max = mib_max * 1024 * 1024 // database.PAGE_BYTES
-        self._connection = database.open_writable(path, self._pages_max)
         self._backlog = Writes()
+        self._connection = database.open_writable(path, self._pages_max)
         self._full = False
-        (last,) = self._connection.execute("SELECT coalesce(max(entry), 0) FROM outbox").fetchone()
+        (last,) = self._ask("SELECT coalesce(max(entry), 0) FROM outbox")[0]
         self.next_entry = int(last) + 1
 
     @property
@@ -81,7 +82,7 @@ class Store:
         known = self.meta("secret")
         if known is None:
             known = secrets.token_bytes(32)
-            self._connection.execute(_META, ("secret", known))
+            self.commit(Writes(meta={"secret": known}), durable=True)
         return known
 
     def commit(self, writes: Writes, *, durable: bool) -> bool:
@@ -114,15 +115,16 @@ class Store:
         run, many = self._connection.execute, self._connection.executemany
         run("BEGIN IMMEDIATE")
         try:
-            if writes.state:
-                puts = [(*key, *row) for key, row in writes.state.items() if row is not None]
-                many(_PUT, puts)
-                if len(puts) < len(writes.state):
-                    many(_DROP, [key for key, row in writes.state.items() if row is None])
-            if writes.shelf:
-                many(_APPEND, writes.shelf.values())
+            # What frees pages goes first: on a full file the rest may then fit.
             if writes.delivered:
                 many(_DELIVERED, [(entry,) for entry in writes.delivered])
+            if writes.state:
+                puts = [(*key, *row) for key, row in writes.state.items() if row is not None]
+                if len(puts) < len(writes.state):
+                    many(_DROP, [key for key, row in writes.state.items() if row is None])
+                many(_PUT, puts)
+            if writes.shelf:
+                many(_APPEND, writes.shelf.values())
             if writes.outbox:
                 many(_QUEUE, writes.outbox.values())
             if writes.meta:
@@ -140,7 +142,7 @@ class Store:
 
     def _fail(self, error: sqlite3.Error, writes: Writes) -> None:
         named = database.named(error, self.path)
-        if database.primary(error) not in database.FULL:
+        if database.primary(error) not in database.PASSING:
             raise named from error
         self._backlog = writes
         self.degraded = str(named)
@@ -193,11 +195,8 @@ class Store:
             if where in SHELVES
             else "SELECT value FROM state WHERE key = ? AND room = ?"
         )
-        try:
-            found = self._connection.execute(statement, (key, where)).fetchone()
-        except sqlite3.Error as error:
-            raise database.named(error, self.path) from error
-        return bytes(found[0]) if found else None
+        found = self._ask(statement, key, where)
+        return bytes(found[0][0]) if found else None
 
     def rows(self, rooms: Sequence[str], ledger_since: int) -> Iterator[tuple[str, str, bytes, int]]:
         """State as (room, key, value, expires_ms), by room and key.
@@ -223,14 +222,20 @@ class Store:
 
     def waiting(self, after: int, limit: int) -> list[OutboxRow]:
         """At most `limit` committed rows of the outbox with an entry above `after`, in order."""
-        return self._connection.execute(
-            "SELECT * FROM outbox WHERE entry > ? ORDER BY entry LIMIT ?", (after, limit)
-        ).fetchall()
+        return self._ask("SELECT * FROM outbox WHERE entry > ? ORDER BY entry LIMIT ?", after, limit)
 
     def meta(self, key: str) -> bytes | None:
         """What the shell remembers under `key`."""
-        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return bytes(row[0]) if row else None
+        if key in self._backlog.meta:
+            return self._backlog.meta[key]
+        rows = self._ask("SELECT value FROM meta WHERE key = ?", key)
+        return bytes(rows[0][0]) if rows else None
+
+    def _ask(self, statement: str, *values: int | str) -> list[Any]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise database.named(error, self.path) from error
 
     def close(self) -> StoreError | None:
         """Fold the log back and close; returns what hindered it."""

@@ -91,7 +91,8 @@ class Served:
     def command(self) -> list[str]:
         return [
             sys.executable, "-m", "coordinator.shell.door", "--folder", str(self.home / "registry"),
-            "--superlink", "127.0.0.1:1", "--ca", str(self.authority.certificate), "--port", str(self.port), "--certificate", str(self.server.certificate), "--key", str(self.server.key),
+            "--superlink", "127.0.0.1:1", "--ca", str(self.authority.certificate),
+            "--port", str(self.port), "--certificate", str(self.server.certificate), "--key", str(self.server.key),
         ]  # fmt: skip
 
     def task(self, version: str = "1.0.0", **more: Any) -> FetchTask:

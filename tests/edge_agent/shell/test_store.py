@@ -1,0 +1,220 @@
+"""The store: a transaction is whole or not there; a full, locked or damaged disk is named and never crashes a batch."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.effects import Append, Drop, Effect, Put, Send
+from edge_agent.egress.ledger import Ledger
+from edge_agent.errors import SchemaTooNew, StoreCorrupt, StoreUnavailable
+from edge_agent.shell import database
+from edge_agent.shell.store import SWEEP_ROWS, Store
+from edge_agent.shell.writes import Writes
+from firmware_configs.loader import load
+
+PROFILE = Path(__file__).parents[3] / "firmware_configs" / "profiles" / "home-gateway.toml"
+NOW = 1_800_000_000_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / database.FILE
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    opened = Store(path, 4)
+    yield opened
+    opened.close()
+
+
+def commit(store: Store, *effects: Effect, durable: bool = False, delivered: list[int] | None = None) -> bool:
+    writes = Writes(delivered=delivered or [])
+    store.next_entry = writes.add(effects, store.next_entry)
+    return store.commit(writes, durable=durable)
+
+
+def put(key: str, value: bytes, expires_ms: int = 0, room: str = "profile") -> Put:
+    return Put(room=room, key=key, value=value, expires_ms=expires_ms)
+
+
+def shelved(id_: str, value: bytes = b"v", shelf: str = "decision", expires_ms: int = 0) -> Append:
+    return Append(shelf=shelf, id=id_, group="", subject="s", value=value, made_ms=NOW, expires_ms=expires_ms)
+
+
+def message(payload: bytes) -> Send:
+    ledger = Ledger(load(PROFILE).profile.egress, "")
+    entered, _, _ = ledger.enter("decision", size=len(payload), sha256="", now_ms=NOW)
+    return Send(entered=entered, topic="t", payload=payload)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_what_is_committed_is_there_after_a_restart(path: Path, durable: bool) -> None:
+    store = Store(path, 4)
+    assert commit(store, put("a", b"1"), put("a", b"2"), shelved("d"), message(b"m"), durable=durable)
+    store.close()
+    again = Store(path, 4)
+    assert (again.recall("profile", "a"), again.recall("decision", "d")) == (b"2", b"v")
+    assert [row[2] for row in again.waiting(0, 10)] == [b"m"]
+    assert again.next_entry == store.next_entry
+    again.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.binary(max_size=8)), max_size=5), max_size=6))
+def test_the_last_word_on_a_key_wins_within_and_across_transactions(
+    batches: list[list[tuple[str, bytes | None]]],
+) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / database.FILE, 4)
+        model: dict[str, bytes] = {}
+        for batch in batches:
+            effects: list[Effect] = []
+            for key, value in batch:
+                effects.append(Drop(room="profile", key=key) if value is None else put(key, value))
+                model.pop(key, None)
+                if value is not None:
+                    model[key] = value
+            assert commit(store, *effects)
+        assert {key: store.recall("profile", key) for key in "abc"} == {key: model.get(key) for key in "abc"}
+        store.close()
+
+
+def test_a_shelf_keeps_the_first_row_of_an_id(store: Store) -> None:
+    commit(store, shelved("d", b"first"))
+    commit(store, shelved("d", b"second"))
+    assert store.recall("decision", "d") == b"first"
+
+
+def test_delivered_messages_leave_the_outbox_and_the_rest_stays_in_order(store: Store) -> None:
+    commit(store, *(message(bytes([n])) for n in range(5)))
+    commit(store, delivered=[1, 3])
+    assert [row[0] for row in store.waiting(0, 10)] == [2, 4, 5]
+    assert [row[0] for row in store.waiting(2, 1)] == [4]
+
+
+def test_a_full_disk_degrades_to_memory_and_recovers_without_loss(store: Store) -> None:
+    blob = b"x" * 200_000
+    full_at = next(n for n in range(100) if not commit(store, put(f"k{n}", blob), message(f"m{n}".encode())))
+    assert store.degraded
+    assert "disk_mib_max" in store.degraded
+    assert store.recall("profile", f"k{full_at}") == blob, "what waits in memory counts"
+    assert not commit(store, put("later", b"1"))
+    assert commit(store, *(Drop(room="profile", key=f"k{n}") for n in range(full_at)))
+    assert not store.degraded
+    assert store.recall("profile", f"k{full_at}") == blob
+    assert store.recall("profile", "later") == b"1"
+    assert [row[2] for row in store.waiting(0, 1_000)] == [f"m{n}".encode() for n in range(full_at + 1)]
+
+
+def test_a_full_file_drops_its_oldest_rows_in_the_stated_order(store: Store) -> None:
+    blob = b"x" * 20_000
+    commit(store, shelved("the-journal", blob, "journal"), shelved("the-example", blob, "example"))
+    number = 0
+    while not store.degraded:
+        number += 1
+        commit(store, shelved(f"d{number}", blob))
+    assert store.recall("journal", "the-journal") is None, "the journal goes first"
+    assert store.recall("example", "the-example") == blob
+    assert commit(store)
+    assert store.recall("decision", f"d{number}") == blob, "and what waited is kept"
+
+
+def test_what_no_disk_takes_is_bounded_in_memory(store: Store) -> None:
+    for number in range(200):
+        commit(store, put(f"k{number}", b"x" * 300_000))
+        if store.overflowing:
+            return
+    pytest.fail("the backlog grew without end")
+
+
+def test_a_file_that_another_process_holds_is_waited_for(store: Store, path: Path) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert not commit(store, put("a", b"1"))
+    assert "another process" in store.degraded
+    other.execute("ROLLBACK")
+    other.close()
+    assert commit(store, put("b", b"2"))
+    assert (store.recall("profile", "a"), store.degraded) == (b"1", "")
+
+
+@pytest.mark.parametrize("content", [b"no database, but long enough to have a header" * 100, b"SQLite format 3\0xx"])
+def test_a_damaged_file_is_named_and_left_alone(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises((StoreCorrupt, StoreUnavailable)) as caught:
+        Store(path, 4)
+    assert str(path) in caught.value.what
+    assert caught.value.hint
+    assert path.read_bytes() == content
+
+
+def test_damage_that_shows_later_is_named(path: Path) -> None:
+    store = Store(path, 4)
+    commit(store, *(put(f"k{n}", b"x" * 5_000) for n in range(200)))
+    store.close()
+    raw = bytearray(path.read_bytes())
+    raw[8_192:-4_096] = b"\xff" * (len(raw) - 12_288)
+    path.write_bytes(raw)
+
+    def read_all() -> None:
+        held = Store(path, 4)
+        for number in range(200):
+            held.recall("profile", f"k{number}")
+
+    with pytest.raises(StoreCorrupt) as caught:
+        read_all()
+    assert "recover" in caught.value.hint
+
+
+def test_a_file_of_a_newer_agent_is_not_touched(path: Path) -> None:
+    Store(path, 4).close()
+    with sqlite3.connect(path) as direct:
+        direct.execute("PRAGMA user_version = 999")
+    with pytest.raises(SchemaTooNew, match="999"):
+        Store(path, 4)
+    with pytest.raises(SchemaTooNew, match="999"):
+        database.open_readable(path)
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="file"):
+        Store(tmp_path / "file" / "state" / database.FILE, 4)
+
+
+def test_a_sweep_deletes_what_expired_and_what_is_above_a_groups_share(store: Store) -> None:
+    commit(
+        store,
+        put("old", b"1", NOW - 1),
+        put("new", b"1", NOW + 1),
+        put("ever", b"1"),
+        shelved("gone", expires_ms=NOW),
+        *(shelved(f"e{n}", shelf="example") for n in range(10)),
+    )
+    assert store.sweep(NOW, {("example", ""): 4}) == 8
+    assert [store.recall("profile", key) for key in ("old", "new", "ever")] == [None, b"1", b"1"]
+    assert store.recall("decision", "gone") is None
+    assert [store.recall("example", f"e{n}") is not None for n in range(10)] == [False] * 6 + [True] * 4
+
+
+def test_a_sweep_never_holds_a_decision_up_for_long(store: Store) -> None:
+    commit(store, *(put(f"k{n}", b"", 1) for n in range(SWEEP_ROWS + 10)))
+    assert store.sweep(NOW, {}) == SWEEP_ROWS
+    assert store.sweep(NOW, {}) == 10
+
+
+def test_the_devices_secret_is_made_once(path: Path) -> None:
+    first = Store(path, 4)
+    secret = first.secret
+    first.close()
+    second = Store(path, 4)
+    assert (len(secret), second.secret) == (32, secret)
+    second.close()
