@@ -5,6 +5,7 @@ Shape and dtype in a header are believed only when they account for exactly the 
 
 import io
 import math
+import tokenize
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +17,17 @@ from models.errors import BundleMalformed
 from models.limits import ARRAY_RANK_MAX, ARRAYS_MAX
 
 DTYPES = frozenset({"<f4", "<i8", "|i1"})
+# What numpy lets through from Python's own tokenizer and parser when a header is no header.
+_UNREADABLE = (
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    tokenize.TokenError,
+)
 _AGAIN = "fetch or build it again"
 
 
@@ -56,7 +68,7 @@ def read(content: bytes, what: str) -> NDArray[np.generic]:
         if npy.read_magic(buffer) != (1, 0):
             raise ValueError("unknown version of the .npy format")
         shape, fortran, dtype = npy.read_array_header_1_0(buffer)
-    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise BundleMalformed(f"{what}: {error}", hint=_AGAIN) from error
     data = memoryview(content)[buffer.tell() :]
     if fortran or dtype.str not in DTYPES or len(shape) > ARRAY_RANK_MAX or any(side < 0 for side in shape):

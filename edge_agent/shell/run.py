@@ -8,10 +8,12 @@ import os
 import select
 import signal
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 import msgspec
+from msgspec import Struct
 
 from edge_agent import __version__
 from edge_agent.agent import Agent, step
@@ -28,7 +30,7 @@ from edge_agent.happenings import (
     LearnerEnded,
     Tick,
 )
-from edge_agent.settings import Settings
+from edge_agent.settings import Broker, Settings
 from edge_agent.shell import database
 from edge_agent.shell.children import Child, Children
 from edge_agent.shell.clock import Watch, local_hours, monotonic_s, wall_ms
@@ -65,32 +67,45 @@ LEDGER_ROWS = 200_000
 """Ledger rows read at start: what was sent today counts against today's budgets."""
 
 
+class Outside(Struct, frozen=True, kw_only=True):
+    """What the loop touches of the world; the simulator gives it another one."""
+
+    store: Callable[[Path, int], Store] = Store
+    link: Callable[[Broker, str, Will | None, Callable[[], int], Callable[[], None]], Link] = Link
+    wall_ms: Callable[[], int] = wall_ms
+    monotonic_s: Callable[[], float] = monotonic_s
+
+
 class Loop:
     """One running agent."""
 
-    def __init__(self, settings: Settings, loaded: Loaded) -> None:
+    def __init__(self, settings: Settings, loaded: Loaded, outside: Outside | None = None) -> None:
         """Open the store and take up where it stands.
 
+        Args:
+            outside: line, file and clocks; None: this machine's.
         Raises:
             StoreError, SettingsError: it cannot start; nothing was changed.
         """
         self.settings, self.loaded = settings, loaded
         self.say = Say(settings.log, settings.device)
-        self.store = Store(Path(settings.state_dir) / database.FILE, loaded.profile.device.disk_mib_max)
+        outside = outside or Outside()
+        self._wall_ms, self._monotonic_s = outside.wall_ms, outside.monotonic_s
+        self.store = outside.store(Path(settings.state_dir) / database.FILE, loaded.profile.device.disk_mib_max)
         self.shelf = BundleShelf(settings, loaded.profile)
         doors = Doors(
             secret=self.store.secret,
             recall=self.store.recall,
             models=self.shelf.active,
-            over_budget=Watch().over_budget,
+            over_budget=Watch(self._monotonic_s).over_budget,
             local_hour=local_hours(settings.timezone),
         )
         self.agent = Agent(loaded, settings.device, doors, record=settings.record)
-        self.agent.restore(self.store.rows(RESTORED, LEDGER_ROWS), wall_ms())  # type: ignore[arg-type]
+        self.agent.restore(self.store.rows(RESTORED, LEDGER_ROWS), self._wall_ms())  # type: ignore[arg-type]
         self._awake, self._waker = os.pipe()
         os.set_blocking(self._awake, False)
         os.set_blocking(self._waker, False)
-        self.link = Link(settings.broker, settings.device, self._will(), wall_ms, self._wake)
+        self.link = outside.link(settings.broker, settings.device, self._will(), self._wall_ms, self._wake)
         self.children = Children(lambda kind, line: self.say("info", kind, line))
         self._critical = self._critical_filters()
         self._news: list[Happening] = self._load_bundles()
@@ -149,7 +164,8 @@ class Loop:
         notify("READY=1")
         try:
             while not self.stopping:
-                self.turn()
+                if not self.turn():
+                    self._wait()
         finally:
             notify("STOPPING=1")
             self.close()
@@ -166,9 +182,13 @@ class Loop:
             self.say("warning", fault.code, fault.what)
         self.say("info", "stop", "stopped")
 
-    def turn(self) -> None:
-        """Once round: what is there, one step, one commit, then everything that follows from it."""
-        now_s = monotonic_s()
+    def turn(self) -> bool:
+        """Once round: what is there, one step, one commit, then everything that follows from it.
+
+        Returns:
+            Whether messages had come, so that more may be there.
+        """
+        now_s = self._monotonic_s()
         self.link.tend(now_s)
         self._tell_line()
         arrived = [] if self.store.overflowing else self.link.drain(self.settings.batch_max)
@@ -186,11 +206,10 @@ class Loop:
         self._start_fetch(now_s)
         if now_s >= self._due_sweep_s:
             self._sweep(now_s)
-        if not arrived:
-            self._wait()
+        return bool(arrived)
 
     def _step(self, happenings: list[Happening], arrived: list[Arrived]) -> None:
-        effects = step(self.agent, happenings, wall_ms())
+        effects = step(self.agent, happenings, self._wall_ms())
         writes = Writes(delivered=self.link.delivered)
         self.link.delivered = []
         first = self.store.next_entry
@@ -363,16 +382,16 @@ class Loop:
             noise_multiplier=privacy.noise_multiplier if privacy else 0.0,
             seed=os.urandom(32),
         )
-        left_s = max(0.0, (train.closes_ms - wall_ms()) / 1_000) if train.closes_ms else FETCH_S
+        left_s = max(0.0, (train.closes_ms - self._wall_ms()) / 1_000) if train.closes_ms else FETCH_S
         try:
-            self.children.start("learner", task, monotonic_s() + left_s + LEARN_GRACE_S)
+            self.children.start("learner", task, self._monotonic_s() + left_s + LEARN_GRACE_S)
         except ChildError as error:
             self._news.append(LearnerEnded(run=train.run, code=error.code, reason=error.what))
 
     def _sweep(self, now_s: float) -> None:
         self._due_sweep_s = now_s + SWEEP_S
         kept = {("example", model.name): model.examples_max for model in self.loaded.profile.model}
-        self.store.sweep(wall_ms(), kept)
+        self.store.sweep(self._wall_ms(), kept)
 
     def _tell_line(self) -> None:
         """Why there is no line, once for each reason."""
@@ -403,7 +422,7 @@ class Loop:
             watched.register(opened, select.POLLIN | (select.POLLOUT if self.link.wants_write else 0))
         for descriptor, writing in self.children.watched.items():
             watched.register(descriptor, select.POLLOUT if writing else select.POLLIN)
-        until_s = max(0.0, self._due_tick_s - monotonic_s())
+        until_s = max(0.0, self._due_tick_s - self._monotonic_s())
         if self._news or (self._fetches and not self.children.busy("updater")):
             until_s = 0.0
         elif self.link.state != "up":
