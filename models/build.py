@@ -18,7 +18,6 @@ from models.spec import Calibration, Input, Parameter, Spec, Train
 
 F32 = NDArray[np.float32]
 GRAPHS = Path(__file__).parent / "zoo" / "graphs"
-ZOO = ("affinity", "context", "propensity")
 
 
 class Options(Struct, frozen=True, kw_only=True):

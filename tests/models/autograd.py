@@ -12,7 +12,8 @@ import numpy as np
 
 from models import arrays
 from models.architecture import Architecture
-from models.build import ZOO, zoo_module
+from models.build import zoo_module
+from models.zoo import ZOO
 
 FOLDER = Path(__file__).parent / "golden"
 CASES = {"one": (3, 1), "few": (12, 8), "many": (40, 33)}

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import archive, arrays, spec
-from models.build import ZOO
 from models.bundle import open_bundle, with_weights, write_bundle
 from models.check import check_bundle
 from models.errors import BundleMalformed, BundleTampered, ModelError, SpecInvalid
+from models.zoo import ZOO
 from tests.models.sample import parts, zoo_path
 
 

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from models import arrays
-from models.build import GRAPHS, ZOO
+from models.build import GRAPHS
 from models.bundle import open_bundle, write_bundle
 from models.check import Finding, check_bundle
 from models.errors import GraphForbidden
 from models.onnx_graph import read_graph
 from models.session import Predictor
+from models.zoo import ZOO
 from tests.models.sample import parts, zoo_path
 
 # Protobuf merges what is appended, so a few bytes behind a model add to its graph. Field numbers: onnx.proto.

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from models.build import GRAPHS, ZOO, zoo_module
+from models.build import GRAPHS, zoo_module
 from models.onnx_graph import read_graph
 from models.session import Predictor, TrainStep
+from models.zoo import ZOO
 from tests.models.autograd import LR, example, reference
 
 pytestmark = pytest.mark.slow

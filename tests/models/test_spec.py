@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.build import ZOO
 from models.errors import SpecInvalid
 from models.spec import (
     Constant,
@@ -25,6 +24,7 @@ from models.spec import (
     render,
     verified,
 )
+from models.zoo import ZOO
 from tests.models.sample import parts
 
 

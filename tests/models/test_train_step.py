@@ -7,8 +7,9 @@ import pytest
 
 from models import arrays
 from models.architecture import Architecture
-from models.build import GRAPHS, ZOO, zoo_module
+from models.build import GRAPHS, zoo_module
 from models.session import Predictor, TrainStep
+from models.zoo import ZOO
 from tests.models.autograd import CASES, FOLDER, LR, example
 
 
