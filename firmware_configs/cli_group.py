@@ -2,7 +2,6 @@
 
 import os
 import sys
-from importlib.metadata import version
 from typing import Any
 
 import click
@@ -47,6 +46,9 @@ class EdgeGroup(click.Group):
 def _version_option(name: str) -> click.Option:
     def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         if value and not ctx.resilient_parsing:
+            # A fifth of a command's start-up, for one option.
+            from importlib.metadata import version
+
             click.echo(f"{name} {version('edgeward')}")
             ctx.exit()
 

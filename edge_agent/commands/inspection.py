@@ -1,0 +1,80 @@
+"""What an operator asks of an agent, running or not: `status`, `explain`, `replay`, `ledger`."""
+
+import os
+from pathlib import Path
+
+import click
+
+from edge_agent.commands.options import json_option, profile_option, settings_option, show, state_option
+
+
+@click.command()
+@click.argument("decision")
+@state_option
+@json_option
+def explain(decision: str, state_dir: Path, as_json: bool) -> None:
+    """Tell how DECISION (its id, or the first six or more digits of it) came about."""
+    import msgspec
+
+    from edge_agent.shell.inspect import in_words, trail
+
+    found = trail(state_dir, decision)
+    show(msgspec.to_builtins(found), "\n".join(in_words(found)), as_json)
+
+
+@click.command()
+@settings_option
+@profile_option
+@json_option
+@click.pass_context
+def replay(ctx: click.Context, settings_path: Path, profile: Path | None, as_json: bool) -> None:
+    """Run the recorded events again and compare every decision. Exit code 1 when one differs or is missing."""
+    import msgspec
+
+    from edge_agent.settings import load as load_settings
+    from edge_agent.shell.clock import local_hours
+    from edge_agent.shell.record import replay as again
+    from firmware_configs.loader import load
+
+    settings = load_settings(settings_path, os.environ)
+    loaded = load(profile or Path(settings.profile))
+    hours = local_hours(settings.timezone)
+    found = again(Path(settings.state_dir), loaded, settings.device, hours, settings.bundles)
+    lines = [f"{found.happenings} happenings, {found.decisions} decisions, {len(found.differences)} differences"]
+    lines += [f"  {d.id} {d.field}: recorded {d.recorded}, replayed {d.replayed}" for d in found.differences[:20]]
+    if found.missing:
+        lines.append(f"  {len(found.missing)} decisions were not made again (is one of their bundles gone?)")
+    show(msgspec.to_builtins(found), "\n".join(lines), as_json)
+    ctx.exit(1 if found.differences or found.missing else 0)
+
+
+@click.command()
+@state_option
+@json_option
+def status(state_dir: Path, as_json: bool) -> None:
+    """What the agent runs, counted and holds."""
+    from edge_agent.shell.inspect import status as read
+
+    found = read(state_dir)
+    lines = [f"bundles    {', '.join(f'{n} {v}' for n, v in found['bundles'].items()) or 'none'}"]
+    lines.append(f"round      {found['round']['run'] or 'none yet'} {found['round']['state']}")
+    lines.append(f"waiting    {found['waiting']} messages for the broker")
+    lines.append(f"holds      {found['subjects']} profiles, {found['rows'].get('example', 0)} examples")
+    lines += [f"{name:<28} {count:>10,}" for name, count in sorted(found["counters"].items())]
+    show(found, "\n".join(lines), as_json)
+
+
+@click.command()
+@state_option
+@json_option
+@click.pass_context
+def ledger(ctx: click.Context, state_dir: Path, as_json: bool) -> None:
+    """What left this device, by kind, in bytes. Exit code 1 when the chain is broken."""
+    from edge_agent.shell.inspect import ledger_summary
+
+    found = ledger_summary(state_dir)
+    lines = [f"{kind:<14} {size:>12,} bytes" for kind, size in sorted(found["bytes"].items())]
+    broken = found["broken_at"]
+    lines.append(f"{found['entries']:,} entries, " + ("chain whole" if broken is None else f"chain broken at {broken}"))
+    show(found, "\n".join(lines), as_json)
+    ctx.exit(0 if broken is None else 1)
