@@ -105,9 +105,13 @@ class Agent:
 
     def models_changed(self) -> None:
         """Compile the features that the active bundles need."""
-        self.features = Features(
-            given for model in self.doors.models.values() for given in model.spec.inputs if given.from_ == "features"
-        )
+        pairs = [
+            (given, model.index)
+            for model in self.doors.models.values()
+            for given in model.spec.inputs
+            if given.from_ == "features"
+        ]
+        self.features = Features((given for given, _ in pairs), {id(given): index for given, index in pairs})
 
     def restore(self, rows: Iterable[tuple[Room, str, bytes, int]], now_ms: int) -> None:
         """Take up the committed state again.

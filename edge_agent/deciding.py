@@ -15,11 +15,13 @@ from edge_agent.errors import RequestInvalid
 from edge_agent.happenings import Message
 from edge_agent.infer.model import Array, LoadedModel
 from edge_agent.limits import DAY_MS, ID_MAX, RECENT_DECISIONS_MAX, SUBJECTS_MAX
+from edge_agent.memory.features import State, before
 from edge_agent.memory.profile import Profile
 from edge_agent.placements import CompiledPlacement, Occasion
 from edge_agent.sources import HOUSEHOLD
 from edge_agent.wire import read_word
 from firmware_configs import messages
+from models.spec import ItemSequence
 
 if TYPE_CHECKING:
     from edge_agent.agent import Agent
@@ -38,14 +40,23 @@ def occasion_of(
     local = agent.doors.local_hour(batch.now_ms)
     held: dict[str, dict[str, F32]] = {}
 
+    def read(model: LoadedModel, trackers: State) -> dict[str, F32]:
+        return {
+            given.name: agent.features.row(given, trackers, event_time_ms, local)
+            for given in model.spec.inputs
+            if given.from_ == "features"
+        }
+
     def rows(model: LoadedModel) -> dict[str, F32]:
         if model.name not in held:
-            held[model.name] = {
-                given.name: agent.features.row(given, state.trackers, event_time_ms, local)
-                for given in model.spec.inputs
-                if given.from_ == "features"
-            }
+            held[model.name] = read(model, state.trackers)
         return held[model.name]
+
+    def rows_before(model: LoadedModel, item_field: str) -> dict[str, F32]:
+        features = (feature for given in model.spec.inputs for feature in given.features)
+        if any(isinstance(feature, ItemSequence) and feature.field == item_field for feature in features):
+            return read(model, before(state.trackers, item_field))
+        return rows(model)
 
     def personal(model: LoadedModel) -> Mapping[str, Array]:
         return agent.control.personal(model, subject)
@@ -59,6 +70,7 @@ def occasion_of(
         now_ms=batch.now_ms,
         session=state.session(event_time_ms),
         rows=rows,
+        rows_before=rows_before,
         personal=personal,
         counts={},
     )

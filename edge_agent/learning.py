@@ -30,7 +30,7 @@ def learn_from(agent: "Agent", model: Model, learn: Learn, event: Minimised, occ
     if not agent.consents.all_allowed(model.purposes, event.subject):
         return
     item = event.fields.get(learn.item, "") if learn.item else ""
-    rows = {name: row[0].tolist() for name, row in occasion.rows(loaded).items()}
+    rows = {name: row[0].tolist() for name, row in occasion.rows_before(loaded, learn.item).items()}
     example = examples.Example(features=rows, item=str(item), label=float(label))
     _keep_example(
         agent, model.name, event.event_id, example, event.subject, agent.sources[event.source].retention_ms, batch

@@ -39,6 +39,8 @@ class Occasion:
     session: Mapping[str, float]
     rows: Callable[[LoadedModel], dict[str, F32]]
     """Model → its features inputs by name, each float32 (1, columns); the same rows become examples."""
+    rows_before: Callable[[LoadedModel, str], dict[str, F32]]
+    """The same as they were before the newest value of that field: for an event whose item is its own label."""
     personal: Callable[[LoadedModel], Mapping[str, Array]]
     """Model → the subject's own parameters."""
     counts: Mapping[str, tuple[float, float]]

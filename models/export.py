@@ -123,7 +123,8 @@ def _to_onnx(architecture: Architecture, function: _Function, inputs: list[str],
     example, dynamic = _example(architecture, inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        traced = make_fx(function, decomposition_table=core_aten_decompositions(), tracing_mode="symbolic")(*example)
+        table: Any = core_aten_decompositions()
+        traced = make_fx(function, decomposition_table=table, tracing_mode="symbolic")(*example)
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             _as_module(traced),

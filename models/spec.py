@@ -12,7 +12,15 @@ from msgspec import Meta, Struct
 from packaging.version import InvalidVersion, Version
 
 from models.errors import SpecInvalid
-from models.limits import COLUMNS_MAX, FEATURES_MAX, INPUTS_MAX, PARAMETERS_MAX, SPEC_BYTES_MAX, VALUES_MAX
+from models.limits import (
+    COLUMNS_MAX,
+    FEATURES_MAX,
+    INPUTS_MAX,
+    PARAMETERS_MAX,
+    SEQUENCE_MAX,
+    SPEC_BYTES_MAX,
+    VALUES_MAX,
+)
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Identifier = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -102,6 +110,21 @@ class OneHot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=
         return len(self.values)
 
 
+class ItemSequence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="sequence", tag_field="kind"):
+    """The last `length` values of a text field in the order in which they came, the newest in the last column.
+
+    A value is its row in the catalogue plus 1; 0 is a place that nothing fills: no event yet, or a value that the
+    catalogue lacks.
+    """
+
+    field: Identifier
+    length: Annotated[int, Meta(ge=1, le=SEQUENCE_MAX)]
+
+    @property
+    def width(self) -> int:
+        return self.length
+
+
 class Constant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="constant", tag_field="kind"):
     """Always the same number."""
 
@@ -109,7 +132,20 @@ class Constant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     width: ClassVar[int] = 1
 
 
-FeatureSpec = Last | Count | Mean | Ewma | TimeSince | HourSin | HourCos | WeekdaySin | WeekdayCos | OneHot | Constant
+FeatureSpec = (
+    Last
+    | Count
+    | Mean
+    | Ewma
+    | TimeSince
+    | HourSin
+    | HourCos
+    | WeekdaySin
+    | WeekdayCos
+    | OneHot
+    | ItemSequence
+    | Constant
+)
 
 
 class Input(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}):
@@ -207,6 +243,8 @@ def feature_names(given: Input) -> list[str]:
         match feature:
             case OneHot(field=field, values=values):
                 names += [f"one-hot({field})={value}" for value in values]
+            case ItemSequence(field=field, length=length):
+                names += [f"sequence({field})[-{back}]" for back in range(length, 0, -1)]
             case Last(field=field):
                 names.append(field)
             case Count(field=field, source=source, window_s=window_s):
@@ -310,6 +348,8 @@ def _input_faults(spec: Spec) -> list[tuple[bool, str]]:
             for f in given.features
             if isinstance(f, Count)
         ]
+        sequences = any(isinstance(f, ItemSequence) for f in given.features)
+        faults.append((sequences and not spec.catalogue, f"a sequence in input {given.name!r} needs a catalogue"))
     candidates = sum(i.from_ == "candidate" for i in spec.inputs)
     faults.append((candidates > 1, "at most one candidate input"))
     faults.append((bool(candidates) != spec.catalogue, "catalogue is true exactly when an input is a candidate"))

@@ -19,6 +19,7 @@ from models.spec import (
     HourCos,
     HourSin,
     Input,
+    ItemSequence,
     Last,
     Mean,
     OneHot,
@@ -36,19 +37,27 @@ Update = Callable[[State, Mapping[str, float | str | bool], str, int], None]
 Column = Callable[[State, int, Local], Sequence[float]]
 
 DAY_H, WEEK_D = 24, 7
+_SEQUENCE = "sequence"
+_BETWEEN = "\x1f"
+"""ASCII's unit separator; a catalogue takes printable ids only."""
 
 
 class Features:
     """All trackers that the active bundles need, and one reader for each bundle's inputs."""
 
-    def __init__(self, inputs: Iterable[Input]) -> None:
-        """Compile every `features` input of the active bundles."""
+    def __init__(self, inputs: Iterable[Input], catalogues: Mapping[int, Mapping[str, int]] | None = None) -> None:
+        """Compile every `features` input of the active bundles.
+
+        Args:
+            inputs: of all active bundles.
+            catalogues: id() of an input → item → row of its bundle's catalogue, for sequences of items.
+        """
         trackers: dict[str, Update] = {}
         self._columns: dict[int, list[Column]] = {}
         for given in inputs:
             columns = []
             for spec in given.features:
-                key, update, column = _compile(spec)
+                key, update, column = _compile(spec, (catalogues or {}).get(id(given), {}))
                 if update is not None:
                     trackers[key] = update
                 columns.append(column)
@@ -87,8 +96,21 @@ class Features:
         return np.array([values], dtype=np.float32)
 
 
-def _compile(spec: FeatureSpec) -> tuple[str, Update | None, Column]:
+def before(state: State, field: str) -> State:
+    """The state as it was before the newest value of `field`, as far as sequences of items go.
+
+    An event whose item is the label must be learned from what was known before it.
+    """
+    return {
+        key: held.rpartition(_BETWEEN)[0] if key.startswith(f"{_SEQUENCE}:{field}:") and isinstance(held, str) else held
+        for key, held in state.items()
+    }
+
+
+def _compile(spec: FeatureSpec, catalogue: Mapping[str, int]) -> tuple[str, Update | None, Column]:
     match spec:
+        case ItemSequence(field=field, length=length):
+            return _item_sequence(field, length, catalogue)
         case Last(field=field, default=default):
             return _last(field, default)
         case OneHot(field=field, values=values):
@@ -143,6 +165,29 @@ def _one_hot(field: str, values: tuple[str, ...]) -> tuple[str, Update, Column]:
     def column(state: State, _t: int, _l: Local) -> Sequence[float]:
         held = state.get(key)
         return rows.get(held, nothing) if isinstance(held, str) else nothing
+
+    return key, update, column
+
+
+def _item_sequence(field: str, length: int, catalogue: Mapping[str, int]) -> tuple[str, Update, Column]:
+    """The texts themselves are kept, not their rows: another version of the bundle may number them otherwise.
+
+    One more than `length` is kept, so that `before` has a full sequence too.
+    """
+    key = f"{_SEQUENCE}:{field}:{length}"
+
+    def update(state: State, fields: Mapping[str, float | str | bool], _source: str, _t: int) -> None:
+        value = fields.get(field)
+        if isinstance(value, str) and value and _BETWEEN not in value:
+            held = state.get(key)
+            values = held.split(_BETWEEN) if isinstance(held, str) and held else []
+            state[key] = _BETWEEN.join([*values[-length:], value])
+
+    def column(state: State, _t: int, _l: Local) -> Sequence[float]:
+        held = state.get(key)
+        values = held.split(_BETWEEN)[-length:] if isinstance(held, str) and held else []
+        # A value that the catalogue lacks is row -1, so 0.0.
+        return [0.0] * (length - len(values)) + [catalogue.get(value, -1) + 1.0 for value in values]
 
     return key, update, column
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edge_agent.limits import WINDOW_BUCKETS
 from edge_agent.memory import profile as profiles
 from edge_agent.memory.consent import Consents
-from edge_agent.memory.features import Features, State
+from edge_agent.memory.features import Features, State, before
 from edge_agent.memory.subjects import Kept
 from firmware_configs.profile import Purpose
 from models import spec as s
@@ -89,6 +89,32 @@ def test_windows_and_decay_do_not_mind_the_order_in_which_events_come(order: lis
 def test_decay_halves_a_weight_in_its_half_life() -> None:
     events: list[tuple[int, dict[str, float | str | bool]]] = [(0, {"v": 0.0}), (10_000, {"v": 3.0})]
     assert _row(s.Ewma(field="v", half_life_s=10), events, 10_000) == [pytest.approx(3.0 / 1.5)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(["a", "b", "c", "unknown", ""]), max_size=12), st.integers(1, 5))
+def test_a_sequence_holds_the_newest_items_as_rows_plus_one(items: list[str], length: int) -> None:
+    given = _input(s.ItemSequence(field="item", length=length))
+    catalogue = {"a": 0, "b": 1, "c": 2}
+    kept = Features([given], {id(given): catalogue})
+    state: State = {}
+    for item in items:
+        kept.update(state, {"item": item, "other": "b"}, "src", 0)
+    known = [float(catalogue.get(item, -1) + 1) for item in items if item]
+    want = ([0.0] * length + known)[-length:]
+    assert kept.row(given, state, 0, LOCAL).tolist() == [want]
+    earlier = ([0.0] * length + known[:-1])[-length:]
+    assert kept.row(given, before(state, "item"), 0, LOCAL).tolist() == [earlier]
+    assert kept.row(given, state, 0, LOCAL).tolist() == [want]
+
+
+def test_items_with_a_separator_inside_are_no_items() -> None:
+    given = _input(s.ItemSequence(field="item", length=2))
+    kept = Features([given], {id(given): {"a": 0}})
+    state: State = {}
+    for item in ("a", "a\x1fa"):
+        kept.update(state, {"item": item}, "src", 0)
+    assert kept.row(given, state, 0, LOCAL).tolist() == [[0.0, 1.0]]
 
 
 def test_a_profile_survives_storage_and_another_bundle() -> None:

@@ -12,6 +12,7 @@ from models.spec import (
     Ewma,
     HourSin,
     Input,
+    ItemSequence,
     Last,
     Mean,
     OneHot,
@@ -67,6 +68,20 @@ def test_every_feature_names_its_columns() -> None:
     assert feature_fields(EVERY_KIND) == ("co2", "light", "door")
 
 
+SEQUENCE = Input(
+    name="recent",
+    dtype="float32",
+    shape=(-1, 3),
+    from_="features",
+    features=(ItemSequence(field="watched", length=3),),
+)
+
+
+def test_a_sequence_names_its_places_from_the_oldest_to_the_newest() -> None:
+    assert feature_names(SEQUENCE) == ["sequence(watched)[-3]", "sequence(watched)[-2]", "sequence(watched)[-1]"]
+    assert feature_fields(SEQUENCE) == ("watched",)
+
+
 def _changed(**changes: object) -> Spec:
     return msgspec.structs.replace(parts("affinity")[0], files={}, **changes)
 
@@ -91,6 +106,8 @@ WEIGHT = Parameter(name="w", shape=(2,), share="shared")
         (_changed(inputs=(ITEM, msgspec.structs.replace(EVERY_KIND, shape=(-1, 8)))), "the width of its features"),
         (_changed(inputs=(ITEM, msgspec.structs.replace(ITEM, name="other"))), "at most one candidate"),
         (_changed(catalogue=False), "catalogue"),
+        (_changed(inputs=(ITEM, SEQUENCE), needed_fields=("watched",)), None),
+        (_changed(inputs=(SEQUENCE,), needed_fields=("watched",), catalogue=False), "needs a catalogue"),
     ],
 )
 def test_parts_that_contradict_each_other_are_refused(wrong: Spec, word: str | None) -> None:
