@@ -66,8 +66,8 @@ def check(bundle: Bundle) -> None:
     golden.compare("TFLite", {"predict/score": np.asarray(score)}, stored)
 
 
-def open_infer(raw: bytes) -> Any:
-    """The signature `infer` of a model.tflite: call it with the feeds by name.
+def open_interpreter(raw: bytes) -> Any:
+    """An interpreter of a model.tflite, one thread.
 
     Raises:
         BackendMissing: no TFLite runtime is installed.
@@ -75,7 +75,23 @@ def open_infer(raw: bytes) -> Any:
     """
     interpreter_class = _interpreter_class()
     try:
-        return interpreter_class(model_content=raw, num_threads=1).get_signature_runner(SIGNATURE)
+        return interpreter_class(model_content=raw, num_threads=1)
+    except FAILURES as error:
+        raise GraphForbidden(
+            f"the TFLite runtime refuses the file: {error}", hint="convert and build it again"
+        ) from error
+
+
+def open_infer(raw: bytes) -> Any:
+    """The signature `infer` of a model.tflite: call it with the feeds by name.
+
+    Raises:
+        BackendMissing: no TFLite runtime is installed.
+        GraphForbidden: the runtime refuses the file.
+    """
+    interpreter = open_interpreter(raw)
+    try:
+        return interpreter.get_signature_runner(SIGNATURE)
     except FAILURES as error:
         raise GraphForbidden(
             f"the TFLite runtime refuses the file: {error}", hint="convert and build it again"

@@ -10,7 +10,7 @@ Backend = Literal["onnx", "tflite"]
 
 
 def load_model(path: Path, backend: Backend = "onnx") -> LoadedModel:
-    """Open a bundle on one backend. A file that was never probed belongs in the probe process first.
+    """Open a bundle on one backend, warmed up. A file that was never probed belongs in the probe process first.
 
     Args:
         path: the `.edgeward` file.
@@ -20,19 +20,20 @@ def load_model(path: Path, backend: Backend = "onnx") -> LoadedModel:
     """
     bundle = open_bundle(path)
     weights = bundle.weights()
-    for array in weights.values():
+    # Copies, so that the whole file's bytes are not held for the sake of a few numbers.
+    personal = {p.name: weights[p.name].copy() for p in bundle.spec.of_share("personal")}
+    for array in personal.values():
         array.setflags(write=False)
-    shared = {p.name: weights[p.name] for p in bundle.spec.of_share("shared")}
-    personal = {p.name: weights[p.name] for p in bundle.spec.of_share("personal")}
-    return LoadedModel(
+    model = LoadedModel(
         spec=bundle.spec,
         catalogue=bundle.catalogue(),
-        shared=shared,
         personal=personal,
         path=str(path),
         sha256=bundle.sha256,
         run=_runner(bundle, backend),
     )
+    model.warm_up()
+    return model
 
 
 def _runner(bundle: Bundle, backend: Backend) -> Runner:

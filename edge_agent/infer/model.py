@@ -11,7 +11,10 @@ from models.spec import Spec
 F32 = NDArray[np.float32]
 Array = NDArray[np.generic]
 Runner = Callable[[Mapping[str, Array]], F32]
-"""Every parameter and input by name → `score`, float32 (n,). Raises `ModelError` when the runtime refuses."""
+"""Every input by name, and the parameters that differ from the bundle's → `score`, float32 (n,).
+
+Raises `FeedRefused` when a name, dtype or shape is not the model's.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,26 +25,25 @@ class LoadedModel:
         spec: the bundle's own description.
         catalogue: item ids in the order of the candidate input's row numbers; empty without a catalogue.
         index: item id → row number.
-        shared: parameters averaged by rounds, float32, read-only.
         personal: what a new subject's own parameters start from, float32, read-only.
         path: where the bundle's file lies, for the learner.
         sha256: hash of the bundle's file, hex.
-        run: the backend.
+        run: the backend; it holds the weights.
     """
 
     spec: Spec
     catalogue: tuple[str, ...]
-    shared: dict[str, F32]
     personal: dict[str, F32]
     path: str
     sha256: str
     run: Runner
     index: dict[str, int] = field(init=False)
-    _weights: dict[str, Array] = field(init=False, repr=False)
+    _rows_of: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", {item: row for row, item in enumerate(self.catalogue)})
-        object.__setattr__(self, "_weights", {**self.shared, **self.personal})
+        # An input whose length is the number of rows.
+        object.__setattr__(self, "_rows_of", self.spec.inputs[0].name)
 
     @property
     def name(self) -> str:
@@ -56,10 +58,25 @@ class LoadedModel:
 
         Args:
             feeds: the inputs by name (`candidate`: int64 (n,); `features`: float32 (n, columns)),
-                and the subject's personal parameters where there are some; others are the bundle's.
+                and the subject's personal parameters where there are some; others are the bundle's. n may be 0.
         Returns:
             float32 (n,), in the order of the rows; a logit for task `rank`, in [0, 1] for `probability`.
+            A row with NaN gives NaN.
         Raises:
             ModelError: the runtime refuses the feeds (wrong shape or dtype), or fails.
         """
-        return self.run({**self._weights, **feeds})
+        rows = feeds.get(self._rows_of)
+        if rows is not None and rows.ndim and not len(rows):
+            return np.zeros(0, np.float32)  # a runtime need not know what no rows are
+        return self.run(feeds)
+
+    def warm_up(self) -> None:
+        """Score once with one row and once with every row, so that no decision pays for first allocations.
+
+        Raises:
+            ModelError: the runtime fails.
+        """
+        for rows in (1, max(1, len(self.catalogue))):
+            self.predict(
+                {given.name: np.zeros((rows, *given.shape[1:]), np.dtype(given.dtype)) for given in self.spec.inputs}
+            )

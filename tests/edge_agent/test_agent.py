@@ -1,5 +1,7 @@
 """The agent as a whole: events in, decisions out, nothing twice, nothing undeclared."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -21,6 +23,7 @@ from firmware_configs.messages import (
     RoundOffer,
     Topics,
 )
+from models.bundle import open_bundle
 from tests.edge_agent.house import DEVICE, HOME, PERSON, House, bundle
 
 OWN = Topics(DEVICE)
@@ -420,7 +423,7 @@ def test_personal_parameters_change_the_persons_scores_and_survive_a_restart() -
     house = House().everyone_agrees()
     model = bundle("affinity")
     favourite = 7
-    vector = model.shared["item_embedding"][favourite] * 50
+    vector = open_bundle(Path(model.path)).weights()["item_embedding"][favourite] * 50
     packed = parameters.pack({"user_vector": vector, "user_bias": model.personal["user_bias"]})
     house.tell(
         Learned(
