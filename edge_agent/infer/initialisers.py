@@ -2,7 +2,7 @@
 
 A bundle's graph takes every weight as an input (ADR 0005). ONNX lets an input have an initialiser of the same name:
 it is used when the caller passes nothing. Protobuf merges what is appended to a message, so the initialisers go
-behind the graph as they are, without a parser. The arithmetic is that of the bare graph, bit for bit (ADR 0011).
+behind the graph as they are, without a parser. The arithmetic is that of the bare graph, bit for bit (ADR 0010).
 Field numbers: onnx/onnx.proto.
 """
 

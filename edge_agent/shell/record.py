@@ -1,6 +1,6 @@
 """Replay: the journal's events again, on a fresh agent; the decisions must come out the same, bit for bit."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,9 +13,10 @@ from edge_agent.doors import Doors
 from edge_agent.effects import Append
 from edge_agent.errors import StoreUnavailable
 from edge_agent.happenings import BundleReady, Happening
-from edge_agent.infer.bundle import load_model
+from edge_agent.infer.bundle import Backend, load_model
 from edge_agent.infer.model import LoadedModel
 from edge_agent.shell import database
+from edge_agent.shell.shelf import name_of
 from firmware_configs.loader import Loaded
 from models.bundle import SUFFIX
 
@@ -81,11 +82,12 @@ def replay(
     )
     agent = Agent(loaded, device, doors)
     made: dict[str, Trail] = {}
-    held = {(model.name, model.version): model for model in map(load_model, map(Path, own))}
+    backends = {model.name: model.backend for model in loaded.profile.model}
+    held = {(model.name, model.version): model for model in (_load(Path(path), backends) for path in own)}
     for batch, now_ms in _batches(rows):
         for happening in batch:
             if isinstance(happening, BundleReady):
-                _activate(models, state_dir, held, happening)
+                _activate(models, state_dir, held, backends, happening)
         for effect in step(agent, batch, now_ms):
             if isinstance(effect, Append) and effect.shelf == "decision":
                 made[effect.id] = decision.unpack(effect.value)
@@ -116,12 +118,20 @@ def _recorded_verdicts(kept: dict[str, Trail]) -> Callable[[str, float], bool]:
     return over_budget
 
 
+def _load(path: Path, backends: Mapping[str, Backend]) -> LoadedModel:
+    return load_model(path, backends.get(name_of(path), "onnx"))
+
+
 def _activate(
-    models: dict[str, LoadedModel], state_dir: Path, held: dict[tuple[str, str], LoadedModel], ready: BundleReady
+    models: dict[str, LoadedModel],
+    state_dir: Path,
+    held: dict[tuple[str, str], LoadedModel],
+    backends: Mapping[str, Backend],
+    ready: BundleReady,
 ) -> None:
     path = state_dir / "bundles" / f"{ready.name}-{ready.version}{SUFFIX}"
     if path.exists():
-        models[ready.name] = load_model(path)
+        models[ready.name] = _load(path, backends)
     elif (ready.name, ready.version) in held:
         models[ready.name] = held[ready.name, ready.version]
 

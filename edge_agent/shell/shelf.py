@@ -37,7 +37,7 @@ class BundleShelf:
         Raises:
             ModelError: it cannot be loaded; nothing changes.
         """
-        model = load_model(path, "tflite" if self._backends.get(_name(path)) == "tflite" else "onnx")
+        model = load_model(path, self._backends.get(name_of(path), "onnx"))
         self.active[model.name] = model
         return model
 
@@ -74,5 +74,6 @@ class BundleShelf:
         return True
 
 
-def _name(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """The bundle's name, from the name of its file."""
     return path.name.removesuffix(SUFFIX).rsplit("-", 1)[0]

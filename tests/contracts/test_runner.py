@@ -1,0 +1,212 @@
+"""What every model runner must do, whatever runs beneath: one suite, each zoo bundle on each backend it is built for.
+
+Tolerance between backends, and between a batch and its rows: the one that devices use for golden outputs.
+"""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.infer.bundle import Backend, load_model
+from edge_agent.infer.model import Array, LoadedModel
+from models import golden
+from models.bundle import Bundle, open_bundle
+from models.errors import FeedRefused
+from models.session import Predictor
+from models.spec import Input
+from models.zoo import ZOO
+from tests.models.sample import zoo_path
+
+BACKENDS: tuple[Backend, ...] = ("onnx", "tflite")
+SAME = {"rtol": golden.RELATIVE, "atol": golden.ABSOLUTE}
+
+
+@cache
+def bundle(name: str) -> Bundle:
+    return open_bundle(zoo_path(name))
+
+
+@cache
+def model(name: str, backend: Backend) -> LoadedModel:
+    return load_model(zoo_path(name), backend)
+
+
+def built() -> list[tuple[str, Backend]]:
+    """Every zoo bundle with every backend that it has an artefact for."""
+    return [(name, one) for name in ZOO for one in BACKENDS if one == "onnx" or "model.tflite" in bundle(name).files]
+
+
+every = pytest.mark.parametrize(("name", "backend"), built())
+
+
+def feeds(name: str, rows: int, seed: int = 0) -> dict[str, Array]:
+    """Plausible inputs: real candidates, features near the golden ones."""
+    dice = np.random.default_rng(seed)
+    stored = golden.predict_inputs(golden.read_golden(bundle(name)))
+    found: dict[str, Array] = {}
+    for one in bundle(name).spec.inputs:
+        if one.from_ == "candidate":
+            found[one.name] = dice.integers(0, len(bundle(name).catalogue()), rows)
+        else:
+            picked = stored[one.name][dice.integers(0, len(stored[one.name]), rows)]
+            found[one.name] = (picked * dice.uniform(0.9, 1.1, picked.shape)).astype(np.float32)
+    return found
+
+
+def features(name: str) -> Input | None:
+    return next((one for one in bundle(name).spec.inputs if one.from_ == "features"), None)
+
+
+@every
+def test_it_gives_the_golden_scores(name: str, backend: Backend) -> None:
+    stored = golden.read_golden(bundle(name))
+    scores = model(name, backend).predict(golden.predict_inputs(stored))
+    assert (scores.dtype, scores.shape) == (np.float32, stored["predict/score"].shape)
+    np.testing.assert_allclose(scores, stored["predict/score"], **SAME)
+
+
+@every
+@settings(deadline=None, max_examples=25)
+@given(rows=st.integers(1, 70), seed=st.integers(0, 2**32 - 1))
+def test_it_scores_as_the_bare_graph_with_the_weights_fed(name: str, backend: Backend, rows: int, seed: int) -> None:
+    given_ = feeds(name, rows, seed)
+    bare = Predictor(bundle(name).read("predict.onnx"))(bundle(name).weights(), given_)
+    scores = model(name, backend).predict(given_)
+    if backend == "onnx":
+        assert scores.tobytes() == bare.tobytes()
+    np.testing.assert_allclose(scores, bare, **SAME)
+
+
+@every
+def test_the_same_feeds_give_the_same_bytes_in_any_order_of_calls_and_after_another_load(
+    name: str, backend: Backend
+) -> None:
+    again = load_model(zoo_path(name), backend)
+    for rows in (5, 1, 64, 1, 5):
+        given_ = feeds(name, rows, seed=rows)
+        assert model(name, backend).predict(given_).tobytes() == again.predict(given_).tobytes()
+
+
+@every
+@pytest.mark.parametrize("rows", [0, 1, 2, 33, 500])
+def test_any_number_of_rows_is_scored_each_as_if_alone(name: str, backend: Backend, rows: int) -> None:
+    given_ = feeds(name, rows, seed=1)
+    together = model(name, backend).predict(given_)
+    assert (together.dtype, together.shape) == (np.float32, (rows,))
+    alone = [model(name, backend).predict({k: v[n : n + 1] for k, v in given_.items()})[0] for n in range(rows)]
+    np.testing.assert_allclose(together, np.array(alone, np.float32), **SAME)
+
+
+@every
+def test_own_parameters_count_for_one_call_only(name: str, backend: Backend) -> None:
+    one, given_ = model(name, backend), feeds(name, 7, seed=2)
+    before = one.predict(given_)
+    first = bundle(name).spec.parameters[-1].name
+    other = {first: bundle(name).weights()[first] + np.float32(0.5)}
+    changed = one.predict({**given_, **other})
+    assert not np.array_equal(changed, before)
+    bare = Predictor(bundle(name).read("predict.onnx"))({**bundle(name).weights(), **other}, given_)
+    np.testing.assert_allclose(changed, bare, **SAME)
+    assert one.predict(given_).tobytes() == before.tobytes()
+
+
+def wrong(name: str, how: str) -> dict[str, Array]:
+    """Feeds with one thing wrong in the first input, or in a parameter."""
+    given_ = feeds(name, 3, seed=3)
+    first = next(iter(given_))
+    value = given_[first]
+    own = bundle(name).spec.parameters[0].name
+    match how:
+        case "missing":
+            del given_[first]
+        case "unknown name":
+            given_["stranger"] = value
+        case "float64":
+            given_[first] = value.astype(np.float64)
+        case "int32":
+            given_[first] = value.astype(np.int32)
+        case "rank up":
+            given_[first] = value[None]
+        case "scalar":
+            given_[first] = np.asarray(value.flat[0])
+        case "parameter of another dtype":
+            given_[own] = bundle(name).weights()[own].astype(np.float64)
+        case "parameter of another rank":
+            given_[own] = bundle(name).weights()[own][None]
+    return given_
+
+
+WRONG = (
+    "missing",
+    "unknown name",
+    "float64",
+    "int32",
+    "rank up",
+    "scalar",
+    "parameter of another dtype",
+    "parameter of another rank",
+)
+
+
+@every
+@pytest.mark.parametrize("how", WRONG)
+def test_wrong_feeds_are_refused_by_name_and_leave_the_model_as_it_was(name: str, backend: Backend, how: str) -> None:
+    one, good = model(name, backend), feeds(name, 4, seed=4)
+    before = one.predict(good)
+    with pytest.raises(FeedRefused) as refused:
+        one.predict(wrong(name, how))
+    assert bundle(name).spec.name in refused.value.what
+    assert one.predict(good).tobytes() == before.tobytes()
+
+
+@every
+def test_a_row_of_another_width_is_refused(name: str, backend: Backend) -> None:
+    given_ = features(name)
+    if given_ is None:
+        pytest.skip("it takes no features")
+    good = feeds(name, 3)
+    for width in (given_.shape[1] + 1, given_.shape[1] - 1):
+        with pytest.raises(FeedRefused):
+            model(name, backend).predict({**good, given_.name: np.zeros((3, width), np.float32)})
+
+
+@every
+def test_a_candidate_that_is_not_in_the_catalogue_is_refused(name: str, backend: Backend) -> None:
+    candidate = next((one for one in bundle(name).spec.inputs if one.from_ == "candidate"), None)
+    if candidate is None:
+        pytest.skip("it takes no candidates")
+    items = len(bundle(name).catalogue())
+    for number in (items, 2**31, -items - 1, -(2**40)):
+        with pytest.raises(FeedRefused):
+            model(name, backend).predict({**feeds(name, 1), candidate.name: np.array([number], np.int64)})
+
+
+@every
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.finfo(np.float32).max, np.finfo(np.float32).tiny])
+def test_a_number_that_is_none_spoils_only_its_own_row(name: str, backend: Backend, value: float) -> None:
+    given_ = features(name)
+    if given_ is None:
+        pytest.skip("it takes no features")
+    clean = feeds(name, 5, seed=5)
+    dirty = {key: rows.copy() for key, rows in clean.items()}
+    dirty[given_.name][2] = np.float32(value)
+    scores, known = model(name, backend).predict(dirty), model(name, backend).predict(clean)
+    others = [0, 1, 3, 4]
+    np.testing.assert_allclose(scores[others], known[others], **SAME)
+    if np.isnan(value):
+        assert np.isnan(scores[2])
+    elif bundle(name).spec.task == "probability" and not np.isnan(scores[2]):
+        assert 0.0 <= scores[2] <= 1.0
+
+
+def test_models_side_by_side_do_not_disturb_each_other() -> None:
+    chosen = built()
+    alone = [model(name, backend).predict(feeds(name, 9, seed=6)).tobytes() for name, backend in chosen]
+    mixed = [load_model(zoo_path(name), backend) for name, backend in chosen]
+    for _ in range(3):
+        assert [m.predict(feeds(m.name, 9, seed=6)).tobytes() for m in mixed] == alone
+        for m in reversed(mixed):
+            m.predict(feeds(m.name, 2, seed=7))
