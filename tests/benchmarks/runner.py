@@ -2,8 +2,8 @@
 
 Each variant runs in a process of its own, so that resident memory is its own; variants alternate over several rounds,
 and the fastest block of all rounds counts, because on a shared machine the others measure the neighbours. A ratio is to
-the first variant, which is what ADR 0005 began with. Cases: the zoo's `context` with 1 and 128 rows, and `affinity` with
-a catalogue of 1,682 items (random weights) for 1 and all.
+the first variant, which is what ADR 0005 began with. Cases: the zoo's `context` with 1 and 128 rows, and `affinity`
+with a catalogue of 1,682 items (random weights) for 1 and all.
 """
 
 import argparse
