@@ -24,7 +24,7 @@ def measure(kind: str, blocks: int, count: int, seconds: float) -> dict[str, obj
         settings = load.write_agent(folder / "agent", port)
         bare = (sys.executable, "-m", "tests.benchmarks.floor", "--port", str(port), "--bundle", str(load.BUNDLE))
         with load.process(*bare), load.process(*load.agent_command(settings), log=folder / "agent.log"):
-            sides = {"floor": (floor.IN, floor.OUT), "agent": (f"bench/{load.DEVICE}/in", _decisions())}
+            sides = {"floor": (floor.IN, floor.OUT), "agent": (f"bench/{load.DEVICE}/in", decisions())}
             drivers = {}
             for side, (to, back) in sides.items():
                 drivers[side] = load.Driver(port, f"driver-{side}")
@@ -43,7 +43,8 @@ def measure(kind: str, blocks: int, count: int, seconds: float) -> dict[str, obj
     return _figures(kind, latency, rate, count)
 
 
-def _decisions() -> str:
+def decisions() -> str:
+    """The topic on which the agent answers."""
     return Topics(load.DEVICE).of("decision", "presence")
 
 
@@ -51,14 +52,14 @@ def _figures(
     kind: str, latency: dict[str, list[list[float]]], rate: dict[str, list[float]], count: int
 ) -> dict[str, object]:
     p50 = {side: [statistics.median(block) for block in blocks] for side, blocks in latency.items()}
-    p99 = {side: [_p99(block) for block in blocks] for side, blocks in latency.items()}
+    p99 = {side: [p99_of(block) for block in blocks] for side, blocks in latency.items()}
     return {
-        "ratio_p50": _ratio(p50["agent"], p50["floor"]),
-        "ratio_p99": _ratio(p99["agent"], p99["floor"]),
-        "ratio_throughput": _ratio(rate["agent"], rate["floor"]),
-        "p50_ms": {side: _spread(values) for side, values in p50.items()},
-        "p99_ms": {side: _spread(values) for side, values in p99.items()},
-        "throughput_per_s": {side: _spread(values) for side, values in rate.items()},
+        "ratio_p50": ratio(p50["agent"], p50["floor"]),
+        "ratio_p99": ratio(p99["agent"], p99["floor"]),
+        "ratio_throughput": ratio(rate["agent"], rate["floor"]),
+        "p50_ms": {side: spread(values) for side, values in p50.items()},
+        "p99_ms": {side: spread(values) for side, values in p99.items()},
+        "throughput_per_s": {side: spread(values) for side, values in rate.items()},
         "samples": {"blocks": len(p50["agent"]), "closed_loop_per_block": count, "open_loop_window": WINDOW},
         "broker": kind,
         "model": load.BUNDLE.name,
@@ -67,16 +68,18 @@ def _figures(
     }
 
 
-def _ratio(ours: list[float], theirs: list[float]) -> float:
+def ratio(ours: list[float], theirs: list[float]) -> float:
     """The median of the ratios of neighbouring blocks, so that a drifting machine does not decide."""
     return round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 3)
 
 
-def _p99(values: list[float]) -> float:
+def p99_of(values: list[float]) -> float:
+    """The value that 99 of 100 do not exceed."""
     return sorted(values)[int(0.99 * (len(values) - 1))]
 
 
-def _spread(values: list[float]) -> dict[str, float]:
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, least and most."""
     low, high = min(values), max(values)
     return {"median": round(statistics.median(values), 4), "min": round(low, 4), "max": round(high, 4)}
 

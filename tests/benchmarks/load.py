@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -187,20 +187,34 @@ class Driver:
             self._client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         self._client.loop_misc()
 
-    def send(self, topic: str) -> None:
-        """Publish one more reading."""
+    def send(self, topic: str, **more: str) -> None:
+        """Publish one more reading, with more fields where given."""
         self._number += 1
-        event = {"id": f"{id(self)}-{self._number}", **READING, "light": 400.0 + self._number % 50}
+        event = {"id": f"{id(self)}-{self._number}", **READING, "light": 400.0 + self._number % 50, **more}
         self._client.publish(topic, msgspec.json.encode(event), qos=1)
         while self._client.want_write():
             self._client.loop_write()
 
-    def warm(self, topic: str) -> None:
+    def settle(self, seconds: float) -> None:
+        """Go on reading for a while."""
+        self._tend_until(lambda: False, seconds)
+
+    def flood(self, topic: str, window: int, readings: Iterable[dict[str, str]]) -> None:
+        """Publish all, with at most `window` unanswered, until each is answered."""
+        seen, sent = self.answers, 0
+        for more in readings:
+            while sent - (self.answers - seen) >= window:
+                self.tend(100)
+            self.send(topic, **more)
+            sent += 1
+        assert self._tend_until(lambda: self.answers - seen >= sent, READY_S), "answers are missing"
+
+    def warm(self, topic: str, **more: str) -> None:
         """Until the other side answers."""
         deadline = time.monotonic() + READY_S
         while self.answers == 0:
             assert time.monotonic() < deadline, f"nobody answers on {topic}"
-            self.send(topic)
+            self.send(topic, **more)
             self._tend_until(lambda: self.answers > 0, 0.25)
         self._tend_until(lambda: False, 0.3)
 
