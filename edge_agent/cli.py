@@ -1,31 +1,40 @@
-"""`edge-agent`: the daemon, and what an operator asks of it."""
+"""`edge-agent`: the daemon, and what an operator asks of it.
 
-import click
+The daemon starts past click: a device pays for its memory and time at every start, and `run` takes two options.
+"""
 
-from edge_agent.commands.daemon import check, run
-from edge_agent.commands.device import keys
-from edge_agent.commands.inspection import explain, ledger, replay, status
-from firmware_configs.cli_group import EdgeGroup
+import sys
+
+OPTIONS = {"--settings": "settings_path", "--profile": "profile"}
 
 
-@click.group(
-    "edge-agent",
-    cls=EdgeGroup,
-    examples="""
-    edge-agent check firmware_configs/profiles/home-gateway.toml
-    edge-agent keys new --state-dir ./state
-    edge-agent run --settings agent.toml
-    edge-agent status --state-dir ./state
-    edge-agent explain 3f2a91 --state-dir ./state
-    EDGE_AGENT_BROKER__URL=mqtt://10.0.0.2:1883 edge-agent run
-    """,
-)
 def main() -> None:
-    """Decide where the events are: MQTT in, decisions out, learning in place."""
+    """What the command line says."""
+    given = plain_run(sys.argv[1:])
+    if given is None:
+        from edge_agent.commands.group import main as group
+
+        group()
+    else:
+        from edge_agent.start import start_plainly
+
+        sys.exit(start_plainly(**given))
 
 
-for _command in (run, check, status, explain, replay, ledger, keys):
-    main.add_command(_command)
+def plain_run(words: list[str]) -> dict[str, str] | None:
+    """The options of `run --settings FILE --profile FILE`; None for everything that click should read.
+
+    That is any other command, `--help`, an unknown option, a value that is missing.
+    """
+    if words[:1] != ["run"] or len(words) % 2 == 0:
+        return None
+    given: dict[str, str] = {}
+    for option, value in zip(words[1::2], words[2::2], strict=True):
+        if option not in OPTIONS or value.startswith("-"):
+            return None
+        given[OPTIONS[option]] = value
+    return given
+
 
 if __name__ == "__main__":
     main()

@@ -12,6 +12,8 @@ from edge_agent.errors import SettingsMalformed
 from firmware_configs import strict
 
 PREFIX = "EDGE_AGENT_"
+OF_THE_COMMAND = frozenset({"EDGE_AGENT_SETTINGS"})
+"""Variables that stand for an option of the command, not for a setting."""
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -123,7 +125,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
     """
     document = strict.read_toml(strict.read_text(path, SettingsMalformed), str(path), SettingsMalformed)
     for name, value in sorted(environment.items()):
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX) and name not in OF_THE_COMMAND:
             _override(document, name, value)
     settings = strict.convert(document, Settings, str(path), SettingsMalformed)
     return _checked(_rooted(settings, path.absolute().parent), path)

@@ -4,7 +4,6 @@ An error names the file, the place (`source[0].field[2].nmae`), what was expecte
 for an unknown key also the nearest right one.
 """
 
-import difflib
 import re
 import tomllib
 import typing
@@ -93,6 +92,8 @@ def _unknown_key(key: str, place: str, struct: type[Struct] | None) -> tuple[str
     tag = getattr(getattr(struct, "__struct_config__", None), "tag_field", None)
     if tag:
         known.append(str(tag))
+    import difflib  # only the mistaken need it
+
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     listed = ", ".join(sorted(known)) or "none"
     what = f"{place}: unknown key `{key}`; expected one of: {listed}"
@@ -176,5 +177,7 @@ def _short(value: Any) -> str:
 def _nearby(path: Path) -> str:
     if not path.parent.is_dir():
         return f"the folder {path.parent} does not exist either"
+    import difflib
+
     near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
     return f"did you mean {path.parent / near[0]}?" if near else "check the path"

@@ -1,6 +1,5 @@
 """`run`, and `check` before it."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,9 @@ from edge_agent.commands.options import json_option, profile_option, settings_op
 @profile_option
 def run(settings_path: Path, profile: Path | None) -> None:
     """Run the agent until SIGTERM. Settings can be overridden by EDGE_AGENT_* variables."""
-    from edge_agent.errors import SettingsError
-    from edge_agent.settings import load as load_settings
-    from edge_agent.shell.run import Loop
-    from firmware_configs.loader import load
+    from edge_agent.start import start
 
-    settings = load_settings(settings_path, os.environ)
-    chosen = profile or (Path(settings.profile) if settings.profile else None)
-    if chosen is None:
-        raise SettingsError("no device profile", hint="pass --profile FILE, or set profile in agent.toml")
-    Loop(settings, load(chosen)).run()
+    start(settings_path, profile)
 
 
 @click.command()

@@ -1,6 +1,5 @@
 """Options that several commands share, and how they print."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -35,4 +34,6 @@ profile_option = click.option(
 
 def show(data: Any, text: str, as_json: bool) -> None:
     """One JSON document, or words for people."""
+    import json
+
     click.echo(json.dumps(data, indent=2, ensure_ascii=False) if as_json else text)

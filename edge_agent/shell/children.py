@@ -3,11 +3,10 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from edge_agent.errors import ChildDied, ChildError, ChildOverdue, FrameMalformed
 from edge_agent.shell.pipe import (
@@ -21,6 +20,9 @@ from edge_agent.shell.pipe import (
     ToParent,
     frame,
 )
+
+if TYPE_CHECKING:
+    import subprocess
 
 Kind = Literal["learner", "updater", "probe"]
 READ_BYTES = 65_536
@@ -83,6 +85,8 @@ class Children:
         Raises:
             ChildDied: the system does not start it.
         """
+        import subprocess  # most agents never start a child in their first seconds
+
         try:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"edge_agent.shell.{kind}"],
@@ -130,6 +134,10 @@ class Children:
             if child.process.stdin is not None:
                 with contextlib.suppress(OSError):
                     child.process.stdin.close()
+        if not self._running:
+            return
+        import subprocess
+
         for child in self._running.values():
             try:
                 child.process.wait(seconds)

@@ -1,8 +1,9 @@
 """What the agent says on stderr: one line a thing, text or JSON, never personal data."""
 
-import json
 import sys
 from datetime import UTC, datetime
+
+import msgspec
 
 from edge_agent.settings import LogSettings
 
@@ -31,7 +32,8 @@ class Say:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         flat = " ".join(text.split())
         if self._json:
-            line = json.dumps({"time": now, "level": level, "device": self._device, "code": code, "text": flat})
+            word = {"time": now, "level": level, "device": self._device, "code": code, "text": flat}
+            line = msgspec.json.encode(word).decode()
         else:
             shown = f"\033[{COLOURS[level]}m{level}\033[0m" if self._colour else level
             line = f"{now} {shown} {code} {flat}"

@@ -92,3 +92,9 @@ def test_the_committed_reference_is_what_the_structs_say() -> None:
 
 def test_the_reference_loads() -> None:
     assert load(FOLDER / reference.NAME, {}).device == "gateway-1"
+
+
+def test_the_variable_that_names_the_settings_file_is_no_setting(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(f'device = "a"\nstate_dir = "{tmp_path}"\n')
+    assert load(file, {"EDGE_AGENT_SETTINGS": str(file)}).device == "a"

@@ -1,0 +1,28 @@
+"""All commands of `edge-agent`, as click reads them."""
+
+import click
+
+from edge_agent.commands.daemon import check, run
+from edge_agent.commands.device import keys
+from edge_agent.commands.inspection import explain, ledger, replay, status
+from firmware_configs.cli_group import EdgeGroup
+
+
+@click.group(
+    "edge-agent",
+    cls=EdgeGroup,
+    examples="""
+    edge-agent check firmware_configs/profiles/home-gateway.toml
+    edge-agent keys new --state-dir ./state
+    edge-agent run --settings agent.toml
+    edge-agent status --state-dir ./state
+    edge-agent explain 3f2a91 --state-dir ./state
+    EDGE_AGENT_BROKER__URL=mqtt://10.0.0.2:1883 edge-agent run
+    """,
+)
+def main() -> None:
+    """Decide where the events are: MQTT in, decisions out, learning in place."""
+
+
+for _command in (run, check, status, explain, replay, ledger, keys):
+    main.add_command(_command)
