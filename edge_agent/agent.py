@@ -99,9 +99,9 @@ class Agent:
         self.journalled += 1
         return self.journalled
 
-    def count(self, name: str) -> None:
+    def count(self, name: str, more: int = 1) -> None:
         """One more of something, for status."""
-        self.counters[name] = self.counters.get(name, 0) + 1
+        self.counters[name] = self.counters.get(name, 0) + more
 
     def models_changed(self) -> None:
         """Compile the features that the active bundles need."""
@@ -171,9 +171,6 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int) -> list[Eff
             case _:
                 if agent.control.hear(happening, batch):
                     agent.models_changed()
-    if agent.counters != agent.counted:
-        agent.counted = dict(agent.counters)
-        batch.put("meta", "counters", msgspec.msgpack.encode(agent.counted))
     return batch.close()
 
 
@@ -269,6 +266,10 @@ def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> N
 
 
 def _on_tick(agent: Agent, batch: Batch) -> None:
+    if agent.counters != agent.counted:
+        # Once a tick, not with every event: a crash forgets what was counted since, and nothing else.
+        agent.counted = dict(agent.counters)
+        batch.put("meta", "counters", msgspec.msgpack.encode(agent.counted))
     if batch.now_ms - agent.swept_ms >= SWEEP_EVERY_MS:
         agent.swept_ms = batch.now_ms
         agent.dedupe.sweep(batch.now_ms)

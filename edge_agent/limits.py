@@ -41,7 +41,13 @@ REJECTION_EVERY_MS = 60_000
 SWEEP_EVERY_MS = 60_000
 """How often expired state is dropped, ms."""
 OUTBOX_MAX = 50_000
-"""Messages that may wait for the broker; then the oldest perishable ones go."""
+"""Messages that may wait for the broker; then what `egress.outbox.evicted` says goes first."""
+OUTBOX_SLACK = 2_500
+"""How many more may come before the surplus is given up, so that it is done rarely."""
+DRAIN_PER_S = 1_000
+"""Messages of a backlog that leave in a second after an outage; what is new is not held back by it."""
+DRAIN_BURST = 256
+"""Messages of a backlog that may leave at once."""
 JOURNAL_MAX = 100_000
 """Recorded events kept for replay."""
 DAY_MS = 86_400_000

@@ -1,5 +1,6 @@
 """One placement of the profile, compiled: from a subject's state to a decision and its trail."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -185,8 +186,11 @@ class CompiledPlacement:
         made: str,
     ) -> Choice:
         task = models[0].spec.task if models and not self.placement.candidate else "probability"
-        counts: Counts = {place.index[item]: won for item, won in occasion.counts.items() if item in place.index}
-        probability = probabilities(scores, task) if isinstance(policy, Thompson) else scores
+        counts: Counts = {}
+        probability = scores
+        if isinstance(policy, Thompson):
+            counts = {place.index[item]: won for item, won in occasion.counts.items() if item in place.index}
+            probability = probabilities(scores, task)
         draw = uniforms(self._doors.secret, made, draws_needed(policy, len(place.items)))
         return choose(policy, scores, verdict.eligible, self.placement.slate, counts, probability, draw)
 
@@ -235,13 +239,15 @@ def _of_first(item: str, place: _Field) -> dict[str, float]:
 
 
 def _top(scores: F32, verdict: Verdict, items: Sequence[str]) -> tuple[Scored, ...]:
-    ranked = np.where(np.isnan(scores), -np.inf, scores)
-    if len(ranked) > TOP:
+    if len(items) > TOP:
+        ranked = np.where(np.isnan(scores), -np.inf, scores)
         best = np.argpartition(-ranked, TOP)[:TOP]
-        best = best[np.argsort(-ranked[best], kind="stable")]
-    else:
-        best = np.argsort(-ranked, kind="stable")
-    return tuple(Scored(items[int(n)], float(scores[n]), bool(verdict.eligible[n])) for n in best)
+        order = best[np.argsort(-ranked[best], kind="stable")].tolist()
+        return tuple(Scored(items[n], float(scores[n]), bool(verdict.eligible[n])) for n in order)
+    # Numbers so few are compared faster without numpy.
+    values, eligible = scores.tolist(), verdict.eligible.tolist()
+    order = sorted(range(len(items)), key=lambda n: values[n] if values[n] == values[n] else -math.inf, reverse=True)
+    return tuple([Scored(items[n], values[n], eligible[n]) for n in order])
 
 
 __all__ = ["CompiledPlacement", "Fired", "Occasion"]

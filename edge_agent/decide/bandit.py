@@ -74,7 +74,7 @@ def choose(
         probability: float32 (n,), the scores as probabilities; only Thompson reads it.
         draw: as many uniform numbers as `draws_needed` says.
     """
-    places = np.flatnonzero(eligible & ~np.isnan(scores))
+    places = np.flatnonzero(eligible & (scores == scores))  # noqa: PLR0124 - only a NaN differs from itself
     if not len(places):
         return NOTHING
     match policy:

@@ -1,11 +1,12 @@
 """From model outputs to one score a candidate, calibrated."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_configs.expressions import Expression, compile_expression
+from firmware_configs.expressions import compile_expression
 from firmware_configs.profile import Candidate
 
 F32 = NDArray[np.float32]
@@ -22,10 +23,11 @@ class Scores:
 
     def __init__(self, candidates: Sequence[Candidate], models: Sequence[str]) -> None:
         self._models = tuple(models)
-        self._expressions: list[Expression | None] = [
-            compile_expression(candidate.score) if candidate.score else None for candidate in candidates
+        self._names = [(identifier(model), model) for model in models]
+        self._expressions = [
+            (n, compile_expression(candidate.score)) for n, candidate in enumerate(candidates) if candidate.score
         ]
-        self._any = any(self._expressions)
+        self._any = bool(self._expressions)
 
     def of(self, outputs: Mapping[str, F32], count: int) -> F32:
         """One score a candidate.
@@ -42,13 +44,12 @@ class Scores:
         base = np.zeros(count, np.float32) if first is None else _spread(first, count)
         if not self._any:
             return base
-        values = {identifier(name): float(out[0]) for name, out in outputs.items() if len(out)}
-        scores = base.copy()
-        for n, expression in enumerate(self._expressions):
-            if expression is not None:
-                value = expression.evaluate(values)
-                scores[n] = np.float32(value) if isinstance(value, int | float) else np.float32("nan")
-        return scores
+        values = {name: float(outputs[model][0]) for name, model in self._names if len(outputs.get(model, ()))}
+        scores = base.tolist()
+        for n, expression in self._expressions:
+            value = expression.evaluate(values)
+            scores[n] = value if isinstance(value, int | float) else math.nan
+        return np.array(scores, np.float32)
 
 
 def _spread(output: F32, count: int) -> F32:

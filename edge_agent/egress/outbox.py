@@ -1,30 +1,56 @@
-"""What waits for the broker: which of it is still worth sending, and what goes first when there is too much."""
+"""What waits for the broker: what goes first when there is too much, and how fast a backlog may leave."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
+from edge_agent.limits import DRAIN_BURST, DRAIN_PER_S
 
-class Waiting(Struct, frozen=True):
+PRIORITY = {"rejection": 0, "metric": 1, "late-event": 2, "experiment": 3, "decision": 4, "update": 5, "status": 6}
+"""Egress kind → how long it is held on to: reports about noise go first, what the device is goes last."""
+
+
+class Waiting(Struct, frozen=True, array_like=True):
     """One entry, as the outbox sees it."""
 
     entry: int
+    kind: str
     expires_ms: int
     retain: bool
 
 
-def expired(waiting: Iterable[Waiting], now_ms: int) -> list[int]:
-    """Entries that are no longer worth sending."""
-    return [one.entry for one in waiting if one.expires_ms and one.expires_ms <= now_ms]
-
-
 def evicted(waiting: Sequence[Waiting], most: int) -> list[int]:
-    """Entries to give up so that at most `most` wait: perishable ones first, the oldest first; then the oldest.
+    """Entries to give up so that at most `most` wait.
 
-    Retained messages (status, reported) go last: they say what is true, and a newer one replaces them anyway.
+    Order: what is not retained before what is (a retained message says what is true now); within that by the kind's
+    priority; within a kind perishable things first, then the oldest.
     """
     surplus = len(waiting) - most
     if surplus <= 0:
         return []
-    ranked = sorted(waiting, key=lambda one: (one.retain, one.expires_ms == 0, one.entry))
+    ranked = sorted(
+        waiting, key=lambda one: (bool(one.retain), PRIORITY.get(one.kind, 4), one.expires_ms == 0, one.entry)
+    )
     return [one.entry for one in ranked[:surplus]]
+
+
+class Pace:
+    """How many messages of a backlog may leave now: a token bucket (RFC 2697's committed rate and burst).
+
+    A fleet that comes back after an outage would otherwise pour weeks into the broker at once.
+    """
+
+    __slots__ = ("_at_s", "_tokens")
+
+    def __init__(self) -> None:
+        self._tokens, self._at_s = float(DRAIN_BURST), 0.0
+
+    def room(self, now_s: float) -> int:
+        """Messages that may leave at `now_s` (monotonic seconds)."""
+        self._tokens = min(float(DRAIN_BURST), self._tokens + max(0.0, now_s - self._at_s) * DRAIN_PER_S)
+        self._at_s = now_s
+        return int(self._tokens)
+
+    def left(self, count: int) -> None:
+        """`count` messages have left."""
+        self._tokens -= count

@@ -9,8 +9,9 @@ FILE = "edgeward.db"
 SCHEMA = Path(__file__).parent / "schema"
 PAGE_BYTES = 4_096
 CACHE_KIB = 4_096
-WAL_PAGES = 1_000
-"""Pages of the write-ahead log after which it is folded back: about 4 MiB on disk."""
+WAL_PAGES = 4_000
+"""Pages of the write-ahead log after which it is folded back: about 16 MiB on disk. Folding waits for the medium (a few
+ms), so it is done rarely; a page that was written many times is written back once."""
 
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 PASSING = frozenset(
@@ -82,7 +83,7 @@ def open_writable(path: Path, pages_max: int) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit = {4 * WAL_PAGES * PAGE_BYTES}")
+        connection.execute(f"PRAGMA journal_size_limit = {2 * WAL_PAGES * PAGE_BYTES}")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA max_page_count = {pages_max}")
         _migrate(connection, path)

@@ -59,7 +59,7 @@ def trail(state_dir: Path, identity: str) -> Trail:
 def ledger_summary(state_dir: Path) -> dict[str, Any]:
     """What left, by kind, and whether the chain is whole."""
     connection = database.open_readable(state_dir / database.FILE)
-    packed = connection.execute("SELECT value FROM state WHERE room = 'ledger' ORDER BY key").fetchall()
+    packed = connection.execute("SELECT value FROM ledger ORDER BY seq").fetchall()
     connection.close()
     rows = [ledger.unpack(value) for (value,) in packed]
     return {

@@ -164,6 +164,11 @@ class Link:
         """How many more messages may be published before the broker acknowledges some."""
         return self._window - len(self._entries) if self.state == "up" else 0
 
+    @property
+    def in_flight(self) -> frozenset[int]:
+        """Outbox entries that this connection has been given and that are not yet deleted."""
+        return frozenset((*self._entries.values(), *self.delivered))
+
     def tend(self, now_s: float) -> None:
         """Dial when it is time, probe a silent line, give up on a broker that does not greet.
 
@@ -222,7 +227,7 @@ class Link:
         Returns:
             False: not now, try again later.
         """
-        entry, topic, payload, qos, retain, content_type, correlation, traceparent, expires_ms = row
+        entry, topic, payload, qos, retain, content_type, correlation, traceparent, expires_ms, _kind = row
         left_ms = expires_ms - self._wall_ms() if expires_ms else 0
         if expires_ms and left_ms <= 0:
             self.delivered.append(entry)

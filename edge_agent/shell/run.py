@@ -36,6 +36,7 @@ from edge_agent.shell.children import Child, Children
 from edge_agent.shell.clock import Watch, local_hours, monotonic_s, wall_ms
 from edge_agent.shell.mqtt import Arrived, Link, Will
 from edge_agent.shell.notify import notify
+from edge_agent.shell.outgoing import Outgoing
 from edge_agent.shell.pipe import (
     AskEgress,
     EgressAnswer,
@@ -49,13 +50,15 @@ from edge_agent.shell.pipe import (
 from edge_agent.shell.say import Say
 from edge_agent.shell.shelf import BundleShelf
 from edge_agent.shell.store import Store
-from edge_agent.shell.writes import OutboxRow, Writes
+from edge_agent.shell.writes import Writes
 from firmware_configs.loader import Loaded
 from firmware_configs.messages import MSGPACK, Status, Topics
 from models.errors import ModelError
 
 TICK_S = 1.0
-SWEEP_S = 60.0
+SWEEP_S = 5.0
+PACED_WAIT_S = 0.05
+"""How soon a paced backlog is looked at again."""
 WAIT_DOWN_S = 0.05
 """Longest wait while the line is being made."""
 FETCH_S = 600.0
@@ -111,8 +114,7 @@ class Loop:
         self._news: list[Happening] = self._load_bundles()
         self._unacknowledged: list[Arrived] = []
         self._fetches: deque[Fetch] = deque()
-        self._cursor = 0
-        """Last outbox entry that was handed to this connection."""
+        self._outgoing = Outgoing(self.store, self.link)
         self._due_tick_s = self._due_sweep_s = 0.0
         self._told_fault = ""
         self.stopping = False
@@ -166,6 +168,7 @@ class Loop:
             while not self.stopping:
                 if not self.turn():
                     self._wait()
+            self._step([Tick()], [])  # what was counted since the last one
         finally:
             notify("STOPPING=1")
             self.close()
@@ -201,7 +204,7 @@ class Loop:
             notify("WATCHDOG=1")
         if happenings or self.link.delivered or arrived:
             self._step(happenings, arrived)
-        self._publish([])
+        self._outgoing.pump(now_s)
         self.link.flush()
         self._start_fetch(now_s)
         if now_s >= self._due_sweep_s:
@@ -212,8 +215,7 @@ class Loop:
         effects = step(self.agent, happenings, self._wall_ms())
         writes = Writes(delivered=self.link.delivered)
         self.link.delivered = []
-        first = self.store.next_entry
-        self.store.next_entry = writes.add(effects, first)
+        writes.add(effects)
         fresh = list(writes.outbox.values())
         durable = self._is_durable(arrived)
         was = self.store.degraded
@@ -226,7 +228,11 @@ class Loop:
             # What is critical comes again after a crash; the rest goes on in memory.
             self.link.acknowledge(one for one in arrived if not self._is_durable([one]))
             self._unacknowledged += [one for one in arrived if self._is_durable([one])]
-        self._publish(fresh, uncommitted=not committed)
+        if committed and was:
+            self._outgoing.rescan(paced=False)
+        elif committed or not durable:
+            self._outgoing.add(fresh)
+        self._outgoing.pump(self._monotonic_s())
         self.link.flush()
         for effect in effects:
             self._perform(effect)
@@ -236,22 +242,6 @@ class Loop:
             return False
         route = self.agent.topics.route
         return any((r := route(one.message.topic)) is not None and r.name in self._critical for one in arrived)
-
-    def _publish(self, fresh: list[OutboxRow], *, uncommitted: bool = False) -> None:
-        """Hand to the broker what the window takes, in order; on a full disk what is new goes out from memory."""
-        if self.link.room <= 0:
-            return
-        rows = fresh
-        if not uncommitted:
-            waiting = self._cursor + 1 < (fresh[0][0] if fresh else self.store.next_entry)
-            if waiting:
-                rows = self.store.waiting(self._cursor, self.link.room)
-                if not rows:
-                    self._cursor = self.store.next_entry - 1
-        for row in rows:
-            if self.link.room <= 0 or not self.link.publish(row):
-                return
-            self._cursor = max(self._cursor, row[0])
 
     def _line_news(self) -> list[Happening]:
         """After a connect: subscribe again, send what waits, and tell the agent."""
@@ -263,7 +253,8 @@ class Loop:
         stale = set(msgspec.json.decode(known, type=list[str])) - set(filters) if known else set()
         self.link.subscribe(filters, sorted(stale))
         self.store.commit(Writes(meta={"subscriptions": msgspec.json.encode(sorted(filters))}), durable=False)
-        self._cursor = 0
+        self.store.drop_stale(self._wall_ms())
+        self._outgoing.rescan(paced=True)
         self._unacknowledged = []  # an earlier line's messages come again
         self.say("info", "connected", f"{self.settings.broker.url}{'' if present else ', new session'}")
         return [Connected(session_present=present)]
@@ -390,8 +381,11 @@ class Loop:
 
     def _sweep(self, now_s: float) -> None:
         self._due_sweep_s = now_s + SWEEP_S
-        kept = {("example", model.name): model.examples_max for model in self.loaded.profile.model}
-        self.store.sweep(self._wall_ms(), kept)
+        self.store.sweep(self._wall_ms(), {model.name: model.examples_max for model in self.loaded.profile.model})
+        for name in ("evicted", "expired"):
+            if count := getattr(self.store, name):
+                setattr(self.store, name, 0)
+                self.agent.count(f"outbox.{name}", count)
 
     def _tell_line(self) -> None:
         """Why there is no line, once for each reason."""
@@ -427,6 +421,8 @@ class Loop:
             until_s = 0.0
         elif self.link.state != "up":
             until_s = min(until_s, WAIT_DOWN_S)
+        elif self._outgoing.waiting and self.link.room > 0:
+            until_s = min(until_s, PACED_WAIT_S)
         watched.poll(until_s * 1_000)
         try:
             os.read(self._awake, 4_096)

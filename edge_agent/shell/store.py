@@ -6,46 +6,37 @@ loop acknowledges nothing of a critical source meanwhile, and stops reading when
 
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_agent.errors import StoreError
+from edge_agent.limits import OUTBOX_MAX, OUTBOX_SLACK
 from edge_agent.shell import database
+from edge_agent.shell.sweep import Sweeper
 from edge_agent.shell.writes import OutboxRow, Writes
 
 BACKLOG_BYTES_MAX = 16 * 1024 * 1024
 """Memory for what a full disk refuses; above, the loop reads no more from the broker."""
-SWEEP_ROWS = 500
-"""Rows deleted at once, so that a sweep never holds up a decision for long."""
 SHELVES = frozenset({"decision", "example", "journal"})
-EVICTED = ("journal", "decision", "example")
-"""In this order rows go when the file has reached its size: the oldest first."""
 
 _PUT = (
     "INSERT INTO state VALUES (?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET value = excluded.value, expires_ms = excluded.expires_ms"
 )
 _DROP = "DELETE FROM state WHERE room = ? AND key = ?"
+_SEE = "INSERT INTO seen (id, expires_ms) VALUES (?, ?)"
+_ENTER = "INSERT OR REPLACE INTO ledger VALUES (?, ?)"
 _APPEND = (
     "INSERT OR IGNORE INTO shelf (shelf, id, grp, subject, value, made_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-_QUEUE = "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_QUEUE = "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_REPLACED = "DELETE FROM outbox WHERE retain = 1 AND topic = ?"
 _DELIVERED = "DELETE FROM outbox WHERE entry = ?"
 _META = "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-_EXPIRED_STATE = """
-DELETE FROM state WHERE (room, key) IN (SELECT room, key FROM state WHERE expires_ms BETWEEN 1 AND ? LIMIT ?)
-"""
-_EXPIRED_SHELF = """
-DELETE FROM shelf WHERE number IN (SELECT number FROM shelf WHERE expires_ms BETWEEN 1 AND ? LIMIT ?)
-"""
-_ABOVE = """
-DELETE FROM shelf WHERE number IN
-    (SELECT number FROM shelf WHERE shelf = ? AND grp = ? ORDER BY number DESC LIMIT ? OFFSET ?)
-"""
-_OLDEST = """
-DELETE FROM shelf WHERE number IN (SELECT number FROM shelf WHERE shelf = ? ORDER BY grp, number LIMIT ?)
-"""
+_ROOM = "SELECT room, key, value, expires_ms FROM state WHERE room = ? ORDER BY key"
+_SEEN = "SELECT 'dedupe', id, x'', expires_ms FROM seen ORDER BY number"
+_LEDGER = "SELECT 'ledger', printf('%012d', seq), value, 0 FROM ledger ORDER BY seq DESC LIMIT ?"
 
 
 class Store:
@@ -53,7 +44,8 @@ class Store:
 
     Attributes:
         degraded: why writing does not work at present; empty when it does.
-        next_entry: number of the outbox's next entry.
+        waiting_rows: messages in the outbox.
+        evicted, expired: messages that were given up since these were last taken.
     """
 
     def __init__(self, path: Path, mib_max: int) -> None:
@@ -68,8 +60,9 @@ class Store:
         self._backlog = Writes()
         self._connection = database.open_writable(path, self._pages_max)
         self._full = False
-        (last,) = self._ask("SELECT coalesce(max(entry), 0) FROM outbox")[0]
-        self.next_entry = int(last) + 1
+        self._sweeper = Sweeper(self._connection)
+        (self.waiting_rows,) = self._ask("SELECT count(*) FROM outbox")[0]
+        self.evicted = self.expired = 0
 
     @property
     def overflowing(self) -> bool:
@@ -109,24 +102,31 @@ class Store:
             return False
         self._backlog = Writes()
         self.degraded = ""
+        if self.waiting_rows > OUTBOX_MAX + OUTBOX_SLACK:
+            self._relieve_outbox()
         return True
 
     def _transact(self, writes: Writes) -> None:
         run, many = self._connection.execute, self._connection.executemany
+        waiting = self.waiting_rows
         run("BEGIN IMMEDIATE")
         try:
             # What frees pages goes first: on a full file the rest may then fit.
             if writes.delivered:
-                many(_DELIVERED, [(entry,) for entry in writes.delivered])
+                waiting -= many(_DELIVERED, [(entry,) for entry in writes.delivered]).rowcount
             if writes.state:
                 puts = [(*key, *row) for key, row in writes.state.items() if row is not None]
                 if len(puts) < len(writes.state):
                     many(_DROP, [key for key, row in writes.state.items() if row is None])
                 many(_PUT, puts)
+            if writes.seen:
+                many(_SEE, writes.seen.items())
+            if writes.ledger:
+                many(_ENTER, writes.ledger.items())
             if writes.shelf:
                 many(_APPEND, writes.shelf.values())
             if writes.outbox:
-                many(_QUEUE, writes.outbox.values())
+                waiting += self._queue(writes.outbox)
             if writes.meta:
                 many(_META, writes.meta.items())
             run("COMMIT")
@@ -134,6 +134,23 @@ class Store:
             if self._connection.in_transaction:
                 run("ROLLBACK")
             raise
+        self.waiting_rows = waiting
+
+    def _queue(self, rows: Mapping[int, OutboxRow]) -> int:
+        """Add to the outbox; a retained message replaces the one of its topic that still waits. Returns the growth."""
+        many = self._connection.executemany
+        retained = {row[1] for row in rows.values() if row[4]}
+        gone = many(_REPLACED, [(topic,) for topic in retained]).rowcount if retained else 0
+        return many(_QUEUE, rows.values()).rowcount - gone
+
+    def _relieve_outbox(self) -> None:
+        try:
+            gone = self._sweeper.crowded_outbox(OUTBOX_MAX)
+        except sqlite3.Error as error:
+            self._fail(error, self._backlog)
+            return
+        self.waiting_rows -= len(gone)
+        self.evicted += len(gone)
 
     def _set_full(self, durable: bool) -> None:
         if durable != self._full:
@@ -150,33 +167,40 @@ class Store:
             self._evict()
 
     def _evict(self) -> None:
-        """Make room inside the file: the oldest rows of the least needed shelf go."""
-        for shelf in EVICTED:
-            try:
-                gone = self._connection.execute(_OLDEST, (shelf, SWEEP_ROWS)).rowcount
-            except sqlite3.Error:
-                return
-            if gone:
-                return
+        """Make room inside the file; the sweeper says what goes first."""
+        try:
+            self._sweeper.oldest()
+        except sqlite3.Error:
+            return
 
-    def sweep(self, now_ms: int, kept: dict[tuple[str, str], int]) -> int:
-        """Delete some of what has expired, and what is above a group's share.
+    def sweep(self, now_ms: int, kept: Mapping[str, int]) -> int:
+        """Delete some of what has expired, and what is above a model's share.
 
         Args:
             now_ms: unix ms.
-            kept: (shelf, group) → rows kept, the newest.
+            kept: model → examples kept, the newest.
         Returns:
-            Rows deleted; SWEEP_ROWS or more: there may be more to do.
+            Rows deleted.
         """
         if self.degraded:
             return 0
-        sweeps = [(_EXPIRED_STATE, (now_ms, SWEEP_ROWS)), (_EXPIRED_SHELF, (now_ms, SWEEP_ROWS))]
-        above = [(_ABOVE, (*group, SWEEP_ROWS, most)) for group, most in kept.items()]
+        stale = self.drop_stale(now_ms)
         try:
-            return sum(self._connection.execute(text, values).rowcount for text, values in (*sweeps, *above))
+            return stale + self._sweeper.expired(now_ms) + self._sweeper.above(kept)
+        except sqlite3.Error as error:
+            self._fail(error, self._backlog)
+            return stale
+
+    def drop_stale(self, now_ms: int) -> int:
+        """Give up what waits for the broker and is no longer worth sending; returns how many."""
+        try:
+            stale = self._sweeper.stale_outbox(now_ms)
         except sqlite3.Error as error:
             self._fail(error, self._backlog)
             return 0
+        self.waiting_rows -= stale
+        self.expired += stale
+        return stale
 
     def recall(self, where: str, key: str) -> bytes | None:
         """The value of a room's key or of a shelf's row; what waits in the backlog counts.
@@ -209,13 +233,8 @@ class Store:
         """
         try:
             for room in rooms:
-                yield from self._connection.execute(
-                    "SELECT room, key, value, expires_ms FROM state WHERE room = ? ORDER BY key", (room,)
-                )
-            newest = self._connection.execute(
-                "SELECT room, key, value, expires_ms FROM state WHERE room = 'ledger' ORDER BY key DESC LIMIT ?",
-                (ledger_since,),
-            ).fetchall()
+                yield from self._connection.execute(*((_SEEN,) if room == "dedupe" else (_ROOM, (room,))))
+            newest = self._connection.execute(_LEDGER, (ledger_since,)).fetchall()
             yield from reversed(newest)
         except sqlite3.Error as error:
             raise database.named(error, self.path) from error

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from edge_agent.effects import Append, Drop, Effect, Put, Send
 
 ShelfRow = tuple[str, str, str, str, bytes, int, int]
-OutboxRow = tuple[int, str, bytes, int, bool, str, bytes, str, int]
+OutboxRow = tuple[int, str, bytes, int, bool, str, bytes, str, int, str]
+"""(entry, topic, payload, qos, retain, content type, correlation, traceparent, expires_ms, egress kind)."""
 
 
 @dataclass(slots=True)
@@ -15,6 +16,8 @@ class Writes:
 
     Attributes:
         state: (room, key) → (value, expires_ms); None: deleted.
+        seen: event id → expires_ms, of the room `dedupe`.
+        ledger: seq → row, of the room `ledger`.
         shelf: (shelf, id) → row to add.
         outbox: entry → row of the outbox.
         delivered: entries that the broker has acknowledged.
@@ -23,6 +26,8 @@ class Writes:
     """
 
     state: dict[tuple[str, str], tuple[bytes, int] | None] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
+    ledger: dict[int, bytes] = field(default_factory=dict)
     shelf: dict[tuple[str, str], ShelfRow] = field(default_factory=dict)
     outbox: dict[int, OutboxRow] = field(default_factory=dict)
     delivered: list[int] = field(default_factory=list)
@@ -30,35 +35,38 @@ class Writes:
     size: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.state or self.shelf or self.outbox or self.delivered or self.meta)
+        parts = (self.state, self.seen, self.ledger, self.shelf, self.outbox, self.delivered, self.meta)
+        return any(parts)
 
-    def add(self, effects: Iterable[Effect], next_entry: int) -> int:
-        """Take in what is stored of `effects`.
-
-        Args:
-            effects: of one step.
-            next_entry: number of the outbox's next entry.
-        Returns:
-            The next entry's number after these.
-        """
+    def add(self, effects: Iterable[Effect]) -> None:
+        """Take in what is stored of `effects`, those of one step."""
         for effect in effects:
             if isinstance(effect, Put):
-                self.state[effect.room, effect.key] = (effect.value, effect.expires_ms)
-                self.size += len(effect.value)
+                self._put(effect)
             elif isinstance(effect, Append):
                 self.shelf.setdefault((effect.shelf, effect.id), _shelf_row(effect))
                 self.size += len(effect.value)
             elif isinstance(effect, Send):
-                self.outbox[next_entry] = _outbox_row(next_entry, effect)
+                # The ledger's number is the entry's: it never starts again, whatever the outbox holds.
+                self.outbox[effect.entered.seq] = _outbox_row(effect)
                 self.size += len(effect.payload)
-                next_entry += 1
             elif isinstance(effect, Drop):
                 self.state[effect.room, effect.key] = None
-        return next_entry
+
+    def _put(self, put: Put) -> None:
+        self.size += len(put.value) + len(put.key)
+        if put.room == "dedupe":
+            self.seen[put.key] = put.expires_ms
+        elif put.room == "ledger":
+            self.ledger[int(put.key)] = put.value
+        else:
+            self.state[put.room, put.key] = (put.value, put.expires_ms)
 
     def absorb(self, later: "Writes") -> None:
         """Add a later transaction's rows to this one's."""
         self.state.update(later.state)
+        self.seen.update(later.seen)
+        self.ledger.update(later.ledger)
         for key, row in later.shelf.items():
             self.shelf.setdefault(key, row)
         self.outbox.update(later.outbox)
@@ -81,9 +89,9 @@ def _shelf_row(effect: Append) -> ShelfRow:
     )
 
 
-def _outbox_row(entry: int, send: Send) -> OutboxRow:
+def _outbox_row(send: Send) -> OutboxRow:
     return (
-        entry,
+        send.entered.seq,
         send.topic,
         send.payload,
         send.qos,
@@ -92,4 +100,5 @@ def _outbox_row(entry: int, send: Send) -> OutboxRow:
         send.correlation,
         send.traceparent,
         send.expires_ms,
+        send.entered.kind,
     )

@@ -87,7 +87,7 @@ class Device:
                     expires_ms=expires_ms,
                     subject=subject,
                 )
-                writes.add([effect], 1)
+                writes.add([effect])
         store = DeviceStore(self.database, 64)
         assert store.commit(writes, durable=False)
         store.close()

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.egress import ledger
-from edge_agent.egress.outbox import Waiting, evicted, expired
+from edge_agent.egress.outbox import PRIORITY, Pace, Waiting, evicted
 from edge_agent.errors import BudgetSpent, EgressUndeclared
-from edge_agent.limits import DAY_MS
+from edge_agent.limits import DAY_MS, DRAIN_BURST, DRAIN_PER_S
 from firmware_configs.profile import Egress
 
 DECLARED = (
@@ -76,18 +76,45 @@ def test_only_the_ledger_makes_the_proof() -> None:
         ledger.Entered(object(), seq=1, kind="decision")
 
 
-WAITING = st.lists(st.builds(Waiting, st.integers(0, 1_000), st.sampled_from([0, 50, 500]), st.booleans()), max_size=30)
+WAITING = st.lists(
+    st.builds(
+        Waiting, st.integers(0, 1_000), st.sampled_from(sorted(PRIORITY)), st.sampled_from([0, 50, 500]), st.booleans()
+    ),
+    max_size=30,
+    unique_by=lambda one: one.entry,
+)
 
 
 @settings(max_examples=100, deadline=None)
 @given(WAITING, st.integers(0, 20))
-def test_eviction_gives_up_just_enough_and_perishable_things_first(waiting: list[Waiting], most: int) -> None:
-    gone = evicted(waiting, most)
+def test_eviction_gives_up_just_enough_and_nothing_that_matters_more_than_what_stays(
+    waiting: list[Waiting], most: int
+) -> None:
+    gone = set(evicted(waiting, most))
     assert len(gone) == max(0, len(waiting) - most)
-    ranks = sorted((one.retain, one.expires_ms == 0, one.entry) for one in waiting)
-    assert gone == [entry for _, _, entry in ranks[: len(gone)]]
+
+    def worth(one: Waiting) -> tuple[bool, int, bool]:
+        return (one.retain, PRIORITY[one.kind], one.expires_ms == 0)
+
+    lost = [one for one in waiting if one.entry in gone]
+    kept = [one for one in waiting if one.entry not in gone]
+    assert all(worth(one) <= worth(other) for one in lost for other in kept)
+    assert all(one.entry < other.entry for one in lost for other in kept if worth(one) == worth(other))
 
 
-def test_expired_entries_are_those_whose_time_is_over() -> None:
-    waiting = [Waiting(1, 0, False), Waiting(2, 10, False), Waiting(3, 11, False)]
-    assert expired(waiting, 10) == [2]
+def test_what_is_true_now_outlives_reports_of_noise() -> None:
+    waiting = [Waiting(1, "status", 0, True), Waiting(2, "decision", 0, False), Waiting(3, "rejection", 9, False)]
+    assert evicted(waiting, 2) == [3]
+    assert evicted(waiting, 1) == [3, 2]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 400)), max_size=30))
+def test_a_backlog_never_leaves_faster_than_its_pace(visits: list[tuple[float, int]]) -> None:
+    pace, now, sent = Pace(), 0.0, 0
+    for waited, wanted in visits:
+        now += waited
+        take = min(wanted, pace.room(now))
+        pace.left(take)
+        sent += take
+    assert sent <= DRAIN_BURST + DRAIN_PER_S * now + 1

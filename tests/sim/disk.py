@@ -77,6 +77,6 @@ def ledger_rows(path: Path) -> list[bytes]:
     """The ledger as it stands in the file."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
-        return [row for (row,) in connection.execute("SELECT value FROM state WHERE room = 'ledger' ORDER BY key")]
+        return [row for (row,) in connection.execute("SELECT value FROM ledger ORDER BY seq")]
     finally:
         connection.close()

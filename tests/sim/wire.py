@@ -96,6 +96,10 @@ class SimLink:
     def room(self) -> int:
         return 8 - len(self._wire) - len(self._answers) if self.state == "up" else 0
 
+    @property
+    def in_flight(self) -> frozenset[int]:
+        return frozenset((*(row[0] for row in self._wire), *self._answers, *self.delivered))
+
     def tend(self, _now_s: float) -> None:
         if not self._broker.reachable:
             self.drop()

@@ -238,17 +238,13 @@ class World:
             raise Broken(f"{key} was acknowledged and is not on the disk ({message.topic})")
 
     def _is_taken(self, key: str) -> bool:
-        return bool(
-            self.loop.store._connection.execute(
-                "SELECT 1 FROM state WHERE room = 'dedupe' AND key = ?", (key,)
-            ).fetchone()
-        )
+        return bool(self.loop.store._connection.execute("SELECT 1 FROM seen WHERE id = ?", (key,)).fetchone())
 
     def _on_publish(self, row: OutboxRow) -> None:
         """Nothing leaves that the ledger does not hold at this moment."""
         digest = hashlib.sha256(row[2]).hexdigest()
         store = self.loop.store
-        waiting = [row[0] for (room, _), row in store._backlog.state.items() if room == "ledger" and row]
+        waiting = store._backlog.ledger.values()
         found = any(ledger.unpack(one).sha256 == digest for one in waiting) or any(
             ledger.unpack(one).sha256 == digest for one in reversed(ledger_rows(store.path))
         )

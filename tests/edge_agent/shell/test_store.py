@@ -12,7 +12,8 @@ from edge_agent.effects import Append, Drop, Effect, Put, Send
 from edge_agent.egress.ledger import Ledger
 from edge_agent.errors import SchemaTooNew, StoreCorrupt, StoreUnavailable
 from edge_agent.shell import database
-from edge_agent.shell.store import SWEEP_ROWS, Store
+from edge_agent.shell.store import Store
+from edge_agent.shell.sweep import SWEEP_ROWS
 from edge_agent.shell.writes import Writes
 from firmware_configs.loader import load
 
@@ -34,7 +35,7 @@ def store(path: Path) -> Iterator[Store]:
 
 def commit(store: Store, *effects: Effect, durable: bool = False, delivered: list[int] | None = None) -> bool:
     writes = Writes(delivered=delivered or [])
-    store.next_entry = writes.add(effects, store.next_entry)
+    writes.add(effects)
     return store.commit(writes, durable=durable)
 
 
@@ -46,10 +47,18 @@ def shelved(id_: str, value: bytes = b"v", shelf: str = "decision", expires_ms: 
     return Append(shelf=shelf, id=id_, group="", subject="s", value=value, made_ms=NOW, expires_ms=expires_ms)
 
 
-def message(payload: bytes) -> Send:
-    ledger = Ledger(load(PROFILE).profile.egress, "")
-    entered, _, _ = ledger.enter("decision", size=len(payload), sha256="", now_ms=NOW)
-    return Send(entered=entered, topic="t", payload=payload)
+LEDGER = Ledger(load(PROFILE).profile.egress, "")
+
+
+@pytest.fixture(autouse=True)
+def _a_new_ledger() -> None:
+    LEDGER.seq = 0
+
+
+def message(payload: bytes, topic: str = "t", *, retain: bool = False, expires_ms: int = 0) -> Send:
+    kind = "status" if retain else "decision"
+    entered, _, _ = LEDGER.enter(kind, size=0, sha256="", now_ms=NOW)
+    return Send(entered=entered, topic=topic, payload=payload, retain=retain, expires_ms=expires_ms)
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -60,7 +69,7 @@ def test_what_is_committed_is_there_after_a_restart(path: Path, durable: bool) -
     again = Store(path, 4)
     assert (again.recall("profile", "a"), again.recall("decision", "d")) == (b"2", b"v")
     assert [row[2] for row in again.waiting(0, 10)] == [b"m"]
-    assert again.next_entry == store.next_entry
+    assert again.waiting_rows == 1
     again.close()
 
 
@@ -199,7 +208,7 @@ def test_a_sweep_deletes_what_expired_and_what_is_above_a_groups_share(store: St
         shelved("gone", expires_ms=NOW),
         *(shelved(f"e{n}", shelf="example") for n in range(10)),
     )
-    assert store.sweep(NOW, {("example", ""): 4}) == 8
+    assert store.sweep(NOW, {"": 4}) == 8
     assert [store.recall("profile", key) for key in ("old", "new", "ever")] == [None, b"1", b"1"]
     assert store.recall("decision", "gone") is None
     assert [store.recall("example", f"e{n}") is not None for n in range(10)] == [False] * 6 + [True] * 4

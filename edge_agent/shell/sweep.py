@@ -1,0 +1,93 @@
+"""Sweeps: what has expired, what is above its share, and what goes first when the file is full.
+
+A sweep looks at a bounded stretch and goes on from there the next time, so it never holds a decision up for long and
+no index of expiry times has to be kept up by every commit.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+from edge_agent.egress.outbox import Waiting, evicted
+from edge_agent.limits import DEDUPE_MAX
+
+SWEEP_ROWS = 500
+"""Rows of each table that one sweep looks at."""
+EVICTED = ("journal", "decision", "example")
+"""In this order shelves give rows up when the file has reached its size: the oldest first."""
+
+_STATE = "SELECT room, key FROM state WHERE (room, key) > (?, ?) ORDER BY room, key LIMIT ?"
+_STATE_GONE = """
+DELETE FROM state WHERE (room, key) > (?, ?) AND (room, key) <= (?, ?) AND expires_ms BETWEEN 1 AND ?
+"""
+_SHELF = "SELECT number FROM shelf WHERE number > ? ORDER BY number LIMIT ?"
+_SHELF_GONE = "DELETE FROM shelf WHERE number > ? AND number <= ? AND expires_ms BETWEEN 1 AND ?"
+_SEEN = "SELECT number, expires_ms FROM seen ORDER BY number LIMIT ?"
+_SEEN_GONE = "DELETE FROM seen WHERE number <= ?"
+_SEEN_NEWEST = "SELECT coalesce(max(number), 0) FROM seen"
+_ABOVE = """
+DELETE FROM shelf WHERE number IN
+    (SELECT number FROM shelf WHERE shelf = 'example' AND grp = ? ORDER BY number DESC LIMIT ? OFFSET ?)
+"""
+_OLDEST = "DELETE FROM shelf WHERE number IN (SELECT number FROM shelf WHERE shelf = ? ORDER BY number LIMIT ?)"
+_OUTBOX = "SELECT entry, kind, expires_ms, retain FROM outbox ORDER BY entry"
+_OUTBOX_EXPIRED = "DELETE FROM outbox WHERE expires_ms BETWEEN 1 AND ?"
+_OUTBOX_GONE = "DELETE FROM outbox WHERE entry = ?"
+
+
+class Sweeper:
+    """Goes round the tables, a stretch at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._state = ("", "")
+        self._shelf = 0
+
+    def expired(self, now_ms: int) -> int:
+        """Delete what has expired in the next stretch of each table; returns how many rows."""
+        return self._expired_state(now_ms) + self._expired_shelf(now_ms) + self._expired_seen(now_ms)
+
+    def _expired_state(self, now_ms: int) -> int:
+        rows = self._connection.execute(_STATE, (*self._state, SWEEP_ROWS)).fetchall()
+        since, self._state = self._state, (rows[-1] if len(rows) == SWEEP_ROWS else ("", ""))
+        return self._connection.execute(_STATE_GONE, (*since, *rows[-1], now_ms)).rowcount if rows else 0
+
+    def _expired_shelf(self, now_ms: int) -> int:
+        rows = self._connection.execute(_SHELF, (self._shelf, SWEEP_ROWS)).fetchall()
+        since, self._shelf = self._shelf, (rows[-1][0] if len(rows) == SWEEP_ROWS else 0)
+        return self._connection.execute(_SHELF_GONE, (since, rows[-1][0], now_ms)).rowcount if rows else 0
+
+    def _expired_seen(self, now_ms: int) -> int:
+        rows = self._connection.execute(_SEEN, (SWEEP_ROWS,)).fetchall()
+        (newest,) = self._connection.execute(_SEEN_NEWEST).fetchone()
+        gone = 0
+        for number, expires_ms in rows:
+            if expires_ms > now_ms and number > newest - DEDUPE_MAX:
+                break
+            gone = number
+        return self._connection.execute(_SEEN_GONE, (gone,)).rowcount if gone else 0
+
+    def above(self, kept: Mapping[str, int]) -> int:
+        """Delete the oldest examples above each model's share.
+
+        Args:
+            kept: model → examples kept.
+        """
+        return sum(self._connection.execute(_ABOVE, (name, SWEEP_ROWS, most)).rowcount for name, most in kept.items())
+
+    def oldest(self) -> int:
+        """Make room inside the file: the oldest rows of the least needed shelf go; returns how many."""
+        for shelf in EVICTED:
+            if gone := self._connection.execute(_OLDEST, (shelf, SWEEP_ROWS)).rowcount:
+                return gone
+        return 0
+
+    def stale_outbox(self, now_ms: int) -> int:
+        """Delete what waits for the broker and is no longer worth sending; returns how many."""
+        return self._connection.execute(_OUTBOX_EXPIRED, (now_ms,)).rowcount
+
+    def crowded_outbox(self, most: int) -> Sequence[int]:
+        """Give up what is least worth sending, so that at most `most` wait; returns the entries."""
+        waiting = [Waiting(*row) for row in self._connection.execute(_OUTBOX)]
+        gone = evicted(waiting, most)
+        self._connection.executemany(_OUTBOX_GONE, [(entry,) for entry in gone])
+        return gone
