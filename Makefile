@@ -9,7 +9,7 @@ LOOPS ?= 10
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: help demo test check lint types layers unit bench sim crash reference bundles clean setup setup-dev
+.PHONY: help demo test check lint types layers unit bench sim crash fuzz reference bundles clean setup setup-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ sim: setup-dev ## The agent in a faulty world (SEEDS=1000, or SEED=17 to replay 
 
 crash: setup-dev ## kill -9 real agents in the middle of real traffic (LOOPS=200)
 	$(PY) -m tests.crash --loops $(LOOPS)
+
+fuzz: setup-dev ## 200 damaged ONNX and 200 damaged TFLite bundles through the probe (a few minutes)
+	$(PY) -m pytest -q -m slow tests/edge_agent/shell/test_probe.py
 
 reference: setup-dev ## Write the reference profile, settings and schemas again from the structs
 	$(PY) -m firmware_configs.reference

@@ -8,9 +8,10 @@ import os
 import tempfile
 from typing import Any
 
+from models import tflite_graph
 from models.architecture import Architecture
 from models.errors import BuildUnavailable, GraphForbidden
-from models.tflite import SIGNATURE, forbidden_operators
+from models.tflite import SIGNATURE
 
 
 def export_tflite(architecture: Architecture) -> bytes:
@@ -34,7 +35,7 @@ def export_tflite(architecture: Architecture) -> bytes:
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         raw = bytes(converter.convert())
-    forbidden = forbidden_operators(raw)
+    forbidden = tflite_graph.faults(raw)
     if forbidden:
         raise GraphForbidden(f"model.tflite uses {forbidden}", hint="write the forward function with simpler operators")
     return raw

@@ -9,22 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from models import tflite_graph
 from models.bundle import Bundle
 from models.errors import BackendMissing, GraphForbidden
 
 SIGNATURE = "infer"
 
-# Builtin, float32 or integer, no custom and no flex operators: runs on every LiteRT build.
-OPERATORS = frozenset(
-    """
-    ABS ADD ARG_MAX BATCH_MATMUL CAST CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DIV EQUAL EXP
-    EXPAND_DIMS FILL FLOOR FULLY_CONNECTED GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS
-    LESS_EQUAL LOG LOG_SOFTMAX LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM
-    MUL NEG NOT_EQUAL PACK PAD POW RANGE RELU RELU6 RESHAPE REDUCE_MAX RSQRT SCATTER_ND SELECT SELECT_V2
-    SHAPE SIN SLICE SOFTMAX SPLIT SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE
-    TOPK_V2 TRANSPOSE UNPACK WHERE
-    """.split()  # noqa: SIM905
-)
 # What a runtime or the schema's reader raises on bytes that are no model.
 FAILURES = (
     IndexError,
@@ -54,9 +44,9 @@ def check(bundle: Bundle) -> None:
     stored = golden.read_golden(bundle)
     feeds = {**bundle.weights(), **golden.predict_inputs(stored)}
     try:
-        forbidden = forbidden_operators(raw)
+        forbidden = tflite_graph.faults(raw)
         if forbidden:
-            raise GraphForbidden(f"model.tflite uses {forbidden}", hint="convert with TFLITE_BUILTINS only")
+            raise GraphForbidden("; ".join(forbidden), hint="convert with TFLITE_BUILTINS only")
         infer = open_infer(raw)
         score = infer(**{name: feeds[name] for name in infer.get_input_details()})["score"]
     except FAILURES as error:
@@ -107,19 +97,3 @@ def _interpreter_class() -> Any:
     raise BackendMissing(
         "no TFLite runtime is installed", hint="pip install 'edgeward[tflite]', or set backend = \"onnx\""
     )
-
-
-def forbidden_operators(raw: bytes) -> list[str]:
-    """Operators of the file that are not allowed; read from the schema where the runtime brings it along."""
-    try:
-        schema = import_module("ai_edge_litert.schema_py_generated")
-    except ImportError:
-        return []
-    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
-    model = schema.Model.GetRootAs(raw, 0)
-    found: set[str] = set()
-    for index in range(model.OperatorCodesLength()):
-        code = model.OperatorCodes(index)
-        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        found.add(names.get(number, str(number)))
-    return sorted(found - OPERATORS)

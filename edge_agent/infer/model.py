@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import FeedRefused
 from models.spec import Spec
 
 F32 = NDArray[np.float32]
@@ -63,12 +64,20 @@ class LoadedModel:
             float32 (n,), in the order of the rows; a logit for task `rank`, in [0, 1] for `probability`.
             A row with NaN gives NaN.
         Raises:
-            ModelError: the runtime refuses the feeds (wrong shape or dtype), or fails.
+            FeedRefused: the runtime refuses the feeds (wrong name, shape or dtype), fails, or gives no score a row.
         """
         rows = feeds.get(self._rows_of)
-        if rows is not None and rows.ndim and not len(rows):
+        if rows is None or not rows.ndim:
+            return self.run(feeds)  # it says what is missing
+        if not len(rows):
             return np.zeros(0, np.float32)  # a runtime need not know what no rows are
-        return self.run(feeds)
+        scores = self.run(feeds)
+        if scores.shape != (len(rows),):
+            raise FeedRefused(
+                f"{self.name} {self.version} gives scores of shape {scores.shape} for {len(rows)} rows",
+                hint="do not deploy it: its graph does not score rows",
+            )
+        return scores
 
     def warm_up(self) -> None:
         """Score once with one row and once with every row, so that no decision pays for first allocations.

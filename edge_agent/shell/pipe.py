@@ -6,7 +6,7 @@ streams. The parent speaks first, with the task. When the parent is gone, the ch
 
 import struct
 import sys
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -62,14 +62,21 @@ class FetchTask(Struct, frozen=True, kw_only=True, tag="fetch-task"):
     """Where TUF metadata is kept; holds at least `root.json`."""
     bundles_dir: str
     """Where `NAME-VERSION.edgeward` is put once it is verified."""
+    backend: Literal["onnx", "tflite"] = "onnx"
+    """What this device runs, so what the probe runs."""
+    memory_mib: int = 128
+    """What the profile lets the agent use."""
 
 
 class ProbeTask(Struct, frozen=True, kw_only=True, tag="probe-task"):
     """Load a bundle and compare its golden outputs, in a process that may crash."""
 
     path: str
-    backend: str
-    """`onnx` or `tflite`."""
+    backend: Literal["onnx", "tflite"] = "onnx"
+    memory_mib: int = 128
+    """Private memory that the bundle may cost, MiB, beside the runtimes' own."""
+    cpu_s: int = 60
+    """Processor time, s; the wall clock is limited along with it."""
 
 
 class EgressAnswer(Struct, frozen=True, kw_only=True, tag="egress-answer"):

@@ -331,6 +331,8 @@ class Loop:
             ca=registry.ca,
             trust_dir=str(self.shelf.trust),
             bundles_dir=str(self.shelf.folder),
+            backend=self.shelf.backends.get(fetch.name, "onnx"),
+            memory_mib=self.loaded.profile.device.memory_mib_max,
         )
         try:
             self.children.start("updater", task, now_s + FETCH_S)

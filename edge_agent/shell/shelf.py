@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from edge_agent.errors import SettingsError
-from edge_agent.infer.bundle import load_model
+from edge_agent.infer.bundle import Backend, load_model
 from edge_agent.infer.model import LoadedModel
 from edge_agent.settings import Settings
 from firmware_configs.profile import Profile
@@ -18,6 +18,7 @@ class BundleShelf:
     Attributes:
         active: name → model; the agent's doors look at this very mapping.
         folder: where verified bundles lie.
+        backends: name → which of a bundle's artefacts runs here.
         trust: where the updater keeps TUF's metadata.
     """
 
@@ -25,7 +26,7 @@ class BundleShelf:
         self.active: dict[str, LoadedModel] = {}
         self.folder = Path(settings.state_dir) / "bundles"
         self.trust = Path(settings.state_dir) / "trust"
-        self._backends = {model.name: model.backend for model in profile.model}
+        self.backends: dict[str, Backend] = {model.name: model.backend for model in profile.model}
 
     def path(self, name: str, version: str) -> Path:
         """Where a version lies."""
@@ -37,7 +38,7 @@ class BundleShelf:
         Raises:
             ModelError: it cannot be loaded; nothing changes.
         """
-        model = load_model(path, self._backends.get(name_of(path), "onnx"))
+        model = load_model(path, self.backends.get(name_of(path), "onnx"))
         self.active[model.name] = model
         return model
 

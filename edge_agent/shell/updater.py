@@ -7,7 +7,6 @@ versions that only rise, expiry, lengths and hashes. Only then the file is opene
 import contextlib
 import hashlib
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +26,8 @@ from edge_agent.errors import (
     SignatureRejected,
     UpdateError,
 )
-from edge_agent.shell.pipe import Ended, Fetched, FetchTask, Frames, ProbeTask, frame, parent_line
+from edge_agent.shell.pipe import Ended, Fetched, FetchTask, ProbeTask, parent_line
+from edge_agent.shell.probing import probed
 from firmware_configs.errors import EdgeError
 
 BUNDLE_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -35,7 +35,6 @@ SPARE_BYTES: Final = 8 * 1024 * 1024
 """Disk that stays free beside a fetched bundle."""
 CHUNK: Final = 65_536
 TIMEOUT_S: Final = 15.0
-PROBE_S: Final = 90.0
 
 
 class Fetcher(FetcherInterface):
@@ -94,7 +93,7 @@ def fetch(task: FetchTask) -> Fetched:
     with named_errors(task.registry, name):
         download(task, name, draft)
     try:
-        _probe(draft)
+        probed(ProbeTask(path=str(draft), backend=task.backend, memory_mib=task.memory_mib))
     except ProbeFailed:
         draft.unlink(missing_ok=True)
         raise
@@ -166,34 +165,6 @@ def named_errors(registry: str, name: str) -> Iterator[None]:
         raise RegistryUnreachable(
             f"{registry}: {error}", hint="check registry.trusted_root and the state folder"
         ) from error
-
-
-def _probe(path: Path) -> None:
-    """Run the probe process on a file.
-
-    Raises:
-        ProbeFailed: it found something, crashed, or took too long.
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edge_agent.shell.probe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    task = frame(ProbeTask(path=str(path), backend="onnx"))
-    try:
-        said, _ = process.communicate(task, timeout=PROBE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise ProbeFailed(
-            f"{path.name}: the probe did not end in {PROBE_S:.0f} s", hint="the graph hangs; do not deploy it"
-        ) from None
-    words = Frames().feed(said)
-    if not words or not isinstance(words[-1], Ended):
-        ended = f"signal {-process.returncode}" if process.returncode < 0 else f"exit {process.returncode}"
-        raise ProbeFailed(
-            f"{path.name}: the probe crashed ({ended})", hint="the graph crashes the runtime; do not deploy it"
-        )
-    if words[-1].code:
-        raise ProbeFailed(f"{path.name}: {words[-1].reason}", hint="build or publish it again")
 
 
 if __name__ == "__main__":
