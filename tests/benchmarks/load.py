@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,8 +80,8 @@ bytes_day_max = 9_000_000_000
 
 
 @contextmanager
-def broker(kind: str, folder: Path) -> Iterator[int]:
-    """A broker on a free port of this machine: `iotcore` or `mosquitto`."""
+def broker(kind: str, folder: Path, more: str = "") -> Iterator[int]:
+    """A broker on a free port of this machine: `iotcore` or `mosquitto`; `more` goes to mosquitto.conf."""
     port = brokers.free_port()
     if kind == "iotcore":
         running = brokers.start(folder, "127.0.0.1", port)
@@ -91,7 +91,7 @@ def broker(kind: str, folder: Path) -> Iterator[int]:
             running.stop()
         return
     config = folder / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\n")
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 1000000\n{more}")
     program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
     process = subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
@@ -128,10 +128,12 @@ def write_agent(folder: Path, port: int, profile: str = PROFILE, bundle: Path = 
 
 
 @contextmanager
-def process(*command: str, log: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+def process(
+    *command: str, log: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
     """A child that is stopped at the end."""
     out = log.open("ab") if log else subprocess.DEVNULL
-    running = subprocess.Popen(command, stdout=out, stderr=out)
+    running = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
     try:
         yield running
     finally:
