@@ -49,7 +49,7 @@ def measure(kind: str, runs: int, sizes: list[int]) -> dict[str, object]:
         floor = []
         for _ in range(runs):
             with _bare() as (pid, _seconds):
-                floor.append(_rss_mib(pid))
+                floor.append(load.rss_mib(pid))
         grown = _grow(driver, load.write_agent(folder / "grown", port, PROFILE), sizes, folder / "grown.log")
         driver.close()
     memory = {size: found["rss_mib"] for size, found in grown.items()}
@@ -102,22 +102,12 @@ def _grow(driver: load.Driver, settings: Path, sizes: list[int], log: Path) -> d
             driver.flood(TOPIC, WINDOW, ({"who": str(number)} for number in range(have, size)))
             have = size
             driver.settle(1.0)
-            memory, before = _rss_mib(running.pid), _cpu_s(running.pid)
+            memory, before = load.rss_mib(running.pid), load.cpu_s(running.pid)
             # A step that shares no factor with the sizes visits the subjects evenly and out of order.
             driver.flood(TOPIC, WINDOW, ({"who": str(number * 7_919 % size)} for number in range(EVENTS)))
-            spent = _cpu_s(running.pid) - before
+            spent = load.cpu_s(running.pid) - before
             found[size] = {"rss_mib": memory, "cpu_us_per_event": round(spent / EVENTS * 1e6, 1)}
     return found
-
-
-def _rss_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return round(int(next(line.split()[1] for line in lines if line.startswith("VmRSS:"))) / 1_024, 2)
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Load for the agent's benchmarks: a broker, the system under test as a real process, and one client that drives it."""
 
+import os
 import select
 import shutil
 import socket
@@ -14,6 +15,8 @@ from pathlib import Path
 import msgspec
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from coordinator.shell import broker as brokers
 
@@ -21,6 +24,7 @@ BUNDLE = max((Path(__file__).parents[2] / "models" / "zoo" / "bundles").glob("co
 DEVICE = "bench"
 READING = {"temperature": 21.3, "humidity": 27.1, "light": 430.0, "co2": 720.0}
 READY_S = 30.0
+FILL_WINDOW = 1_000
 
 PROFILE = """
 schema = 1
@@ -211,6 +215,35 @@ class Driver:
             sent += 1
         assert self._tend_until(lambda: self.answers - seen >= sent, READY_S), "answers are missing"
 
+    def fill(self, topic: str, count: int) -> None:
+        """Publish `count` readings as fast as the broker takes them; nobody needs to answer."""
+        taken: list[int] = []
+        self._client.on_publish = lambda *_: taken.append(1)
+        for sent in range(count):
+            while sent - len(taken) >= FILL_WINDOW:
+                self.tend(10)
+            self.send(topic)
+        assert self._tend_until(lambda: len(taken) >= count, READY_S), "the broker takes no more"
+        self._client.on_publish = None
+
+    def ask(self, topic: str, answer: str) -> None:
+        """Publish an empty request whose answer goes to a topic that is listened to."""
+        asked = Properties(PacketTypes.PUBLISH)
+        asked.ResponseTopic, asked.ContentType = answer, "application/json"
+        self._number += 1
+        asked.CorrelationData = str(self._number).encode()
+        self._client.publish(topic, b"{}", qos=1, properties=asked)
+        self.tend(0)
+
+    def ask_until_answered(self, topic: str, answer: str) -> None:
+        """Until the other side is there."""
+        deadline, seen = time.monotonic() + READY_S, self.answers
+        while self.answers == seen:
+            assert time.monotonic() < deadline, f"nobody answers on {topic}"
+            self.ask(topic, answer)
+            self._tend_until(lambda: self.answers > seen, 0.5)
+        self.settle(0.3)
+
     def warm(self, topic: str, **more: str) -> None:
         """Until the other side answers."""
         deadline = time.monotonic() + READY_S
@@ -251,6 +284,18 @@ class Driver:
     def close(self) -> None:
         """Leave."""
         self._client.disconnect()
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process (VmRSS), MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return round(int(next(line.split()[1] for line in lines if line.startswith("VmRSS:"))) / 1_024, 2)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU that a process has used, user and system, s."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
