@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 SEEDS ?= 32
 LOOPS ?= 10
+PAYLOADS ?= 100000
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
@@ -43,7 +44,8 @@ sim: setup-dev ## The agent in a faulty world (SEEDS=1000, or SEED=17 to replay 
 crash: setup-dev ## kill -9 real agents in the middle of real traffic (LOOPS=200)
 	$(PY) -m tests.crash --loops $(LOOPS)
 
-fuzz: setup-dev ## 200 damaged ONNX and 200 damaged TFLite bundles through the probe (a few minutes)
+fuzz: setup-dev ## 100,000 damaged payloads, 200 damaged ONNX and 200 damaged TFLite bundles (PAYLOADS=1000; a few minutes)
+	$(PY) -m tests.fuzz --payloads $(PAYLOADS)
 	$(PY) -m pytest -q -m slow tests/edge_agent/shell/test_probe.py
 
 reference: setup-dev ## Write the reference profile, settings and schemas again from the structs

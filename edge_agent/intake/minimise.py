@@ -165,7 +165,10 @@ class _Kept:
         if kind == "number":
             if type(value) is not float and (type(value) is not int):
                 raise self._invalid("a number")
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:  # an integer of 400 digits is JSON, too
+                value = math.inf
             if not math.isfinite(value):
                 raise self._invalid("a finite number")
         elif kind == "text":
@@ -175,7 +178,12 @@ class _Kept:
                 raise self._invalid(f"text of at most {TEXT_MAX} characters")
         elif type(value) is not bool:
             raise self._invalid("true or false")
-        return self._change(value, event_time_ms) if self._change is not None else value
+        if self._change is None:
+            return value
+        try:
+            return self._change(value, event_time_ms)
+        except OverflowError:  # 1e308 has no multiple of 0.1 beside it
+            raise self._invalid("a number that its transform can take") from None
 
     def _invalid(self, expected: str) -> FieldInvalid:
         # The value itself is never named: it may be exactly what must not be kept.
@@ -213,7 +221,7 @@ def _truncate(value: Value, span_s: int) -> Value:
     """Unix seconds, or ISO 8601 text cut to its day, hour or minute."""
     if isinstance(value, str):
         return value[: {60: 16, 3_600: 13, 86_400: 10}[span_s]]
-    return math.floor(float(value) / span_s) * span_s
+    return float(math.floor(float(value) / span_s) * span_s)
 
 
 def _keyed(value: Value, now_ms: int, rotate_days: int, secret: bytes) -> str:

@@ -148,6 +148,26 @@ def _kept(transform: p.Transform, value: object, kind: str = "number", t_ms: int
     return event.fields["v"]
 
 
+@pytest.mark.parametrize("value", [10**400, -(10**400), 1e308, -1e308])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        p.Keep(),
+        p.Round(step=0.1),
+        p.CoarseLocation(cell_degrees=0.01),
+        p.Bucket(edges=(0.0, 1.0)),
+        p.TruncateTime(to="day"),
+    ],
+)
+def test_numbers_beyond_all_measure_are_refused_or_stay_finite_floats(transform: p.Transform, value: float) -> None:
+    try:
+        kept = _kept(transform, value)
+    except FieldInvalid:
+        return
+    assert isinstance(kept, float)
+    assert math.isfinite(kept)
+
+
 def test_transforms_do_what_they_say() -> None:
     assert _kept(p.Keep(), 3) == 3.0
     assert _kept(p.Bucket(edges=(0.0, 10.0, 20.0)), 12.3) == 10.0

@@ -1,0 +1,1 @@
+"""What a stranger may send: seeded damage at the agent's doors."""
