@@ -178,10 +178,11 @@ class _Kept:
                 raise self._invalid(f"text of at most {TEXT_MAX} characters")
         elif type(value) is not bool:
             raise self._invalid("true or false")
+        kept: Value = value
         if self._change is None:
-            return value
+            return kept
         try:
-            return self._change(value, event_time_ms)
+            return self._change(kept, event_time_ms)
         except OverflowError:  # 1e308 has no multiple of 0.1 beside it
             raise self._invalid("a number that its transform can take") from None
 
