@@ -11,7 +11,18 @@ from edge_agent.doors import Doors
 from edge_agent.effects import Append, Effect, Room
 from edge_agent.errors import ControlInvalid, IntakeError, TopicUnknown
 from edge_agent.gate import Gate
-from edge_agent.happenings import BundleReady, Connected, Delivered, Happening, Learned, Message, Recorded, Tick
+from edge_agent.happenings import (
+    BundleReady,
+    BundleStaged,
+    BundleWithdrawn,
+    Connected,
+    Delivered,
+    Happening,
+    Learned,
+    Message,
+    Recorded,
+    Tick,
+)
 from edge_agent.intake.dedupe import Dedupe
 from edge_agent.intake.minimise import Minimised, again
 from edge_agent.intake.topic import Topics
@@ -23,6 +34,7 @@ from edge_agent.memory.features import Features
 from edge_agent.memory.subjects import Kept
 from edge_agent.placements import CompiledPlacement
 from edge_agent.sources import CompiledSource
+from edge_agent.trials import Trials
 from edge_agent.wire import read_word
 from firmware_configs import messages
 from firmware_configs.loader import Loaded
@@ -61,8 +73,9 @@ class Agent:
         self.sources = {
             s.name: CompiledSource(s, profile.retention, self.consents.needed, doors.secret) for s in profile.source
         }
-        self.placements = {p.name: CompiledPlacement(p, loaded.hash, doors) for p in profile.placement}
-        self.control = Control(profile, device, doors, self.gate, self.consents, self.counters)
+        self.trials = Trials(profile.model, doors)
+        self.placements = {p.name: CompiledPlacement(p, loaded.hash, doors, self.trials) for p in profile.placement}
+        self.control = Control(profile, device, doors, self.gate, self.consents, self.trials, self.counters)
         self.topics = Topics(
             [(s.topic.replace("{device}", device), s.name) for s in profile.source],
             list(self.placements),
@@ -104,10 +117,10 @@ class Agent:
         self.counters[name] = self.counters.get(name, 0) + more
 
     def models_changed(self) -> None:
-        """Compile the features that the active bundles need."""
+        """Compile the features that the bundles need which are active or on trial."""
         pairs = [
             (given, model.index)
-            for model in self.doors.models.values()
+            for model in (*self.doors.models.values(), *self.doors.trials.values())
             for given in model.spec.inputs
             if given.from_ == "features"
         ]
@@ -171,6 +184,8 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int) -> list[Eff
             case _:
                 if agent.control.hear(happening, batch):
                     agent.models_changed()
+    if agent.trials.running:
+        agent.control.settle(batch)
     return batch.close()
 
 
@@ -179,7 +194,7 @@ def _is_replayed(agent: Agent, happening: Happening) -> bool:
     if isinstance(happening, Message):
         route = agent.topics.route(happening.topic)
         return route is not None and route.door in {"feedback", "consent"}
-    return isinstance(happening, BundleReady | Learned)
+    return isinstance(happening, BundleReady | BundleStaged | BundleWithdrawn | Learned)
 
 
 def _on_message(agent: Agent, message: Message, batch: Batch) -> None:

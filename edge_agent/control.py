@@ -5,16 +5,28 @@ from collections.abc import Mapping
 import msgspec
 
 from edge_agent.batch import Batch
+from edge_agent.bundles import Bundles
 from edge_agent.doors import Doors
-from edge_agent.effects import Answer, Fetch, Log, Train
-from edge_agent.errors import EgressError, RoundRefused, VersionForbidden
+from edge_agent.effects import Answer, Log, Train
+from edge_agent.errors import EgressError, RoundRefused
 from edge_agent.gate import Gate
-from edge_agent.happenings import BundleFailed, BundleReady, EgressAsked, Happening, Learned, LearnerEnded
+from edge_agent.happenings import (
+    BundleAsked,
+    BundleFailed,
+    BundleReady,
+    BundleStaged,
+    BundleWithdrawn,
+    EgressAsked,
+    Happening,
+    Learned,
+    LearnerEnded,
+)
 from edge_agent.infer.model import Array, LoadedModel
 from edge_agent.learn import parameters
 from edge_agent.memory.consent import Consents
 from edge_agent.memory.subjects import Kept
-from firmware_configs.messages import BundleState, Desired, RoundOffer
+from edge_agent.trials import Trials
+from firmware_configs.messages import Desired, RoundOffer
 from firmware_configs.profile import Model, Profile
 
 PERSONAL_MAX = 1_024
@@ -25,14 +37,22 @@ class Control:
     """Desired and reported state, bundles and rounds of one device."""
 
     def __init__(
-        self, profile: Profile, device: str, doors: Doors, gate: Gate, consents: Consents, counters: dict[str, int]
+        self,
+        profile: Profile,
+        device: str,
+        doors: Doors,
+        gate: Gate,
+        consents: Consents,
+        trials: Trials,
+        counters: dict[str, int],
     ) -> None:
         self._models: dict[str, Model] = {model.name: model for model in profile.model}
         self._device, self._doors, self._gate, self._consents = device, doors, gate, consents
         self._counters = counters
         self._update_purposes = next((e.purposes for e in profile.egress if e.kind == "update"), None)
         self._desired = Desired(revision=0)
-        self._states: dict[str, BundleState] = {}
+        self._trials = trials
+        self._bundles = Bundles(profile, doors, trials, self._count)
         self._run, self._learning = "", ""
         self._resumed = False
         self._personal: Kept[dict[str, Array]] = Kept(
@@ -43,23 +63,28 @@ class Control:
         """Take up a row of the room `meta` again."""
         if key == "desired":
             self._desired = msgspec.msgpack.decode(value, type=Desired)
+            self._bundles.wanted = self._desired.bundles
         elif key == "run":
             self._run, self._learning = msgspec.msgpack.decode(value, type=tuple[str, str])
             if self._learning == "running":
                 # The learner died with the agent; the round may be offered again.
                 self._run, self._learning = "", "interrupted"
+        else:
+            self._bundles.restore(key, value)
 
     def connected(self, batch: Batch) -> None:
         """The broker is there: say who we are, and take up what a crash cut off."""
-        self.status(batch)
+        self._gate.status(batch)
         if not self._resumed:
             self._resumed = True
             self._pursue(self._desired, batch)
         self.report(batch)
 
     def status(self, batch: Batch) -> None:
-        """Say that we are up."""
+        """Say that we are up, and how trials stand."""
         self._gate.status(batch)
+        if self._trials.running:
+            self.report(batch)
 
     def desired(self, desired: Desired, batch: Batch) -> None:
         """Take a newer wish of the coordinator; an older or known one changes nothing."""
@@ -71,38 +96,13 @@ class Control:
         self.report(batch)
 
     def _pursue(self, desired: Desired, batch: Batch) -> None:
-        for name, version in desired.bundles.items():
-            if self._runs(name, version):
-                continue
-            if (why := self._forbidden(name, version)) is not None:
-                self._states[name] = BundleState(version=version, state="failed", reason=f"{why.code} {why.what}")
-                batch.effects.append(Log(level="warning", code=why.code, text=f"{why.what}; fix: {why.hint}"))
-                continue
-            self._states[name] = BundleState(version=version, state="fetching")
-            batch.effects.append(Fetch(name=name, version=version, registry=desired.registry))
+        self._bundles.pursue(desired, batch)
         if desired.offer is not None:
             self._consider(desired.offer, batch)
 
     def _runs(self, name: str, version: str) -> bool:
         model = self._doors.models.get(name)
         return model is not None and model.version == version
-
-    def _forbidden(self, name: str, version: str) -> VersionForbidden | None:
-        model = self._models.get(name)
-        if model is None:
-            return VersionForbidden(f"the profile has no model `{name}`", hint="add a [[model]] to the profile")
-        # Only the one device in a while that is told to change a bundle pays for this import.
-        from packaging.specifiers import SpecifierSet
-        from packaging.version import InvalidVersion
-
-        try:
-            allowed = SpecifierSet(model.versions).contains(version, prereleases=True)
-        except InvalidVersion:
-            allowed = False
-        if not allowed:
-            hint = "widen `versions` in the profile, or deploy another version"
-            return VersionForbidden(f"`{name}` {version} is not within `{model.versions}`", hint=hint)
-        return None
 
     def _consider(self, offer: RoundOffer, batch: Batch) -> None:
         """Take part in a round when everything that the profile asks for holds."""
@@ -149,15 +149,10 @@ class Control:
     def hear(self, happening: Happening, batch: Batch) -> bool:
         """Take in news of bundles and learners; True when the active models changed."""
         match happening:
-            case BundleReady(name=name, version=version):
-                self._states[name] = BundleState(version=version, state="active")
-                batch.put("meta", f"bundle:{name}", version.encode())
+            case BundleReady() | BundleStaged() | BundleWithdrawn() | BundleFailed() | BundleAsked():
+                changed = self._bundles.hear(happening, batch)
                 self.report(batch)
-                return True
-            case BundleFailed(name=name, version=version, code=code, reason=reason):
-                self._states[name] = BundleState(version=version, state="failed", reason=f"{code} {reason}")
-                self._count("bundle.failed")
-                self.report(batch)
+                return changed
             case EgressAsked():
                 self._answer(happening, batch)
             case Learned():
@@ -202,12 +197,12 @@ class Control:
 
     def report(self, batch: Batch) -> None:
         """Say what runs here."""
-        states = {
-            name: BundleState(version=model.version, state="active") for name, model in self._doors.models.items()
-        }
-        # A fetch that is under way or failed is told beside the version that goes on serving only by its state.
-        states.update({name: state for name, state in self._states.items() if state.state != "active"})
-        self._gate.reported(self._desired.revision, states, self._learning, self._run, batch)
+        self._gate.reported(self._desired.revision, self._bundles.states(), self._learning, self._run, batch)
+
+    def settle(self, batch: Batch) -> None:
+        """The end of a step in which trials run."""
+        if self._bundles.settle(batch):
+            self.report(batch)
 
     def _count(self, name: str) -> None:
         self._counters[name] = self._counters.get(name, 0) + 1

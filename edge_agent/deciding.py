@@ -38,7 +38,7 @@ def occasion_of(
     batch: Batch,
 ) -> Occasion:
     local = agent.doors.local_hour(batch.now_ms)
-    held: dict[str, dict[str, F32]] = {}
+    held: dict[tuple[str, str], dict[str, F32]] = {}
 
     def read(model: LoadedModel, trackers: State) -> dict[str, F32]:
         return {
@@ -48,9 +48,10 @@ def occasion_of(
         }
 
     def rows(model: LoadedModel) -> dict[str, F32]:
-        if model.name not in held:
-            held[model.name] = read(model, state.trackers)
-        return held[model.name]
+        key = (model.name, model.version)
+        if key not in held:
+            held[key] = read(model, state.trackers)
+        return held[key]
 
     def rows_before(model: LoadedModel, item_field: str) -> dict[str, F32]:
         features = (feature for given in model.spec.inputs for feature in given.features)

@@ -1,7 +1,7 @@
 """What the agent may ask of the world while it steps. The shell gives these; tests and replay give their own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_agent.infer.model import LoadedModel
 
@@ -16,6 +16,8 @@ class Doors:
         models: name → the model that is active now. The shell changes it, then says `BundleReady`.
         over_budget: (decision id, budget in ms) → whether its time is up; the first question starts the watch.
             Replay answers what was recorded.
+        trials: name → the model on trial beside the active one. The shell changes it, then says `BundleStaged`.
+        clock: monotonic seconds, to compare what two versions cost; nothing else depends on it.
         local_hour: unix ms → (hour 0-23, weekday 0-6 from Monday) where the device stands.
     """
 
@@ -24,3 +26,5 @@ class Doors:
     models: Mapping[str, LoadedModel]
     over_budget: Callable[[str, float], bool]
     local_hour: Callable[[int], tuple[int, int]]
+    trials: Mapping[str, LoadedModel] = field(default_factory=dict)
+    clock: Callable[[], float] = float

@@ -1,7 +1,7 @@
 """All that the agent may ask of the shell. One step's effects commit in one transaction, then happen.
 
 Order of performance: every `Put`, `Drop`, `Append` and `Send` of a step is written in one SQLite transaction;
-then messages are acknowledged, then what is to be sent is published, then the rest (`Fetch`, `Train`,
+then messages are acknowledged, then what is to be sent is published, then the rest (`Fetch`, `Switch`, `Train`,
 `Answer`, `Log`) happens.
 """
 
@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from edge_agent.egress.ledger import Entered
+from firmware_configs.profile import Stage
 
 Room = Literal["profile", "dedupe", "watermark", "consent", "bandit", "caps", "personal", "ledger", "session", "meta"]
 Shelf = Literal["decision", "example", "journal"]
@@ -75,6 +76,19 @@ class Fetch(Struct, frozen=True, kw_only=True, tag="fetch"):
     name: str
     version: str
     registry: str
+    to: Stage = "full"
+    """Where it starts once it is here."""
+
+
+class Switch(Struct, frozen=True, kw_only=True, tag="switch"):
+    """Change what runs of a bundle, with files that are here: the shell loads, and answers with a happening."""
+
+    name: str
+    version: str
+    to: Stage | Literal["out"]
+    """shadow, canary: on trial beside the active version. full: active. out: no longer on trial."""
+    reason: str = ""
+    """Why an older version is taken back, or a trial ended; empty: it goes forward."""
 
 
 class Train(Struct, frozen=True, kw_only=True, tag="train"):
@@ -98,4 +112,4 @@ class Log(Struct, frozen=True, kw_only=True, tag="log"):
     text: str
 
 
-Effect = Put | Drop | Append | Send | Answer | Fetch | Train | Log
+Effect = Put | Drop | Append | Send | Answer | Fetch | Switch | Train | Log

@@ -1,6 +1,10 @@
 """All that may come into the agent. Tagged, frozen, storable: a recorded run is a list of these."""
 
+from typing import Literal
+
 from msgspec import Struct
+
+from firmware_configs.profile import Stage
 
 
 class Message(Struct, frozen=True, kw_only=True, tag="message"):
@@ -48,10 +52,39 @@ class Delivered(Struct, frozen=True, kw_only=True, tag="delivered"):
 
 
 class BundleReady(Struct, frozen=True, kw_only=True, tag="bundle-ready"):
-    """The shell holds a checked bundle and a runner for it; the agent may switch to it."""
+    """The shell holds a checked bundle and a runner for it, and has made it the active one."""
 
     name: str
     version: str
+    base: str = ""
+    """The version that it replaced while the agent ran; empty: loaded at start."""
+    reason: str = ""
+    """Why this older version came back; empty: it did not."""
+
+
+class BundleStaged(Struct, frozen=True, kw_only=True, tag="bundle-staged"):
+    """The shell holds a checked bundle beside the active one, for a trial."""
+
+    name: str
+    version: str
+    stage: Literal["shadow", "canary"]
+
+
+class BundleWithdrawn(Struct, frozen=True, kw_only=True, tag="bundle-withdrawn"):
+    """A bundle is no longer on trial; the active one serves everyone."""
+
+    name: str
+    version: str
+    reason: str
+
+
+class BundleAsked(Struct, frozen=True, kw_only=True, tag="bundle-asked"):
+    """An operator of this device asks for a version that it holds."""
+
+    name: str
+    version: str = ""
+    """Empty: give up what is on trial, or go back to the version before."""
+    to: Stage = "full"
 
 
 class BundleFailed(Struct, frozen=True, kw_only=True, tag="bundle-failed"):
@@ -104,6 +137,9 @@ Happening = (
     | Connected
     | Delivered
     | BundleReady
+    | BundleStaged
+    | BundleWithdrawn
+    | BundleAsked
     | BundleFailed
     | EgressAsked
     | Learned

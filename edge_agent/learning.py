@@ -81,6 +81,7 @@ def on_feedback(agent: "Agent", message: Message, batch: Batch) -> None:
     batch.put("dedupe", cause, b"", batch.now_ms + DEDUPE_MS)
     agent.count("feedback.joined")
     _reward(agent, placement.name, item, outcome.value, batch)
+    agent.trials.rewarded(trail.bundles, outcome.value)
     if placement.models and agent.consents.all_allowed(_model(agent, placement.models[0]).purposes, trail.subject):
         first = item == trail.items[0]
         example = examples.Example(

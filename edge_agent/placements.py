@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.decide.bandit import NOTHING, Choice, Counts, choose, draws_needed, uniforms
-from edge_agent.decide.decision import Fallback, Fired, Scored, Trail, decision_id
+from edge_agent.decide.decision import Fallback, Fired, Scored, Shadowed, Trail, decision_id
 from edge_agent.decide.experiment import assign
 from edge_agent.decide.fallback import step_down
 from edge_agent.decide.rules import Rules, Verdict
@@ -17,12 +17,14 @@ from edge_agent.decide.score import Scores, probabilities
 from edge_agent.doors import Doors
 from edge_agent.infer.model import Array, LoadedModel
 from edge_agent.limits import CANDIDATES_MAX
+from edge_agent.trials import Trials
 from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import compile_expression
 from firmware_configs.profile import OnEvent, Placement, Policy, Thompson
 from models.errors import ModelError
 
 F32 = NDArray[np.float32]
+OVER_BUDGET = "over the budget"
 TOP = 5
 """Candidates shown in a trail."""
 
@@ -65,7 +67,7 @@ class _Field:
 class CompiledPlacement:
     """Decides for one placement."""
 
-    def __init__(self, placement: Placement, profile_hash: str, doors: Doors) -> None:
+    def __init__(self, placement: Placement, profile_hash: str, doors: Doors, trials: Trials) -> None:
         self.placement = placement
         self.name = placement.name
         self.source = placement.trigger.source if isinstance(placement.trigger, OnEvent) else ""
@@ -77,6 +79,7 @@ class CompiledPlacement:
         self._fixed_index = {item: n for n, item in enumerate(self._fixed)}
         self._profile = profile_hash
         self._doors = doors
+        self._trials = trials
 
     def triggered(self, occasion: Occasion) -> bool:
         """Whether the event meets the trigger's condition; one that cannot be evaluated does not."""
@@ -90,7 +93,7 @@ class CompiledPlacement:
     def decide(self, occasion: Occasion) -> Trail | None:
         """One decision, or None when nothing may be decided (no candidate, everything denied, no fallback)."""
         placement, doors = self.placement, self._doors
-        models = [doors.models[name] for name in placement.models if name in doors.models]
+        models = self._trials.serving(placement.models, occasion.subject)
         bundles = {model.name: model.version for model in models}
         made = decision_id(occasion.event_id, self.name, self._profile, bundles)
         doors.over_budget(made, placement.budget_ms)
@@ -99,6 +102,8 @@ class CompiledPlacement:
         arm = assign(placement.experiment, occasion.subject, doors.secret) if placement.experiment else None
         policy = arm.policy if arm is not None and arm.policy is not None else placement.policy
         scores, why = self._score(models, place, verdict, occasion, made)
+        if self._trials.running:
+            self._trials.decided(models, overran=why.startswith(OVER_BUDGET))
         choice = NOTHING
         if not why:
             choice = self._choose(policy, scores, verdict, models, place, occasion, made)
@@ -129,6 +134,7 @@ class CompiledPlacement:
             fallback=rung,
             fallback_reason=why,
             bundles=bundles,
+            shadow=self._shadow(items[0], scores, place, verdict, occasion) if self._trials.running and not why else (),
             profile=self._profile,
             event_time_ms=occasion.event_time_ms,
             decided_ms=occasion.now_ms,
@@ -160,20 +166,58 @@ class CompiledPlacement:
     ) -> tuple[F32, str]:
         """(scores, "") or (zeros, why the models could not be asked)."""
         nothing = np.zeros(len(place.items), np.float32)
-        missing = [name for name in self.placement.models if name not in self._doors.models]
-        if missing:
+        if len(models) < len(self.placement.models):
+            missing = sorted({*self.placement.models} - {model.name for model in models})
             return nothing, f"no bundle of {', '.join(missing)} is active"
         if not place.items:
             return nothing, "there are no candidates"
         try:
             for model in models:
-                place.outputs[model.name] = _predict(model, place, occasion)
+                watched = model.name in self._trials.running
+                predict = self._timed if watched else _predict
+                place.outputs[model.name] = predict(model, place, occasion)
             scores = self._scores.of(place.outputs, len(place.items))
         except (ModelError, ExpressionError) as error:
             return nothing, f"{error.code}: {error.what}"
         if self._doors.over_budget(made, self.placement.budget_ms):
-            return nothing, f"over the budget of {self.placement.budget_ms:g} ms"
+            return nothing, f"{OVER_BUDGET} of {self.placement.budget_ms:g} ms"
         return scores + verdict.boost, ""
+
+    def _timed(self, model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
+        """The scores, with what they cost or that they failed counted for the trial of this bundle."""
+        clock = self._doors.clock
+        started = clock()
+        try:
+            scores = _predict(model, place, occasion)
+        except ModelError:
+            self._trials.called(model, 0.0, failed=True)
+            raise
+        took = clock() - started
+        knows_some = not model.catalogue or any(item in model.index for item in place.items)
+        self._trials.called(model, took, failed=knows_some and bool(np.isnan(scores).all()))
+        return scores
+
+    def _shadow(
+        self, chosen: str, scores: F32, place: _Field, verdict: Verdict, occasion: Occasion
+    ) -> tuple[Shadowed, ...]:
+        """Let the versions in shadow score the same candidates; they decide nothing."""
+        found = []
+        for model in self._trials.shadows(self.placement.models):
+            beside = _Field(place.items, place.index, dict(place.outputs))
+            self._trials.decided((model,), overran=False)
+            try:
+                beside.outputs[model.name] = self._timed(model, beside, occasion)
+                other = self._scores.of(beside.outputs, len(place.items)) + verdict.boost
+            except (ModelError, ExpressionError) as error:
+                found.append(Shadowed(model.name, model.version, 0.0, "", f"{error.code}: {error.what}"))
+                continue
+            best, own_best = _best(other, verdict), _best(scores, verdict)
+            at = place.index[chosen]
+            difference = abs(float(other[at]) - float(scores[at]))
+            if math.isfinite(difference):
+                self._trials.compared(model, agreed=best == own_best, difference=difference)
+            found.append(Shadowed(model.name, model.version, float(other[at]), place.items[best]))
+        return tuple(found)
 
     def _choose(
         self,
@@ -229,6 +273,10 @@ def _predict(model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
     spread = np.full(len(place.items), np.nan, np.float32)
     spread[known] = scored
     return spread
+
+
+def _best(scores: F32, verdict: Verdict) -> int:
+    return int(np.argmax(np.where(verdict.eligible & ~np.isnan(scores), scores, -np.inf)))
 
 
 def _of_first(item: str, place: _Field) -> dict[str, float]:

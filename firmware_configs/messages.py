@@ -107,6 +107,9 @@ class Desired(Struct, frozen=True, kw_only=True):
     """Bundle name → version to run."""
     registry: str = ""
     """HTTPS address of the signed registry."""
+    rollout: Literal["", "shadow", "canary", "full"] = ""
+    """Where a new version starts: scored beside the old one, serving a share of the subjects, or serving everyone;
+    empty: as the profile's [model.swap] says."""
     offer: RoundOffer | None = None
 
 
@@ -114,9 +117,14 @@ class BundleState(Struct, frozen=True, kw_only=True):
     """What runs, or why it does not."""
 
     version: str
-    state: Literal["active", "fetching", "failed"]
+    state: Literal["active", "fetching", "failed", "shadow", "canary", "returned"]
+    """shadow, canary: on trial beside the version that serves. returned: was tried, and gave way."""
     reason: str = ""
-    """Code and text when failed."""
+    """Code and text when failed; why it gave way when returned."""
+    serving: str = ""
+    """The version that serves meanwhile, where that is another one."""
+    figures: dict[str, float] = {}
+    """Of a trial: decisions, errors, mean milliseconds and mean reward of both versions, how often they agree."""
 
 
 class Reported(Struct, frozen=True, kw_only=True):

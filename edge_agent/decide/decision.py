@@ -28,6 +28,18 @@ class Scored(Struct, frozen=True, array_like=True):
     eligible: bool
 
 
+class Shadowed(Struct, frozen=True, array_like=True):
+    """What a version in shadow would have done, for the trail."""
+
+    model: str
+    version: str
+    score: float
+    """Of the item that was chosen."""
+    best: str
+    """Its own best candidate."""
+    error: str = ""
+
+
 class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a decision came about."""
 
@@ -57,6 +69,7 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     fallback: Fallback = ""
     fallback_reason: str = ""
     bundles: dict[str, str] = {}
+    shadow: tuple[Shadowed, ...] = ()
     profile: str
     event_time_ms: int
     decided_ms: int

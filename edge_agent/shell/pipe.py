@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from edge_agent.errors import FrameMalformed
+from firmware_configs.profile import Stage
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 """Personal parameters of every subject go back in one frame."""
@@ -62,6 +63,8 @@ class FetchTask(Struct, frozen=True, kw_only=True, tag="fetch-task"):
     """Where TUF metadata is kept; holds at least `root.json`."""
     bundles_dir: str
     """Where `NAME-VERSION.edgeward` is put once it is verified."""
+    to: Stage = "full"
+    """Where it starts; the parent's own note, which the updater does not read."""
     backend: Literal["onnx", "tflite"] = "onnx"
     """What this device runs, so what the probe runs."""
     memory_mib: int = 128

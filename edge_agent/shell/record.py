@@ -12,7 +12,7 @@ from edge_agent.decide.decision import Trail
 from edge_agent.doors import Doors
 from edge_agent.effects import Append
 from edge_agent.errors import StoreUnavailable
-from edge_agent.happenings import BundleReady, Happening
+from edge_agent.happenings import BundleReady, BundleStaged, BundleWithdrawn, Happening
 from edge_agent.infer.bundle import Backend, load_model
 from edge_agent.infer.model import LoadedModel
 from edge_agent.shell import database
@@ -73,12 +73,14 @@ def replay(
     (secret,) = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()
     connection.close()
     models: dict[str, LoadedModel] = {}
+    trials: dict[str, LoadedModel] = {}
     doors = Doors(
         secret=secret,
         recall=lambda _room, _key: None,
         models=models,
         over_budget=_recorded_verdicts(kept),
         local_hour=local_hour,
+        trials=trials,
     )
     agent = Agent(loaded, device, doors)
     made: dict[str, Trail] = {}
@@ -86,8 +88,17 @@ def replay(
     held = {(model.name, model.version): model for model in (_load(Path(path), backends) for path in own)}
     for batch, now_ms in _batches(rows):
         for happening in batch:
-            if isinstance(happening, BundleReady):
-                _activate(models, state_dir, held, backends, happening)
+            match happening:
+                case BundleReady(name=name, version=version, base=base):
+                    if base:  # not a mere start, over which trials go on
+                        trials.pop(name, None)
+                    _put(models, state_dir, held, backends, name, version)
+                case BundleStaged(name=name, version=version):
+                    _put(trials, state_dir, held, backends, name, version)
+                case BundleWithdrawn(name=name):
+                    trials.pop(name, None)
+                case _:
+                    pass
         for effect in step(agent, batch, now_ms):
             if isinstance(effect, Append) and effect.shelf == "decision":
                 made[effect.id] = decision.unpack(effect.value)
@@ -122,18 +133,19 @@ def _load(path: Path, backends: Mapping[str, Backend]) -> LoadedModel:
     return load_model(path, backends.get(name_of(path), "onnx"))
 
 
-def _activate(
+def _put(
     models: dict[str, LoadedModel],
     state_dir: Path,
     held: dict[tuple[str, str], LoadedModel],
     backends: Mapping[str, Backend],
-    ready: BundleReady,
+    name: str,
+    version: str,
 ) -> None:
-    path = state_dir / "bundles" / f"{ready.name}-{ready.version}{SUFFIX}"
-    if path.exists():
-        models[ready.name] = _load(path, backends)
-    elif (ready.name, ready.version) in held:
-        models[ready.name] = held[ready.name, ready.version]
+    path = state_dir / "bundles" / f"{name}-{version}{SUFFIX}"
+    if (name, version) not in held and path.exists():
+        held[name, version] = _load(path, backends)
+    if (name, version) in held:
+        models[name] = held[name, version]
 
 
 def _compare(recorded: Trail, replayed: Trail | None) -> list[Difference]:

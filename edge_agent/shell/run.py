@@ -18,11 +18,13 @@ from msgspec import Struct
 from edge_agent import __version__
 from edge_agent.agent import Agent, step
 from edge_agent.doors import Doors
-from edge_agent.effects import Answer, Effect, Fetch, Log, Train
+from edge_agent.effects import Answer, Effect, Fetch, Log, Switch, Train
 from edge_agent.errors import BundleUnavailable, ChildError, RoundRefused, SignatureRejected
 from edge_agent.happenings import (
     BundleFailed,
     BundleReady,
+    BundleStaged,
+    BundleWithdrawn,
     Connected,
     EgressAsked,
     Happening,
@@ -53,7 +55,6 @@ from edge_agent.shell.store import Store
 from edge_agent.shell.writes import Writes
 from firmware_configs.loader import Loaded
 from firmware_configs.messages import MSGPACK, Status, Topics
-from models.errors import ModelError
 
 TICK_S = 1.0
 SWEEP_S = 5.0
@@ -102,6 +103,8 @@ class Loop:
             models=self.shelf.active,
             over_budget=Watch(self._monotonic_s).over_budget,
             local_hour=local_hours(settings.timezone),
+            trials=self.shelf.trials,
+            clock=self._monotonic_s,
         )
         self.agent = Agent(loaded, settings.device, doors, record=settings.record)
         self.agent.restore(self.store.rows(RESTORED, LEDGER_ROWS), self._wall_ms())  # type: ignore[arg-type]
@@ -134,23 +137,28 @@ class Loop:
         return frozenset(source.name for source in self.loaded.profile.source if source.critical)
 
     def _load_bundles(self) -> list[Happening]:
-        """The bundles that were active, and the settings' own where there is none."""
-        own = self.shelf.unsigned(self.settings)
-        news: list[Happening] = [BundleReady(name=model.name, version=model.version) for model in own]
-        for declared in self.loaded.profile.model:
-            version = self.store.recall("meta", f"bundle:{declared.name}")
-            path = self.shelf.path(declared.name, version.decode()) if version else None
-            if path is None or not path.exists():
-                continue
-            try:
-                model = self.shelf.activate(path)
-            except ModelError as error:
-                self.say("error", error.code, f"{path.name}: {error.what}; fix: {error.hint}")
-                news.append(BundleFailed(name=declared.name, version=path.name, code=error.code, reason=error.what))
-                continue
-            news.append(BundleReady(name=model.name, version=model.version))
+        """The bundles that served or were on trial, and the settings' own where there is none."""
+        own = [BundleReady(name=model.name, version=model.version) for model in self.shelf.unsigned(self.settings)]
+        declared = [model.name for model in self.loaded.profile.model]
+        news: list[Happening] = [ready for ready in own if ready.name not in declared]
+        news += self.shelf.take_up(declared, self.store.recall)
+        for one in news:
+            self._tell_bundle(one)
         self.agent.models_changed()
         return news
+
+    def _tell_bundle(self, news: Happening) -> None:
+        match news:
+            case BundleReady(name=name, version=version, reason=reason):
+                self.say("info", "bundle", f"{name} {version} is active{f': {reason}' if reason else ''}")
+            case BundleStaged(name=name, version=version, stage=stage):
+                self.say("info", "bundle", f"{name} {version} is on trial ({stage})")
+            case BundleWithdrawn(name=name, version=version, reason=reason):
+                self.say("warning", "bundle", f"{name} {version} gives way: {reason}")
+            case BundleFailed(name=name, version=version, code=code, reason=reason):
+                self.say("error", code, f"{name} {version}: {reason}")
+            case _:
+                pass
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT.
@@ -195,9 +203,9 @@ class Loop:
         self.link.tend(now_s)
         self._tell_line()
         arrived = [] if self.store.overflowing else self.link.drain(self.settings.batch_max)
-        happenings = [*self._news, *self._line_news(), *(one.message for one in arrived)]
+        # Bundles first: what they say is true for the messages of this turn already.
+        happenings = [*self._news, *self._children_news(now_s), *self._line_news(), *(one.message for one in arrived)]
         self._news = []
-        happenings += self._children_news(now_s)
         if now_s >= self._due_tick_s:
             self._due_tick_s = now_s + TICK_S
             happenings.append(Tick())
@@ -277,8 +285,9 @@ class Loop:
                 return [EgressAsked(**{name: getattr(word, name) for name in EgressAsked.__struct_fields__})]
             case TrainedReport():
                 return [Learned(**{name: getattr(word, name) for name in Learned.__struct_fields__})]
-            case Fetched(path=path):
-                return [self._switch(word.name, word.version, Path(path))]
+            case Fetched(name=name, version=version):
+                to = task.to if isinstance(task, FetchTask) else "full"
+                return [self._switch(Switch(name=name, version=version, to=to))]
             case Ended(code=code, reason=reason) if isinstance(task, LearnTask):
                 if code:
                     self.say("warning", code, f"round {task.run}: {reason}")
@@ -289,14 +298,10 @@ class Loop:
             case _:
                 return []
 
-    def _switch(self, name: str, version: str, path: Path) -> Happening:
-        try:
-            self.shelf.activate(path)
-        except ModelError as error:
-            self.say("error", error.code, f"{path.name}: {error.what}; fix: {error.hint}")
-            return BundleFailed(name=name, version=version, code=error.code, reason=error.what)
-        self.say("info", "bundle", f"{name} {version} is active")
-        return BundleReady(name=name, version=version)
+    def _switch(self, asked: Switch) -> Happening:
+        said = self.shelf.switch(asked)
+        self._tell_bundle(said)
+        return said
 
     def _perform(self, effect: Effect) -> None:
         """What is done besides storing and publishing."""
@@ -306,6 +311,8 @@ class Loop:
             case Fetch():
                 if len(self._fetches) < FETCHES_MAX:
                     self._fetches.append(effect)
+            case Switch():
+                self._news.append(self._switch(effect))
             case Train():
                 self._train(effect)
             case Log(level=level, code=code, text=text):
@@ -332,6 +339,7 @@ class Loop:
             trust_dir=str(self.shelf.trust),
             bundles_dir=str(self.shelf.folder),
             backend=self.shelf.backends.get(fetch.name, "onnx"),
+            to=fetch.to,
             memory_mib=self.loaded.profile.device.memory_mib_max,
         )
         try:

@@ -1,15 +1,21 @@
 """The bundles that this device holds: loaded at start, switched when a new one was verified."""
 
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from packaging.version import InvalidVersion, Version
+
+from edge_agent.effects import Switch
 from edge_agent.errors import SettingsError
+from edge_agent.happenings import BundleFailed, BundleReady, BundleStaged, BundleWithdrawn, Happening
 from edge_agent.infer.bundle import Backend, load_model
 from edge_agent.infer.model import LoadedModel
 from edge_agent.settings import Settings
+from edge_agent.trials import Trial, key_of, unpack
 from firmware_configs.profile import Profile
 from models.bundle import SUFFIX
-from models.errors import ModelError
+from models.errors import BundleMalformed, ModelError
 
 
 class BundleShelf:
@@ -17,6 +23,7 @@ class BundleShelf:
 
     Attributes:
         active: name → model; the agent's doors look at this very mapping.
+        trials: name → model on trial beside the active one; the doors look at this too.
         folder: where verified bundles lie.
         backends: name → which of a bundle's artefacts runs here.
         trust: where the updater keeps TUF's metadata.
@@ -24,23 +31,99 @@ class BundleShelf:
 
     def __init__(self, settings: Settings, profile: Profile) -> None:
         self.active: dict[str, LoadedModel] = {}
+        self.trials: dict[str, LoadedModel] = {}
+        self._own: dict[tuple[str, str], Path] = {}
         self.folder = Path(settings.state_dir) / "bundles"
         self.trust = Path(settings.state_dir) / "trust"
         self.backends: dict[str, Backend] = {model.name: model.backend for model in profile.model}
 
     def path(self, name: str, version: str) -> Path:
-        """Where a version lies."""
-        return self.folder / f"{name}-{version}{SUFFIX}"
+        """Where a version lies; the settings' own files count where the registry has brought none."""
+        fetched = self.folder / f"{name}-{version}{SUFFIX}"
+        return self._own.get((name, version), fetched) if not fetched.exists() else fetched
 
-    def activate(self, path: Path) -> LoadedModel:
-        """Load a verified bundle and make it the active one; the old one serves until then.
+    def versions(self, name: str) -> list[str]:
+        """The versions that lie here, newest first."""
+        found = {path.name.removesuffix(SUFFIX).rsplit("-", 1)[1] for path in self.folder.glob(f"{name}-*{SUFFIX}")}
+        found |= {version for own, version in self._own if own == name}
+        return sorted((v for v in found if _is_version(v)), key=Version, reverse=True)
+
+    def load(self, name: str, version: str) -> LoadedModel:
+        """A version that lies here, on the backend that the profile names.
 
         Raises:
-            ModelError: it cannot be loaded; nothing changes.
+            ModelError: it cannot be loaded, or the file holds something else than its name says.
         """
-        model = load_model(path, self.backends.get(name_of(path), "onnx"))
-        self.active[model.name] = model
+        path = self.path(name, version)
+        model = load_model(path, self.backends.get(name, "onnx"))
+        if (model.name, model.version) != (name, version):
+            raise BundleMalformed(
+                f"{path.name} holds {model.name} {model.version}", hint="publish it again under its own name"
+            )
         return model
+
+    def switch(self, asked: Switch) -> BundleReady | BundleStaged | BundleWithdrawn | BundleFailed:
+        """Do what the agent asks, and say what runs now; what serves goes on serving until the new one is loaded."""
+        name, version, active = asked.name, asked.version, self.active.get(asked.name)
+        if asked.to == "out":
+            self.trials.pop(name, None)
+            return BundleWithdrawn(name=name, version=version, reason=asked.reason)
+        held = next((m for m in (active, self.trials.get(name)) if m is not None and m.version == version), None)
+        try:
+            model = held or self.load(name, version)
+        except ModelError as error:
+            return BundleFailed(name=name, version=version, code=error.code, reason=f"{error.what}; fix: {error.hint}")
+        if asked.to != "full" and model is not active:
+            self.trials[name] = model
+            return BundleStaged(name=name, version=version, stage=asked.to)
+        self.trials.pop(name, None)
+        self.active[name] = model
+        base = active.version if active is not None and active is not model else ""
+        return BundleReady(name=name, version=version, base=base, reason=asked.reason if base else "")
+
+    def take_up(self, names: Iterable[str], recall: Callable[[str, str], bytes | None]) -> list[Happening]:
+        """Load what served and what was on trial when the agent ended.
+
+        Args:
+            names: of the profile's bundles.
+            recall: (room, key) → committed bytes.
+        Returns:
+            What runs, or does not. A version that cannot be loaded any more gives way to the one before.
+        """
+        return [news for name in names for news in self._take_up(name, recall)]
+
+    def _take_up(self, name: str, recall: Callable[[str, str], bytes | None]) -> list[Happening]:
+        stored, previous, trial = (recall("meta", key) for key in (f"bundle:{name}", f"previous:{name}", key_of(name)))
+        version = stored.decode() if stored else ""
+        news: list[Happening] = []
+        if version and (name not in self.active or self.path(name, version).exists()):
+            news += self._load_or_go_back(name, version, previous.decode() if previous else "")
+        elif name in self.active:
+            news.append(BundleReady(name=name, version=self.active[name].version))
+        return news + (self._take_up_trial(name, unpack(trial)) if trial else [])
+
+    def _load_or_go_back(self, name: str, version: str, previous: str) -> list[Happening]:
+        try:
+            self.active[name] = self.load(name, version)
+        except ModelError as error:
+            failed = BundleFailed(
+                name=name, version=version, code=error.code, reason=f"{error.what}; fix: {error.hint}"
+            )
+            try:
+                self.active[name] = self.load(name, previous)
+            except ModelError:
+                return [failed]
+            reason = f"it cannot be loaded any more: {error.code} {error.what}"
+            return [failed, BundleReady(name=name, version=previous, base=version, reason=reason)]
+        return [BundleReady(name=name, version=version)]
+
+    def _take_up_trial(self, name: str, trial: Trial) -> list[Happening]:
+        if trial.stage == "full":
+            return []
+        said = self.switch(Switch(name=name, version=trial.version, to=trial.stage))
+        if not isinstance(said, BundleFailed):
+            return []  # it goes on as if nothing had happened
+        return [BundleWithdrawn(name=name, version=trial.version, reason=f"{said.code} {said.reason}")]
 
     def unsigned(self, settings: Settings) -> list[LoadedModel]:
         """The settings' own bundles, which no registry has signed; for development.
@@ -56,9 +139,11 @@ class BundleShelf:
         loaded = []
         for file in settings.bundles:
             try:
-                model = self.activate(Path(file))
+                model = load_model(Path(file), self.backends.get(name_of(Path(file)), "onnx"))
             except ModelError as error:
                 raise SettingsError(f"bundles: {file}: {error.what}", hint=error.hint) from error
+            self.active[model.name] = model
+            self._own[model.name, model.version] = Path(file)
             loaded.append(model)
         return loaded
 
@@ -78,3 +163,11 @@ class BundleShelf:
 def name_of(path: Path) -> str:
     """The bundle's name, from the name of its file."""
     return path.name.removesuffix(SUFFIX).rsplit("-", 1)[0]
+
+
+def _is_version(text: str) -> bool:
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
