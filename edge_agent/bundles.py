@@ -16,7 +16,7 @@ from edge_agent.doors import Doors
 from edge_agent.effects import Fetch, Log, Switch
 from edge_agent.errors import VersionForbidden
 from edge_agent.happenings import BundleAsked, BundleFailed, BundleReady, BundleStaged, BundleWithdrawn
-from edge_agent.trials import Trials, unpack
+from edge_agent.trials import Trials
 from firmware_configs.messages import BundleState, Desired
 from firmware_configs.profile import Model, Profile
 
@@ -51,7 +51,7 @@ class Bundles:
         elif kind == "refused":
             self._refused[name] = msgspec.msgpack.decode(value, type=Refused)
         elif kind == "trial":
-            self._trials.running[name] = unpack(value)
+            self._trials.restore(name, value)
 
     def pursue(self, desired: Desired, batch: Batch) -> None:
         """Ask for what the coordinator wants and does not run here."""

@@ -93,7 +93,7 @@ class CompiledPlacement:
     def decide(self, occasion: Occasion) -> Trail | None:
         """One decision, or None when nothing may be decided (no candidate, everything denied, no fallback)."""
         placement, doors = self.placement, self._doors
-        models = self._trials.serving(placement.models, occasion.subject)
+        models = self._trials.serving(placement.models, occasion.subject, occasion.event_id)
         bundles = {model.name: model.version for model in models}
         made = decision_id(occasion.event_id, self.name, self._profile, bundles)
         doors.over_budget(made, placement.budget_ms)

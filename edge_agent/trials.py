@@ -17,6 +17,7 @@ from edge_agent.batch import Batch
 from edge_agent.doors import Doors
 from edge_agent.effects import Log, Switch
 from edge_agent.infer.model import LoadedModel
+from edge_agent.sources import HOUSEHOLD
 from firmware_configs.profile import Model, Stage, Swap
 
 LATENCY_MIN_S = 0.001
@@ -119,14 +120,17 @@ def next_stage(trial: Trial, limits: Swap) -> Stage | None:
     """Where the trial goes when nothing is broken; None: it stays where it is."""
     if trial.stage == "shadow" and trial.new.decisions >= limits.shadow_decisions:
         return "canary"
-    if trial.stage == "canary" and trial.new.decisions >= limits.canary_decisions:
-        return "full"
+    if trial.stage == "canary":
+        # Of few people, perhaps nobody is drawn: then there is nothing to wait for.
+        nobody = not trial.new.decisions and trial.old.decisions >= limits.canary_decisions / limits.canary_share
+        if nobody or trial.new.decisions >= limits.canary_decisions:
+            return "full"
     return None
 
 
-def in_canary(secret: bytes, name: str, version: str, subject: str, share: float) -> bool:
-    """Whether a subject is among those whom the new version serves; drawn anew for each version."""
-    digest = hmac.new(secret, f"canary\x00{name}\x00{version}\x00{subject}".encode(), hashlib.sha256).digest()
+def in_canary(secret: bytes, name: str, version: str, drawn: str, share: float) -> bool:
+    """Whether a subject, or an event about nobody, is among those that the new version serves."""
+    digest = hmac.new(secret, f"canary\x00{name}\x00{version}\x00{drawn}".encode(), hashlib.sha256).digest()
     return int.from_bytes(digest[:8]) < share * 2.0**64
 
 
@@ -144,6 +148,11 @@ class Trials:
         self._dirty: set[str] = set()
         self._asked: set[str] = set()
         """Trials whose end or next stage the shell was asked for, and has not answered."""
+
+    def restore(self, name: str, packed: bytes) -> None:
+        """Take up a trial that a restart cut off; what it was about to ask for, it asks again."""
+        self.running[name] = unpack(packed)
+        self._dirty.add(name)
 
     def limits(self, name: str) -> Swap:
         """The profile's budgets for a bundle."""
@@ -170,22 +179,26 @@ class Trials:
         """The shell has answered."""
         self._asked.discard(name)
 
-    def serving(self, names: Sequence[str], subject: str) -> list[LoadedModel]:
-        """The models that decide for a subject, in the order of `names`; those that are not there are left out."""
+    def serving(self, names: Sequence[str], subject: str, event_id: str) -> list[LoadedModel]:
+        """The models that decide for a subject, in the order of `names`; those that are not there are left out.
+
+        A canary is drawn by subject, so that a person meets one version; what is about nobody, by event.
+        """
         active = self._doors.models
         if not self.running:
             return [active[name] for name in names if name in active]
-        found = (self._one(name, subject) for name in names)
+        drawn = event_id if subject == HOUSEHOLD else subject
+        found = (self._one(name, drawn) for name in names)
         return [model for model in found if model is not None]
 
-    def _one(self, name: str, subject: str) -> LoadedModel | None:
+    def _one(self, name: str, drawn: str) -> LoadedModel | None:
         trial, model = self.running.get(name), self._doors.trials.get(name)
         if (
             trial is not None
             and model is not None
             and trial.stage == "canary"
             and trial.version == model.version
-            and in_canary(self._doors.secret, name, trial.version, subject, self.limits(name).canary_share)
+            and in_canary(self._doors.secret, name, trial.version, drawn, self.limits(name).canary_share)
         ):
             return model
         return self._doors.models.get(name)

@@ -2,6 +2,7 @@
 
 import click
 
+from edge_agent.commands.bundles import bundles
 from edge_agent.commands.daemon import check, run
 from edge_agent.commands.device import keys
 from edge_agent.commands.inspection import explain, ledger, replay, status
@@ -17,6 +18,7 @@ from firmware_configs.cli_group import EdgeGroup
     edge-agent run --settings agent.toml
     edge-agent status --state-dir ./state
     edge-agent explain 3f2a91 --state-dir ./state
+    edge-agent bundles ls --state-dir ./state
     EDGE_AGENT_BROKER__URL=mqtt://10.0.0.2:1883 edge-agent run
     """,
 )
@@ -24,5 +26,5 @@ def main() -> None:
     """Decide where the events are: MQTT in, decisions out, learning in place."""
 
 
-for _command in (run, check, status, explain, replay, ledger, keys):
+for _command in (run, check, status, explain, replay, ledger, bundles, keys):
     main.add_command(_command)

@@ -1,15 +1,19 @@
 """Reads a device's database beside the running agent: for `status`, `explain` and `ledger`."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from packaging.version import InvalidVersion, Version
 
+from edge_agent import trials
 from edge_agent.decide import decision
 from edge_agent.decide.decision import Trail
 from edge_agent.egress import ledger
 from edge_agent.errors import DecisionUnknown
 from edge_agent.shell import database
+from models.bundle import SUFFIX
 
 PREFIX_MIN = 6
 
@@ -32,6 +36,34 @@ def status(state_dir: Path) -> dict[str, Any]:
         "rows": shelves,
         "waiting": waiting,
         "database_bytes": path.stat().st_size,
+    }
+
+
+def bundles(state_dir: Path) -> dict[str, Any]:
+    """Bundle → what serves, what is on trial, what served before, what gave way and why, which versions are held."""
+    connection = database.open_readable(state_dir / database.FILE)
+    meta = dict(connection.execute("SELECT key, value FROM state WHERE room = 'meta'").fetchall())
+    connection.close()
+    held: dict[str, list[Version]] = {}
+    for path in (state_dir / "bundles").glob(f"*{SUFFIX}"):
+        name, _, version = path.name.removesuffix(SUFFIX).rpartition("-")
+        with contextlib.suppress(InvalidVersion):
+            held.setdefault(name, []).append(Version(version))
+    told = {key.split(":", 1)[1] for key in meta if key.startswith("bundle:")}
+    return {name: _bundle(name, meta, held.get(name, [])) for name in sorted(told | held.keys())}
+
+
+def _bundle(name: str, meta: dict[str, bytes], held: list[Version]) -> dict[str, Any]:
+    packed, refused = meta.get(f"trial:{name}"), meta.get(f"refused:{name}")
+    # The settings' own files lie elsewhere.
+    own = [Version(meta[key].decode()) for key in (f"bundle:{name}", f"previous:{name}") if key in meta]
+    trial = trials.unpack(packed) if packed else None
+    return {
+        "active": meta.get(f"bundle:{name}", b"").decode(),
+        "previous": meta.get(f"previous:{name}", b"").decode(),
+        "trial": {"version": trial.version, "stage": trial.stage, "figures": trial.figures()} if trial else None,
+        "refused": msgspec.msgpack.decode(refused, type=dict[str, str]) if refused else {},
+        "held": [str(version) for version in sorted({*held, *own}, reverse=True)],
     }
 
 
@@ -96,6 +128,9 @@ def in_words(found: Trail) -> list[str]:
     if found.experiment:
         lines.append(f"  experiment {found.experiment}: arm {found.arm}")
     lines.append(f"  policy {found.policy}: it chose this with probability {found.propensity:.6g}")
+    for beside in found.shadow:
+        told = beside.error or f"it scored this {beside.score:.4f}, its best is {beside.best}"
+        lines.append(f"  {beside.model} {beside.version} in shadow: {told}")
     versions = ", ".join(f"{name} {version}" for name, version in found.bundles.items()) or "none"
     lines.append(f"  models: {versions}; profile {found.profile[:12]}")
     return lines

@@ -33,7 +33,7 @@ from edge_agent.happenings import (
     Tick,
 )
 from edge_agent.settings import Broker, Settings
-from edge_agent.shell import database
+from edge_agent.shell import database, wish
 from edge_agent.shell.children import Child, Children
 from edge_agent.shell.clock import Watch, local_hours, monotonic_s, wall_ms
 from edge_agent.shell.mqtt import Arrived, Link, Will
@@ -92,6 +92,7 @@ class Loop:
             StoreError, SettingsError: it cannot start; nothing was changed.
         """
         self.settings, self.loaded = settings, loaded
+        self._state_dir = Path(settings.state_dir)
         self.say = Say(settings.log, settings.device)
         outside = outside or Outside()
         self._wall_ms, self._monotonic_s = outside.wall_ms, outside.monotonic_s
@@ -199,7 +200,7 @@ class Loop:
         Returns:
             Whether messages had come, so that more may be there.
         """
-        now_s = self._monotonic_s()
+        now_s, asked = self._monotonic_s(), None
         self.link.tend(now_s)
         self._tell_line()
         arrived = [] if self.store.overflowing else self.link.drain(self.settings.batch_max)
@@ -209,9 +210,14 @@ class Loop:
         if now_s >= self._due_tick_s:
             self._due_tick_s = now_s + TICK_S
             happenings.append(Tick())
+            asked = wish.read(self._state_dir)
+            if asked is not None:
+                happenings.append(asked)
             notify("WATCHDOG=1")
         if happenings or self.link.delivered or arrived:
             self._step(happenings, arrived)
+        if asked is not None:
+            wish.granted(self._state_dir, asked)
         self._outgoing.pump(now_s)
         self.link.flush()
         self._start_fetch(now_s)

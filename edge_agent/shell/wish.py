@@ -1,0 +1,51 @@
+"""What an operator of this device asks of its agent, left in a file: `edge-agent bundles use` writes, the loop reads.
+
+The database has one writer, the agent; so an operator asks, and the agent does it in a transaction of its own. A wish
+that is left while no agent runs is taken up at the next start. It is deleted once it is committed.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.happenings import BundleAsked
+
+FILE = "wish.json"
+BYTES_MAX = 4_096
+
+_decoder = msgspec.json.Decoder(BundleAsked)
+
+
+def leave(state_dir: Path, asked: BundleAsked) -> Path:
+    """Ask; a wish that was not taken up yet is replaced.
+
+    Raises:
+        OSError: the folder is not there, or not ours to write to.
+    """
+    draft, path = state_dir / f".{FILE}.{os.getpid()}", state_dir / FILE
+    draft.write_bytes(msgspec.json.encode(asked))
+    draft.replace(path)
+    return path
+
+
+def read(state_dir: Path) -> BundleAsked | None:
+    """The wish that waits, if there is one; a file that is none is removed."""
+    path = state_dir / FILE
+    try:
+        with path.open("rb") as file:
+            return _decoder.decode(file.read(BYTES_MAX))
+    except OSError:
+        return None
+    except msgspec.MsgspecError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
+
+
+def granted(state_dir: Path, asked: BundleAsked) -> None:
+    """The wish is committed; one that came in the meantime stays."""
+    if read(state_dir) == asked:
+        with contextlib.suppress(OSError):
+            (state_dir / FILE).unlink()
