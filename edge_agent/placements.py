@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,11 @@ from firmware_configs.profile import OnEvent, Placement, Policy, Thompson
 from models.errors import ModelError
 
 F32 = NDArray[np.float32]
+<<<<<<< HEAD
 OVER_BUDGET = "over the budget"
+=======
+_POLICY_NAMES = {kind: str(kind.__struct_config__.tag) for kind in get_args(Policy)}
+>>>>>>> d96491b (Let receipts ride with the next transaction, cork a batch, keep the poll)
 TOP = 5
 """Candidates shown in a trail."""
 
@@ -98,7 +102,8 @@ class CompiledPlacement:
         made = decision_id(occasion.event_id, self.name, self._profile, bundles)
         doors.over_budget(made, placement.budget_ms)
         place = self._candidates(models, occasion)
-        verdict = self._rules.apply(place.items, place.index, self._values(occasion))
+        values = self._values(occasion) if self._rules.any else {}
+        verdict = self._rules.apply(place.items, place.index, values)
         arm = assign(placement.experiment, occasion.subject, doors.secret) if placement.experiment else None
         policy = arm.policy if arm is not None and arm.policy is not None else placement.policy
         scores, why = self._score(models, place, verdict, occasion, made)
@@ -122,12 +127,12 @@ class CompiledPlacement:
             outputs=_of_first(items[0], place),
             rules=tuple(verdict.fired),
             candidates=len(place.items),
-            eligible=int(verdict.eligible.sum()),
+            eligible=int(np.count_nonzero(verdict.eligible)),
             top=_top(scores, verdict, place.items) if not why else (),
             items=items,
             score=float(scores[place.index[items[0]]]) if not why and items[0] in place.index else 0.0,
             propensity=propensity,
-            policy=str(policy.__struct_config__.tag),
+            policy=_POLICY_NAMES[type(policy)],
             experiment=placement.experiment.name if arm is not None and placement.experiment else "",
             arm=arm.name if arm is not None else "",
             channel=placement.channel,
@@ -165,12 +170,18 @@ class CompiledPlacement:
         self, models: Sequence[LoadedModel], place: _Field, verdict: Verdict, occasion: Occasion, made: str
     ) -> tuple[F32, str]:
         """(scores, "") or (zeros, why the models could not be asked)."""
+<<<<<<< HEAD
         nothing = np.zeros(len(place.items), np.float32)
         if len(models) < len(self.placement.models):
             missing = sorted({*self.placement.models} - {model.name for model in models})
             return nothing, f"no bundle of {', '.join(missing)} is active"
+=======
+        missing = [name for name in self.placement.models if name not in self._doors.models]
+        if missing:
+            return _no_scores(place), f"no bundle of {', '.join(missing)} is active"
+>>>>>>> d96491b (Let receipts ride with the next transaction, cork a batch, keep the poll)
         if not place.items:
-            return nothing, "there are no candidates"
+            return _no_scores(place), "there are no candidates"
         try:
             for model in models:
                 watched = model.name in self._trials.running
@@ -178,10 +189,15 @@ class CompiledPlacement:
                 place.outputs[model.name] = predict(model, place, occasion)
             scores = self._scores.of(place.outputs, len(place.items))
         except (ModelError, ExpressionError) as error:
-            return nothing, f"{error.code}: {error.what}"
+            return _no_scores(place), f"{error.code}: {error.what}"
         if self._doors.over_budget(made, self.placement.budget_ms):
+<<<<<<< HEAD
             return nothing, f"{OVER_BUDGET} of {self.placement.budget_ms:g} ms"
         return scores + verdict.boost, ""
+=======
+            return _no_scores(place), f"over the budget of {self.placement.budget_ms:g} ms"
+        return (scores + verdict.boost if verdict.boosted else scores), ""
+>>>>>>> d96491b (Let receipts ride with the next transaction, cork a batch, keep the poll)
 
     def _timed(self, model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
         """The scores, with what they cost or that they failed counted for the trial of this bundle."""
@@ -275,8 +291,13 @@ def _predict(model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
     return spread
 
 
+<<<<<<< HEAD
 def _best(scores: F32, verdict: Verdict) -> int:
     return int(np.argmax(np.where(verdict.eligible & ~np.isnan(scores), scores, -np.inf)))
+=======
+def _no_scores(place: _Field) -> F32:
+    return np.zeros(len(place.items), np.float32)
+>>>>>>> d96491b (Let receipts ride with the next transaction, cork a batch, keep the poll)
 
 
 def _of_first(item: str, place: _Field) -> dict[str, float]:

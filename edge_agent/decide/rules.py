@@ -40,6 +40,8 @@ class Verdict:
     boost: F32
     """float32 (n,), added to the scores."""
     fired: list[Fired] = field(default_factory=list)
+    boosted: bool = False
+    """Whether `boost` holds anything but zeros."""
 
 
 class Rules:
@@ -47,6 +49,11 @@ class Rules:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = [(rule, _Condition(rule.when)) for rule in rules]
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any rule."""
+        return bool(self._rules)
 
     def apply(self, items: Sequence[str], index: Index, values: dict[str, Any]) -> Verdict:
         """Ask every rule about every candidate.
@@ -73,10 +80,11 @@ class Rules:
                 return
             touched = mask
             verdict.boost[mask] += np.float32(rule.value)
+            verdict.boosted = True
         else:
             touched = mask if rule.effect == "deny" or failed else ~mask
             verdict.eligible &= ~touched
-        count = int(touched.sum())
+        count = int(np.count_nonzero(touched))
         if count:
             reason = f"{rule.reason} (could not be evaluated, so it denies)" if failed else rule.reason
             verdict.fired.append(Fired(rule.name, rule.effect, reason, count))

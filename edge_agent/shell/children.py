@@ -114,6 +114,8 @@ class Children:
     def listen(self, now_s: float) -> list[tuple[Child, ToParent]]:
         """What children have said; for one that is gone, its `Ended` last, made up where it said none."""
         heard: list[tuple[Child, ToParent]] = []
+        if not self._running:
+            return heard
         for child in list(self._running.values()):
             self._write(child)
             self._read_stderr(child)

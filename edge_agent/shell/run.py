@@ -4,6 +4,7 @@ It is kept too dull to hold a bug: what to do is decided in `agent.step`, how to
 calls. A message is acknowledged only after the commit that holds its effects.
 """
 
+import math
 import os
 import select
 import signal
@@ -58,6 +59,8 @@ from firmware_configs.messages import MSGPACK, Status, Topics
 
 TICK_S = 1.0
 SWEEP_S = 5.0
+RECEIPT_S = 0.02
+"""How long the broker's receipts wait for a transaction to ride with."""
 PACED_WAIT_S = 0.05
 """How soon a paced backlog is looked at again."""
 WAIT_DOWN_S = 0.05
@@ -120,6 +123,9 @@ class Loop:
         self._fetches: deque[Fetch] = deque()
         self._outgoing = Outgoing(self.store, self.link)
         self._due_tick_s = self._due_sweep_s = 0.0
+        self._due_receipt_s = math.inf
+        self._poll = select.poll()
+        self._poll_of: tuple[tuple[int, bool], dict[int, bool]] | None = None
         self._told_fault = ""
         self.stopping = False
 
@@ -214,7 +220,7 @@ class Loop:
             if asked is not None:
                 happenings.append(asked)
             notify("WATCHDOG=1")
-        if happenings or self.link.delivered or arrived:
+        if happenings or self._is_receipt_due(now_s):
             self._step(happenings, arrived)
         if asked is not None:
             wish.granted(self._state_dir, asked)
@@ -250,6 +256,17 @@ class Loop:
         self.link.flush()
         for effect in effects:
             self._perform(effect)
+
+    def _is_receipt_due(self, now_s: float) -> bool:
+        """Whether the broker's receipts have waited long enough for a transaction of their own.
+
+        They ride with the next one for nothing. A crash before only sends again what the broker has already.
+        """
+        if not self.link.delivered:
+            self._due_receipt_s = math.inf
+        elif self._due_receipt_s == math.inf:
+            self._due_receipt_s = now_s + RECEIPT_S
+        return now_s >= self._due_receipt_s
 
     def _is_durable(self, arrived: list[Arrived]) -> bool:
         if not self._critical:
@@ -425,22 +442,29 @@ class Loop:
 
     def _wait(self) -> None:
         """Until something can happen."""
-        watched = select.poll()
-        watched.register(self._awake, select.POLLIN)
-        opened = self.link.socket
-        if opened is not None:
-            watched.register(opened, select.POLLIN | (select.POLLOUT if self.link.wants_write else 0))
-        for descriptor, writing in self.children.watched.items():
-            watched.register(descriptor, select.POLLOUT if writing else select.POLLIN)
-        until_s = max(0.0, self._due_tick_s - self._monotonic_s())
+        watched = self._watched()
+        until_s = max(0.0, min(self._due_tick_s, self._due_receipt_s) - self._monotonic_s())
         if self._news or (self._fetches and not self.children.busy("updater")):
             until_s = 0.0
         elif self.link.state != "up":
             until_s = min(until_s, WAIT_DOWN_S)
         elif self._outgoing.waiting and self.link.room > 0:
             until_s = min(until_s, PACED_WAIT_S)
-        watched.poll(until_s * 1_000)
-        try:
+        ready = watched.poll(until_s * 1_000)
+        if any(descriptor == self._awake for descriptor, _ in ready):
             os.read(self._awake, 4_096)
-        except BlockingIOError:
-            return
+
+    def _watched(self) -> select.poll:
+        """What to wait for; made anew only when it changes."""
+        opened = self.link.socket
+        line = (opened.fileno(), self.link.wants_write) if opened is not None else (-1, False)
+        children = self.children.watched
+        if (line, children) != self._poll_of:
+            self._poll_of = (line, children)
+            self._poll = select.poll()
+            self._poll.register(self._awake, select.POLLIN)
+            if line[0] >= 0:
+                self._poll.register(line[0], select.POLLIN | (select.POLLOUT if line[1] else 0))
+            for descriptor, writing in children.items():
+                self._poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
+        return self._poll
