@@ -9,7 +9,7 @@ import os
 import select
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 
@@ -117,7 +117,7 @@ class Loop:
         os.set_blocking(self._waker, False)
         self.link = outside.link(settings.broker, settings.device, self._will(), self._wall_ms, self._wake)
         self.children = Children(lambda kind, line: self.say("info", kind, line))
-        self._critical = self._critical_filters()
+        self._critical = frozenset(source.name for source in loaded.profile.source if source.critical)
         self._news: list[Happening] = self._load_bundles()
         self._unacknowledged: list[Arrived] = []
         self._fetches: deque[Fetch] = deque()
@@ -139,9 +139,6 @@ class Loop:
 
     def _wake(self) -> None:
         os.write(self._waker, b"!")
-
-    def _critical_filters(self) -> frozenset[str]:
-        return frozenset(source.name for source in self.loaded.profile.source if source.critical)
 
     def _load_bundles(self) -> list[Happening]:
         """The bundles that served or were on trial, and the settings' own where there is none."""
@@ -268,11 +265,16 @@ class Loop:
             self._due_receipt_s = now_s + RECEIPT_S
         return now_s >= self._due_receipt_s
 
-    def _is_durable(self, arrived: list[Arrived]) -> bool:
-        if not self._critical:
-            return False
+    def _is_durable(self, arrived: Iterable[Arrived]) -> bool:
+        """Whether something here must be on the medium itself before it is acknowledged: critical events, consent."""
         route = self.agent.topics.route
-        return any((r := route(one.message.topic)) is not None and r.name in self._critical for one in arrived)
+        for one in arrived:
+            found = route(one.message.topic)
+            if found is not None and (
+                found.door == "consent" or (found.door == "event" and found.name in self._critical)
+            ):
+                return True
+        return False
 
     def _line_news(self) -> list[Happening]:
         """After a connect: subscribe again, send what waits, and tell the agent."""
