@@ -37,11 +37,14 @@ class SimStore(Store):
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         self._connection.execute(f"PRAGMA max_page_count = {pages if full else self._pages_max}")
 
-    def leave(self, folder: Path, prng: Random, *, plug: bool) -> None:
+    def leave(self, folder: Path, prng: Random, *, plug: bool) -> tuple[bytes, int]:
         """The process is gone: its files are what a new one finds in `folder`. With `plug`, so is what was not synced.
 
         SQLite's write-ahead log is synced by durable commits and before each checkpoint, so of the log at least what
         was there then is left, and of what came later any prefix, torn anywhere.
+
+        Returns:
+            What is on the medium, for the next life's `synced`.
         """
         folder.mkdir(parents=True)
         for file in self.path.parent.glob(f"{self.path.name}*"):
@@ -53,7 +56,9 @@ class SimStore(Store):
             least = self.synced[1] if salts == self.synced[0] else 0
             with log.open("r+b") as opened:
                 opened.truncate(prng.randint(min(least, size), size))
+            self.synced = (salts, log.stat().st_size)
         self._connection.close()
+        return self.synced
 
 
 def _log_of(path: Path) -> tuple[bytes, int]:

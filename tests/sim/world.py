@@ -135,10 +135,11 @@ class World:
         self.broker.line_gone()
         self.loop.children.stop(0.0)
         self._lives += 1
-        self.loop.store.leave(self._state, self.prng, plug=plug)  # type: ignore[attr-defined]
+        synced = self.loop.store.leave(self._state, self.prng, plug=plug)  # type: ignore[attr-defined]
         shutil.rmtree(self._folder / f"life-{self._lives - 1}")
         self.fuse.left = -1
         self.loop = self._start()
+        self.loop.store.synced = synced  # type: ignore[attr-defined]
         if (broken := ledger.first_break(map(ledger.unpack, ledger_rows(self._database)))) is not None:
             raise Broken(f"the ledger's chain is broken at {broken} after a {'plug' if plug else 'kill'}")
 
