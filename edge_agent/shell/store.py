@@ -59,7 +59,7 @@ class Store:
         self._pages_max = mib_max * 1024 * 1024 // database.PAGE_BYTES
         self._backlog = Writes()
         self._connection = database.open_writable(path, self._pages_max)
-        self._full = False
+        self._full = self._owed = False
         self._sweeper = Sweeper(self._connection)
         (self.waiting_rows,) = self._ask("SELECT count(*) FROM outbox")[0]
         self.evicted = self.expired = 0
@@ -94,13 +94,16 @@ class Store:
             writes = self._backlog
         elif not writes:
             return True
+        # What could not be written may be acknowledged with this transaction: it is as durable as the most critical.
+        self._owed = self._owed or durable
         try:
-            self._set_full(durable)
+            self._set_full(self._owed)
             self._transact(writes)
         except sqlite3.Error as error:
             self._fail(error, writes)
             return False
         self._backlog = Writes()
+        self._owed = False
         self.degraded = ""
         if self.waiting_rows > OUTBOX_MAX + OUTBOX_SLACK:
             self._relieve_outbox()

@@ -315,6 +315,7 @@ class World:
         self.books.decisions = len(self._first)
         self.books.boundaries = self.fuse.burnt
 
+
 def _unpack(payload: bytes) -> DecisionMade:
     return msgspec.msgpack.decode(payload, type=DecisionMade)
 
