@@ -27,10 +27,24 @@ from edge_agent.intake.dedupe import Dedupe
 from edge_agent.intake.minimise import Minimised, again
 from edge_agent.intake.topic import Topics
 from edge_agent.learning import learn_from, on_feedback
-from edge_agent.limits import DAY_MS, DEDUPE_MAX, DEDUPE_MS, ID_MAX, SUBJECTS_MAX, SWEEP_EVERY_MS, TOPIC_CACHE_MAX
+from edge_agent.limits import (
+    DAY_MS,
+    DEDUPE_MAX,
+    DEDUPE_MS,
+    ID_MAX,
+    MIB,
+    PROFILES_MIN,
+    PROFILES_SHARE,
+    SUBJECTS_MAX,
+    SWEEP_EVERY_MS,
+    TOPIC_CACHE_MAX,
+)
 from edge_agent.memory import profile as profiles
+from edge_agent.memory import profile_v1
 from edge_agent.memory.consent import Consents
 from edge_agent.memory.features import Features
+from edge_agent.memory.layout import Layouts
+from edge_agent.memory.profile import Profile
 from edge_agent.memory.subjects import Kept
 from edge_agent.placements import CompiledPlacement
 from edge_agent.sources import CompiledSource
@@ -95,17 +109,36 @@ class Agent:
         self.journalled = 0
         self.counted: dict[str, int] = {}
         self._hold_states(doors)
-        self.features = Features([])
+        self.layouts = Layouts()
+        self.features = Features([], self.layouts)
         self.models_changed()
 
     def _hold_states(self, doors: Doors) -> None:
-        self.profiles = Kept(lambda key: doors.recall("profile", key), profiles.unpack, profiles.Profile, SUBJECTS_MAX)
+        self.profiles: Kept[Profile] = Kept(
+            lambda key: doors.recall("profile", key), self._unpacked, lambda: Profile(self.layouts.now), SUBJECTS_MAX
+        )
         self.rewards: Kept[BanditState] = Kept(
             lambda key: doors.recall("bandit", key), _bandit_decoder.decode, dict, len(self.profile.placement) + 1
         )
         self.histories: Kept[list[int]] = Kept(
             lambda key: doors.recall("caps", key), _times_decoder.decode, list, SUBJECTS_MAX
         )
+
+    def _unpacked(self, packed: bytes) -> Profile:
+        try:
+            if profile_v1.is_one(packed):
+                return profile_v1.read(packed, self.layouts, self.features.words)
+            return profiles.unpack(packed, self.layouts)
+        except msgspec.MsgspecError:
+            self.count("profiles.unreadable")
+            return Profile(self.layouts.now)
+
+    def profile_of(self, subject: str) -> Profile:
+        """A subject's profile, as the active bundles need it."""
+        state = self.profiles.get(subject)
+        if state.layout is not self.layouts.now:
+            state.fit(self.layouts)
+        return state
 
     def next_journal(self) -> int:
         """A number for a journal row, unique within this run of the agent."""
@@ -124,7 +157,10 @@ class Agent:
             for given in model.spec.inputs
             if given.from_ == "features"
         ]
-        self.features = Features((given for given, _ in pairs), {id(given): index for given, index in pairs})
+        catalogues = {id(given): index for given, index in pairs}
+        self.features = Features((given for given, _ in pairs), self.layouts, catalogues)
+        budget = self.profile.device.memory_mib_max * MIB * PROFILES_SHARE
+        self.profiles.limit(max(PROFILES_MIN, int(budget / self.features.profile_bytes)))
 
     def restore(self, rows: Iterable[tuple[Room, str, bytes, int]], now_ms: int) -> None:
         """Take up the committed state again.
@@ -150,6 +186,8 @@ class Agent:
                     ledger.append(value)
                 case "meta" if key == "counters":
                     self.counters.update(msgspec.msgpack.decode(value, type=dict[str, int]))
+                case "meta" if key.startswith("layout:"):
+                    self.layouts.restore(int(key[7:]), value)
                 case "meta":
                     self.control.restore(key, value)
         self.dedupe.restore(seen)
@@ -224,6 +262,7 @@ def _on_event(agent: Agent, source: CompiledSource, message: Message, batch: Bat
     event, believed = source.read(message, agent.consents)
     if not believed:
         agent.count("clock.implausible")
+        agent.count(f"clock.implausible.{source.name}")
     if event is None:
         agent.count("dropped.consent")
         return
@@ -231,8 +270,9 @@ def _on_event(agent: Agent, source: CompiledSource, message: Message, batch: Bat
         agent.count("duplicates")
         return
     batch.put("dedupe", event.event_id, b"", batch.now_ms + DEDUPE_MS)
-    if source.watermark.is_late(event.event_time_ms):
+    if source.watermark.is_late(event.event_time_ms, batch.now_ms):
         agent.count("late")
+        agent.count(f"late.{source.name}")
         if source.late == "drop":
             return
         if source.late == "side":
@@ -250,10 +290,13 @@ def _on_recorded(agent: Agent, recorded: Recorded, batch: Batch) -> None:
 def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: str, batch: Batch) -> None:
     """A minimised event becomes memory, examples and decisions."""
     now = batch.now_ms
-    if source.watermark.advance(event.event_time_ms):
+    if source.watermark.advance(event.event_time_ms, now):
         batch.touch("watermark", source.name, lambda: str(source.watermark.newest_ms).encode())
-    state = agent.profiles.get(event.subject)
-    state.take(event, agent.features)
+    state = agent.profile_of(event.subject)
+    if not agent.layouts.is_stored:
+        agent.layouts.is_stored = True
+        batch.put("meta", f"layout:{agent.layouts.now.generation}", agent.layouts.now.pack())
+    state.take(event, agent.features, source.session_gap_ms, now)
     batch.touch("profile", event.subject, lambda: profiles.pack(state), now + source.retention_ms)
     if agent.record:
         _journal(event, traceparent, source, batch)

@@ -15,8 +15,8 @@ from edge_agent.errors import RequestInvalid
 from edge_agent.happenings import Message
 from edge_agent.infer.model import Array, LoadedModel
 from edge_agent.limits import DAY_MS, ID_MAX, RECENT_DECISIONS_MAX, SUBJECTS_MAX
-from edge_agent.memory.features import State, before
 from edge_agent.memory.profile import Profile
+from edge_agent.memory.values import before
 from edge_agent.placements import CompiledPlacement, Occasion
 from edge_agent.sources import HOUSEHOLD
 from edge_agent.wire import read_word
@@ -37,12 +37,12 @@ def occasion_of(
     event_time_ms: int,
     batch: Batch,
 ) -> Occasion:
-    local = agent.doors.local_hour(batch.now_ms)
     held: dict[tuple[str, str], dict[str, F32]] = {}
 
-    def read(model: LoadedModel, trackers: State) -> dict[str, F32]:
+    def read(model: LoadedModel, known: Profile) -> dict[str, F32]:
+        local = agent.doors.local_hour(event_time_ms)
         return {
-            given.name: agent.features.row(given, trackers, event_time_ms, local)
+            given.name: agent.features.row(given, known, event_time_ms, local)
             for given in model.spec.inputs
             if given.from_ == "features"
         }
@@ -50,13 +50,13 @@ def occasion_of(
     def rows(model: LoadedModel) -> dict[str, F32]:
         key = (model.name, model.version)
         if key not in held:
-            held[key] = read(model, state.trackers)
+            held[key] = read(model, state)
         return held[key]
 
     def rows_before(model: LoadedModel, item_field: str) -> dict[str, F32]:
         features = (feature for given in model.spec.inputs for feature in given.features)
         if any(isinstance(feature, ItemSequence) and feature.field == item_field for feature in features):
-            return read(model, before(state.trackers, item_field))
+            return read(model, before(state, item_field, event_time_ms))
         return rows(model)
 
     def personal(model: LoadedModel) -> Mapping[str, Array]:
@@ -171,7 +171,7 @@ def on_request(agent: "Agent", place: CompiledPlacement, message: Message, batch
         for source in agent.sources.values()
         for name, value in source.minimiser.context(request.fields, granted, batch.now_ms).items()
     }
-    state = agent.profiles.get(subject)
+    state = agent.profile_of(subject)
     event_time = max(state.newest_ms, message.arrived_ms) if state.newest_ms else message.arrived_ms
     occasion = occasion_of(agent, subject, state, fields, event_time, batch)
     token = message.correlation.hex() or str(message.arrived_ms)

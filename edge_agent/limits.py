@@ -23,7 +23,12 @@ FUTURE_MS_MAX = 300_000
 SESSION_GAP_MS = 1_800_000
 """A subject silent for this long starts a new session, ms."""
 SUBJECTS_MAX = 20_000
-"""Profiles in memory; further ones are read from the store when they are needed."""
+"""Subjects whose caps and last decisions are in memory; further ones are read from the store when they are needed."""
+PROFILES_SHARE = 0.25
+"""Of [device] memory_mib_max, for hot profiles; colder ones are read from the store when they are needed."""
+PROFILES_MIN = 64
+"""Profiles in memory, however little that is."""
+MIB = 1_048_576
 WINDOW_BUCKETS = 32
 """Buckets of a sliding window: a count is exact to a 32nd of the window."""
 

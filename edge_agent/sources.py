@@ -26,7 +26,8 @@ class CompiledSource:
         self.name = source.name
         self.late = source.late
         self.critical = source.critical
-        self.watermark = Watermark(int(source.lateness_s * 1_000))
+        self.watermark = Watermark(int(source.lateness_s * 1_000), int(source.idle_s * 1_000))
+        self.session_gap_ms = int(source.session_gap_s * 1_000)
         days = min(retention[field.category].days for field in source.field)
         self.retention_ms = int(days * DAY_MS)
         self.minimiser = Minimiser(source, consent_needed, secret)

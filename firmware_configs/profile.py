@@ -129,6 +129,13 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lateness_s: Annotated[
         float, Meta(ge=0.0, description="how far event time may run behind the watermark, seconds")
     ] = 60.0
+    idle_s: Annotated[
+        Positive,
+        Meta(description="silence after which the source holds back the device's watermark no longer, seconds"),
+    ] = 300.0
+    session_gap_s: Annotated[
+        Positive, Meta(description="silence after an event of this source that ends its subject's session, seconds")
+    ] = 1_800.0
     late: Annotated[
         Literal["apply", "side", "drop"],
         Meta(description="later events: apply all the same, publish on the late topic, or drop (counted)"),

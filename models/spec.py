@@ -58,6 +58,25 @@ class Mean(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="m
     width: ClassVar[int] = 1
 
 
+class Window(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="window", tag_field="kind"):
+    """An aggregate over a window of a subject's events: those of a source, or those with a field.
+
+    sliding: the last `span_s` seconds, to a 32nd of it. tumbling: the running window of `span_s` seconds, aligned to
+    unix time; its past part only. session: the running session, which ends with `span_s` seconds of silence.
+    """
+
+    take: Literal["count", "sum", "mean", "min", "max"]
+    over: Literal["sliding", "tumbling", "session"]
+    span_s: Seconds
+    field: str = ""
+    source: str = ""
+    closed: bool = False
+    """The window or session before the running one, which is complete; not for sliding ones."""
+    default: float = 0.0
+    """For mean, min and max of a window without events; counts and sums are 0 then."""
+    width: ClassVar[int] = 1
+
+
 class Ewma(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="ewma", tag_field="kind"):
     """The exponentially weighted mean of a field; a value's weight halves every `half_life_s`."""
 
@@ -136,6 +155,7 @@ FeatureSpec = (
     Last
     | Count
     | Mean
+    | Window
     | Ewma
     | TimeSince
     | HourSin
@@ -251,6 +271,9 @@ def feature_names(given: Input) -> list[str]:
                 names.append(f"count({field or source},{window_s:g}s)")
             case Mean(field=field, window_s=window_s):
                 names.append(f"mean({field},{window_s:g}s)")
+            case Window(take=take, over=over, span_s=span_s):
+                closed = ",closed" if feature.closed else ""
+                names.append(f"{take}({feature.field or feature.source},{over},{span_s:g}s{closed})")
             case Ewma(field=field, half_life_s=half_life_s):
                 names.append(f"ewma({field},{half_life_s:g}s)")
             case TimeSince(source=source):
@@ -258,7 +281,7 @@ def feature_names(given: Input) -> list[str]:
             case Constant(value=value):
                 names.append(f"constant({value:g})")
             case _:
-                names.append(str(type(feature).__struct_config__.tag))
+                names.append(_kind(feature))
     return names
 
 
@@ -344,16 +367,25 @@ def _input_faults(spec: Spec) -> list[tuple[bool, str]]:
         missing = sorted(set(feature_fields(given)) - needed)
         faults.append((bool(missing), f"needed_fields lacks {missing}, which input {given.name!r} reads"))
         faults += [
-            (bool(f.field) == bool(f.source), f"a count in input {given.name!r} takes a field or a source")
+            (bool(f.field) == bool(f.source), f"a {_kind(f)} in input {given.name!r} takes a field or a source")
             for f in given.features
-            if isinstance(f, Count)
+            if isinstance(f, Count | Window)
         ]
+        for f in given.features:
+            if isinstance(f, Window):
+                what = f"a window in input {given.name!r}"
+                faults.append((f.take != "count" and not f.field, f"{what} takes the {f.take} of a field"))
+                faults.append((f.over == "sliding" and f.closed, f"{what}: a sliding one is never closed"))
         sequences = any(isinstance(f, ItemSequence) for f in given.features)
         faults.append((sequences and not spec.catalogue, f"a sequence in input {given.name!r} needs a catalogue"))
     candidates = sum(i.from_ == "candidate" for i in spec.inputs)
     faults.append((candidates > 1, "at most one candidate input"))
     faults.append((bool(candidates) != spec.catalogue, "catalogue is true exactly when an input is a candidate"))
     return faults
+
+
+def _kind(feature: FeatureSpec) -> str:
+    return str(type(feature).__struct_config__.tag)
 
 
 def _file_faults(spec: Spec) -> list[tuple[bool, str]]:

@@ -4,7 +4,7 @@ A source's watermark is the largest event time seen less its allowed lateness, a
 "The Dataflow Model".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -29,24 +29,66 @@ def plausible(event_time_ms: int, now_ms: int) -> bool:
 
 
 class Watermark:
-    """One source's progress in event time."""
+    """One source's progress in event time.
 
-    __slots__ = ("lateness_ms", "newest_ms")
+    It is never ahead of our own clock: a device whose clock runs ahead, by less than makes it implausible, cannot make
+    the right events of others late; and when our own clock was ahead and comes back, the mark comes back with it.
+    """
 
-    def __init__(self, lateness_ms: int, newest_ms: int = 0) -> None:
+    __slots__ = ("heard_ms", "idle_ms", "lateness_ms", "newest_ms")
+
+    def __init__(self, lateness_ms: int, idle_ms: int, newest_ms: int = 0) -> None:
+        """Set up.
+
+        Args:
+            lateness_ms: how far an event may run behind the newest one.
+            idle_ms: silence after which the source counts as idle.
+            newest_ms: largest event time seen, unix ms.
+        """
         self.lateness_ms = lateness_ms
+        self.idle_ms = idle_ms
         self.newest_ms = newest_ms
+        self.heard_ms = 0
+        """Our clock at the newest arrival, unix ms; 0: nothing came since the start."""
 
-    def is_late(self, event_time_ms: int) -> bool:
+    def is_late(self, event_time_ms: int, now_ms: int) -> bool:
         """Whether the event lies before the watermark."""
-        return event_time_ms < self.newest_ms - self.lateness_ms
+        return event_time_ms < min(self.newest_ms, now_ms) - self.lateness_ms
 
-    def advance(self, event_time_ms: int) -> bool:
-        """Take an event's time in; True when the watermark moved."""
-        if event_time_ms <= self.newest_ms:
+    def advance(self, event_time_ms: int, now_ms: int) -> bool:
+        """Take an arrival in; True when the newest event time changed."""
+        self.heard_ms = now_ms
+        newest = min(max(event_time_ms, self.newest_ms), now_ms)
+        if newest == self.newest_ms:
             return False
-        self.newest_ms = event_time_ms
+        self.newest_ms = newest
         return True
+
+    def is_idle(self, now_ms: int) -> bool:
+        """Whether the source has been silent for so long that nobody waits for it."""
+        return not 0 <= now_ms - self.heard_ms < self.idle_ms
+
+
+class Combined:
+    """The device's watermark: what spans sources is complete up to here.
+
+    The least of the sources' watermarks, idle ones left out (Akidau et al. 2015, section 2.3; Flink's idle sources).
+    It never goes back, but for our own clock. While all are idle it stands.
+    """
+
+    __slots__ = ("_marks", "_newest_ms")
+
+    def __init__(self, marks: Iterable[Watermark]) -> None:
+        self._marks = tuple(marks)
+        self._newest_ms = 0
+
+    def at(self, now_ms: int) -> int:
+        """The combined watermark, unix ms; 0: nothing was heard yet."""
+        awake = [mark.newest_ms - mark.lateness_ms for mark in self._marks if not mark.is_idle(now_ms)]
+        if awake:
+            self._newest_ms = max(self._newest_ms, min(awake))
+        self._newest_ms = min(self._newest_ms, now_ms)
+        return self._newest_ms
 
 
 def _from_seconds(value: Any) -> int:

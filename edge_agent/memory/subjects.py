@@ -30,6 +30,12 @@ class Kept(Generic[State]):
         self._recall, self._unpack, self._fresh, self._most = recall, unpack, fresh, most
         self._held: dict[str, State] = {}
 
+    def limit(self, most: int) -> None:
+        """Hold at most so many states from now on."""
+        self._most = most
+        while len(self._held) > most:
+            del self._held[next(iter(self._held))]
+
     def __len__(self) -> int:
         return len(self._held)
 

@@ -13,7 +13,8 @@ from edge_agent.intake.dedupe import Dedupe
 from edge_agent.intake.event import at_path, decode
 from edge_agent.intake.minimise import Minimised, Minimiser
 from edge_agent.intake.topic import Topics
-from edge_agent.intake.watermark import Watermark, event_time_reader, plausible
+from edge_agent.intake.watermark import Combined, Watermark, event_time_reader, plausible
+from edge_agent.limits import FUTURE_MS_MAX
 from firmware_configs import profile as p
 
 SECRET = b"k" * 32
@@ -272,12 +273,49 @@ def test_a_restored_window_knows_what_it_knew() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30), st.integers(0, 1_000))
 def test_the_watermark_never_goes_back_and_late_means_behind_it(times: list[int], lateness: int) -> None:
-    mark = Watermark(lateness)
+    mark, now = Watermark(lateness, 1_000), 2 * 10**6
     for t in times:
         before = mark.newest_ms
-        assert mark.is_late(t) == (t < before - lateness)
-        mark.advance(t)
+        assert mark.is_late(t, now) == (t < before - lateness)
+        assert mark.advance(t, now) == (t > before)
         assert mark.newest_ms == max(before, t)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(-60_000, FUTURE_MS_MAX), max_size=20), st.integers(0, 60_000))
+def test_devices_that_run_ahead_make_no_right_event_late(ahead: list[int], behind: int) -> None:
+    mark, now = Watermark(60_000, 300_000), 1_800_000_000_000
+    for lead in ahead:
+        assert plausible(now + lead, now)
+        mark.advance(now + lead, now)
+        now += 10
+    assert not mark.is_late(now - behind, now)
+
+
+def test_a_mark_from_a_time_when_our_clock_was_ahead_comes_back_with_the_clock() -> None:
+    mark, now = Watermark(60_000, 300_000), 1_800_000_000_000
+    mark.advance(now + 10**12, now + 10**12)
+    assert not mark.is_late(now, now)
+    assert mark.is_late(now - 60_001, now)
+    mark.advance(now, now)
+    assert mark.newest_ms == now
+
+
+def test_an_idle_source_does_not_hold_the_device_back() -> None:
+    quick, quiet = Watermark(1_000, 300_000), Watermark(5_000, 60_000)
+    both, now = Combined([quick, quiet]), 1_800_000_000_000
+    assert both.at(now) == 0
+    quiet.advance(now, now)
+    quick.advance(now, now)
+    assert both.at(now) == now - 5_000
+    quick.advance(now + 59_000, now + 59_000)
+    assert both.at(now + 59_000) == now - 5_000
+    quick.advance(now + 60_000, now + 60_000)
+    assert both.at(now + 60_000) == now + 59_000
+    quiet.advance(now + 61_000, now + 61_000)
+    assert both.at(now + 61_000) == now + 59_000, "it never goes back"
+    assert both.at(now + 10**9) == now + 59_000, "while all are idle it stands"
+    assert both.at(now) == now, "our own clock went back"
 
 
 def test_event_time_is_read_in_every_unit() -> None:

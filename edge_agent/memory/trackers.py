@@ -1,0 +1,44 @@
+"""What keeps one feature up: the numbers that it needs in a profile, how an event changes them, how they are read."""
+
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edge_agent.memory.profile import Profile
+
+Row = array  # of float64
+Fields = Mapping[str, float | str | bool]
+Local = tuple[int, int]
+"""(hour 0-23, weekday 0-6 with Monday 0), in the device's local time."""
+Update = Callable[[Profile, Fields, str, int], None]
+"""(profile, minimised fields, source, event time in unix ms): takes one event in."""
+Column = Callable[[Profile, int, Local], Sequence[float]]
+"""(profile, event time at which to read in unix ms, local hour and weekday) → the feature's columns."""
+Rewind = Callable[[Profile, int], None]
+"""(profile, now in unix ms): what is dated after now is dated now, or forgotten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracker:
+    """A feature's state, at its place.
+
+    Attributes:
+        key: features with the same key share their numbers.
+        size: float64 numbers in the profile's row.
+        compiled: offset in the row → its three functions.
+        words: for texts that are kept by number: text → number.
+    """
+
+    key: str
+    size: int
+    compiled: Callable[[int], tuple[Update, Column, Rewind]]
+    words: Mapping[str, float] = field(default_factory=dict)
+
+
+def clamped(at: int) -> Rewind:
+    """The rewind of a tracker whose only time lies at `at`."""
+
+    def rewind(profile: Profile, now_ms: int) -> None:
+        profile.row[at] = min(profile.row[at], now_ms)
+
+    return rewind

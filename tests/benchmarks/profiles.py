@@ -1,0 +1,208 @@
+"""`python -m tests.benchmarks.profiles --json`: what an event costs, and the memory, with 10 to 100,000 profiles.
+
+Real step, real store on disk, real model; only the broker is left out. Each size runs in a process of its own, so that
+its resident memory is its own. `uniform` draws subjects at random: the worst case for a cache. `zipf` draws them as
+people come: few often, most seldom. Sizes alternate over the rounds and ratios are taken within a round, so that a
+drifting machine does not decide.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edge_agent.agent import Agent, step
+from edge_agent.doors import Doors
+from edge_agent.happenings import BundleReady, Message
+from edge_agent.infer.bundle import load_model
+from edge_agent.shell.clock import Watch, local_hours, wall_ms
+from edge_agent.shell.store import Store
+from edge_agent.shell.writes import Writes
+from firmware_configs.loader import parse
+from models import spec as s
+from tests.benchmarks import load
+
+SIZES = (10, 1_000, 10_000, 100_000)
+BATCH = 64
+"""Events in one transaction: what a busy gateway's loop takes at once."""
+DISTRIBUTIONS = ("uniform", "zipf")
+PROFILE = load.PROFILE.replace('event_id = "id"\n', 'event_id = "id"\nsubject = "who"\n')
+MIB = 1_048_576
+
+
+def rich() -> s.Input:
+    """Features besides the model's own four: windows, decay and recency, as a recommender would declare them."""
+    hour, day = 3_600.0, 86_400.0
+    features: tuple[s.FeatureSpec, ...] = (
+        s.Mean(field="co2", window_s=hour),
+        s.Mean(field="light", window_s=day),
+        s.Count(source="room", window_s=hour),
+        s.Count(source="room", window_s=7 * day),
+        s.Ewma(field="temperature", half_life_s=hour),
+        s.TimeSince(source="room", cap_s=day),
+    )
+    return s.Input(name="x", dtype="float32", shape=(-1, len(features)), from_="features", features=features)
+
+
+class Bench:
+    """One agent with its store, and a stream of events."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.loaded = parse(PROFILE)
+        self.store = Store(folder / "edgeward.db", self.loaded.profile.device.disk_mib_max)
+        model = load_model(load.BUNDLE)
+        windows: Any = SimpleNamespace(spec=SimpleNamespace(inputs=(rich(),)))
+        doors = Doors(
+            secret=self.store.secret,
+            recall=self.store.recall,
+            models={model.name: model, "windows": windows},
+            over_budget=Watch().over_budget,
+            local_hour=local_hours("UTC"),
+        )
+        self.agent = Agent(self.loaded, load.DEVICE, doors)
+        self.agent.control.report = lambda _batch: None  # type: ignore[method-assign]
+        self.agent.models_changed()
+        self._take([BundleReady(name=model.name, version=model.version)])
+        self._random = np.random.default_rng(seed)
+        self._number = 0
+
+    def _take(self, happenings: list[Any]) -> None:
+        writes = Writes()
+        self.store.next_entry = writes.add(step(self.agent, happenings, wall_ms()), self.store.next_entry)
+        # What was sent is acknowledged at once, as by a broker that keeps up.
+        writes.delivered, writes.outbox = list(writes.outbox), writes.outbox
+        if not self.store.commit(writes, durable=False):
+            raise RuntimeError(self.store.degraded)
+
+    def fill(self, count: int) -> None:
+        """Give every subject a profile, by events."""
+        for first in range(0, count, BATCH):
+            self.events([f"u{n}" for n in range(first, min(count, first + BATCH))])
+
+    def events(self, subjects: list[str]) -> None:
+        """One event of each, in one transaction."""
+        now = wall_ms()
+        messages = []
+        for subject in subjects:
+            self._number += 1
+            event = {"id": self._number, "who": subject, **load.READING, "light": 400.0 + self._number % 50}
+            payload = msgspec.json.encode(event)
+            messages.append(Message(topic=f"bench/{load.DEVICE}/in", payload=payload, arrived_ms=now))
+        self._take(messages)
+
+    def batches(self, distribution: str, profiles: int) -> Iterator[list[str]]:
+        """Subjects without end."""
+        while True:
+            if distribution == "uniform":
+                drawn = self._random.integers(0, profiles, BATCH)
+            else:
+                drawn = (self._random.zipf(1.2, BATCH) - 1) % profiles
+            yield [f"u{n}" for n in drawn]
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def one(profiles: int, events: int, seed: int) -> dict[str, Any]:
+    """Figures of one size."""
+    with load.workplace() as folder:
+        bench = Bench(folder, seed)
+        bench.fill(profiles)
+        found: dict[str, Any] = {"profiles": profiles, "cost_us": {}}
+        for distribution in DISTRIBUTIONS:
+            source = bench.batches(distribution, profiles)
+            for _ in range(2_000 // BATCH):
+                bench.events(next(source))
+            found["cost_us"][distribution] = round(_cost(bench.events, source, events), 1)
+        found["rss_mib"] = round(rss_bytes() / MIB, 1)
+        found["hot"] = len(bench.agent.profiles)
+        row = bench.store.recall("profile", "u0")
+        found["packed_bytes"] = len(row) if row else 0
+        bench.store.close()
+        return found
+
+
+def _cost(take: Callable[[list[str]], None], source: Iterator[list[str]], events: int) -> float:
+    """µs an event, of this process's own time and the disk's."""
+    drawn = [next(source) for _ in range(events // BATCH)]
+    started = time.perf_counter()
+    for subjects in drawn:
+        take(subjects)
+    return (time.perf_counter() - started) / (len(drawn) * BATCH) * 1e6
+
+
+def measure(rounds: int, events: int) -> dict[str, Any]:
+    """All sizes, `rounds` times in turn."""
+    runs: dict[int, list[dict[str, Any]]] = {size: [] for size in SIZES}
+    for seed in range(rounds):
+        for size in SIZES:
+            command = [sys.executable, "-m", "tests.benchmarks.profiles", "--one", str(size), "--events", str(events)]
+            done = subprocess.run([*command, "--seed", str(seed)], capture_output=True, check=True, timeout=900)
+            runs[size].append(json.loads(done.stdout))
+    least, most = SIZES[0], SIZES[-1]
+    ratio = {
+        d: round(
+            statistics.median(
+                big["cost_us"][d] / small["cost_us"][d] for small, big in zip(runs[least], runs[most], strict=True)
+            ),
+            3,
+        )
+        for d in DISTRIBUTIONS
+    }
+    middle = {size: _median(found) for size, found in runs.items()}
+    return {
+        "ratio_cost": ratio["uniform"],
+        "ratio_cost_zipf": ratio["zipf"],
+        "sizes": {str(size): figures for size, figures in middle.items()},
+        "events": events,
+        "rounds": rounds,
+        "batch": BATCH,
+        "memory_mib_max": parse(PROFILE).profile.device.memory_mib_max,
+        "machine": {"python": platform.python_version(), "cores": os.cpu_count(), "arch": platform.machine()},
+    }
+
+
+def _median(found: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "cost_us": {d: statistics.median(run["cost_us"][d] for run in found) for d in DISTRIBUTIONS},
+        "rss_mib": statistics.median(run["rss_mib"] for run in found),
+        "hot": found[0]["hot"],
+        "packed_bytes": found[0]["packed_bytes"],
+    }
+
+
+def main() -> None:
+    """Measure and print; the last line is one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print only the JSON object")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--events", type=int, default=20_000, help="timed events of each size and distribution")
+    parser.add_argument("--one", type=int, default=0, help="only this many profiles, in this process")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(one(given.one, given.events, given.seed)))
+        return
+    found = measure(given.rounds, given.events)
+    if not given.json:
+        for size, figures in found["sizes"].items():
+            print(f"{int(size):>8,} profiles  {figures}")
+        print(f"ratio_cost {found['ratio_cost']}  ratio_cost_zipf {found['ratio_cost_zipf']}")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
