@@ -24,7 +24,7 @@ SESSION_GAP_MS = 1_800_000
 """A subject silent for this long starts a new session, ms."""
 SUBJECTS_MAX = 20_000
 """Subjects whose caps and last decisions are in memory; further ones are read from the store when they are needed."""
-PROFILES_SHARE = 0.25
+PROFILES_SHARE = 0.125
 """Of [device] memory_mib_max, for hot profiles; colder ones are read from the store when they are needed."""
 PROFILES_MIN = 64
 """Profiles in memory, however little that is."""
