@@ -1,6 +1,7 @@
 """Decisions: consent, caps and quiet hours; then the choice; then the way out."""
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +15,7 @@ from edge_agent.effects import Append
 from edge_agent.errors import RequestInvalid
 from edge_agent.happenings import Message
 from edge_agent.infer.model import Array, LoadedModel
-from edge_agent.limits import DAY_MS, ID_MAX, RECENT_DECISIONS_MAX, SUBJECTS_MAX
+from edge_agent.limits import DAY_MS, EVICTED_SHARE, ID_MAX, RECENT_DECISIONS_MAX, SUBJECTS_MAX
 from edge_agent.memory.profile import Profile
 from edge_agent.memory.values import before
 from edge_agent.placements import CompiledPlacement, Occasion
@@ -123,14 +124,16 @@ def _remember_newest(agent: "Agent", key: str, item: str, now_ms: int) -> None:
     agent.newest.pop(key, None)
     agent.newest[key] = (item, now_ms)
     if len(agent.newest) > SUBJECTS_MAX:
-        del agent.newest[next(iter(agent.newest))]
+        for oldest in list(islice(agent.newest, SUBJECTS_MAX // EVICTED_SHARE)):
+            del agent.newest[oldest]
 
 
 def _keep_decision(agent: "Agent", trail: Trail, retention_ms: int, batch: Batch) -> None:
     packed = decision.pack(trail)
     agent.recent[trail.id] = packed
     if len(agent.recent) > RECENT_DECISIONS_MAX:
-        del agent.recent[next(iter(agent.recent))]
+        for oldest in list(islice(agent.recent, RECENT_DECISIONS_MAX // EVICTED_SHARE)):
+            del agent.recent[oldest]
     batch.append(
         Append(
             shelf="decision",

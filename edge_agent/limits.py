@@ -15,6 +15,8 @@ TOPIC_CACHE_MAX = 4_096
 
 DEDUPE_MAX = 100_000
 """Event ids remembered."""
+EVICTED_SHARE = 64
+"""A full cache lets go of one entry in so many at once."""
 DEDUPE_MS = 7 * 86_400_000
 """How long an event id is remembered, ms: a broker's longest offline queue that we promise to absorb."""
 

@@ -1,6 +1,9 @@
 """Which events were taken already: a window bounded in time and in number."""
 
 from collections.abc import Iterable
+from itertools import islice
+
+from edge_agent.limits import EVICTED_SHARE
 
 
 class Dedupe:
@@ -31,8 +34,13 @@ class Dedupe:
             del self._seen[key]
         self._seen[key] = now_ms + self.window_ms
         if len(self._seen) > self._max:
-            del self._seen[next(iter(self._seen))]
+            self._forget_oldest()
         return True
+
+    def _forget_oldest(self) -> None:
+        """Many at once: a dict's first key is found by passing over all that were deleted before it."""
+        for key in list(islice(self._seen, 1 + self._max // EVICTED_SHARE)):
+            del self._seen[key]
 
     def sweep(self, now_ms: int) -> int:
         """Forget what is older than the window; returns how many."""

@@ -76,8 +76,9 @@ class Features:
             source: the event's source.
             t_ms: event time, unix ms.
         """
+        row = profile.row
         for update in self._updates:
-            update(profile, fields, source, t_ms)
+            update(row, fields, source, t_ms, profile)
 
     def rewind(self, profile: Profile, now_ms: int) -> None:
         """Date nothing after now; a tracker that no bundle needs starts anew."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edge_agent.intake.minimise import Minimised
     from edge_agent.memory.features import Features
 
+START, END, EVENTS = SESSIONS, SESSIONS + 1, SESSIONS + 2
+"""Of the newest session."""
 FORM = 2
 """Version of the stored form; 1 was a map."""
 DENSE_MAX = 24
@@ -55,11 +57,19 @@ class Profile:
             now_ms: wall clock, unix ms.
         """
         row, t_ms = self.row, event.event_time_ms
-        if row[NEWEST] > now_ms + FUTURE_MS_MAX:
+        newest = row[NEWEST]
+        if newest > now_ms + FUTURE_MS_MAX:
             self._rewind(features, now_ms)
+            newest = now_ms
         features.update(self, event.fields, event.source, t_ms)
-        merge(row, SESSIONS, SESSION_SIZE, t_ms, gap_ms)
-        row[NEWEST] = max(row[NEWEST], t_ms)
+        if row[START] <= t_ms <= row[END]:
+            # Nearly every event only makes the running session longer.
+            row[EVENTS] += 1.0
+            row[END] = max(row[END], t_ms + gap_ms)
+        else:
+            merge(row, SESSIONS, SESSION_SIZE, t_ms, gap_ms)
+        if t_ms > newest:
+            row[NEWEST] = t_ms
 
     def _rewind(self, features: "Features", now_ms: int) -> None:
         """Our clock was ahead and came back: what was dated after now is dated now, or no right event would count."""
@@ -69,10 +79,13 @@ class Profile:
 
     def session(self, now_ms: int) -> dict[str, float]:
         """What rules may ask of the running session: events in it and seconds since its start; 0 when none runs."""
-        at = at_time(self.row, SESSIONS, SESSION_SIZE, now_ms)
+        row = self.row
+        if row[START] <= now_ms <= row[END]:
+            return {"events": row[EVENTS], "seconds": (now_ms - row[START]) / 1_000}
+        at = at_time(row, SESSIONS, SESSION_SIZE, now_ms)
         if at is None:
             return {"events": 0.0, "seconds": 0.0}
-        return {"events": self.row[at + 2], "seconds": max(0.0, (now_ms - self.row[at]) / 1_000)}
+        return {"events": row[at + 2], "seconds": (now_ms - row[at]) / 1_000}
 
     def fit(self, layouts: Layouts) -> None:
         """Move to the present layout: by growing, or tracker by tracker from another generation."""
@@ -119,15 +132,10 @@ def unpack(packed: bytes, layouts: Layouts) -> Profile:
         raise msgspec.ValidationError(f"a profile of form {form} with {count} numbers is not known here")
     profile = Profile.__new__(Profile)
     profile.texts = texts
-    profile.row = row = array("d")
-    if places:
-        row.frombytes(_spread(count, places, values))
-    elif len(values) == 8 * count:
-        row.frombytes(values)
-    elif not values:
-        row.frombytes(bytes(8 * count))
+    if len(values) == 8 * count:
+        profile.row = array("d", values)
     else:
-        raise msgspec.ValidationError(f"a profile of {count} numbers holds {len(values)} bytes")
+        profile.row = _spread(count, places, values)
     # Of a generation that was never stored here, only the sessions can be read.
     profile.layout = layouts.of(generation) or Layout(-1, ())
     if count > profile.layout.size and profile.layout.generation >= 0:
@@ -137,11 +145,13 @@ def unpack(packed: bytes, layouts: Layouts) -> Profile:
     return profile
 
 
-def _spread(count: int, places: bytes, values: bytes) -> bytes:
+def _spread(count: int, places: bytes, values: bytes) -> "array[float]":
     if len(places) % 2 or len(places) * 4 != len(values):
         raise msgspec.ValidationError("a profile's places and values do not pair")
-    dense, at = np.zeros(count), np.frombuffer(places, np.uint16)
-    if at.max() >= count:
-        raise msgspec.ValidationError("a profile has a value outside its row")
-    dense[at] = np.frombuffer(values)
-    return dense.tobytes()
+    row = array("d", bytes(8 * count))
+    try:
+        for place, value in zip(array("H", places), array("d", values), strict=True):
+            row[place] = value
+    except IndexError:
+        raise msgspec.ValidationError("a profile has a value outside its row") from None
+    return row

@@ -1,7 +1,10 @@
 """Everything that is remembered by key: in memory while it is hot, in the store otherwise."""
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Generic, TypeVar
+
+from edge_agent.limits import EVICTED_SHARE
 
 State = TypeVar("State")
 
@@ -33,8 +36,13 @@ class Kept(Generic[State]):
     def limit(self, most: int) -> None:
         """Hold at most so many states from now on."""
         self._most = most
-        while len(self._held) > most:
-            del self._held[next(iter(self._held))]
+        if len(self._held) > most:
+            self._evict(most)
+
+    def _evict(self, most: int) -> None:
+        """Make room under `most`: a few more than one, for a dict's first key is found by passing over the deleted."""
+        for key in list(islice(self._held, len(self._held) - most + 1 + most // EVICTED_SHARE)):
+            del self._held[key]
 
     def __len__(self) -> int:
         return len(self._held)
@@ -47,7 +55,7 @@ class Kept(Generic[State]):
             stored = self._recall(key)
             state = self._fresh() if stored is None else self._unpack(stored)
             if len(held) >= self._most:
-                del held[next(iter(held))]
+                self._evict(self._most)
         held[key] = state
         return state
 
@@ -59,5 +67,5 @@ class Kept(Generic[State]):
         """Set a key's state."""
         self._held.pop(key, None)
         if len(self._held) >= self._most:
-            del self._held[next(iter(self._held))]
+            self._evict(self._most)
         self._held[key] = state

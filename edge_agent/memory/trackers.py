@@ -3,15 +3,17 @@
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from edge_agent.memory.profile import Profile
 
-Row = array  # of float64
 Fields = Mapping[str, float | str | bool]
 Local = tuple[int, int]
 """(hour 0-23, weekday 0-6 with Monday 0), in the device's local time."""
-Update = Callable[[Profile, Fields, str, int], None]
-"""(profile, minimised fields, source, event time in unix ms): takes one event in."""
+Row: TypeAlias = "array[float]"
+"""A profile's numbers, float64."""
+Update = Callable[[Row, Fields, str, int, Profile], None]
+"""(profile's row, minimised fields, source, event time in unix ms, profile): takes one event in."""
 Column = Callable[[Profile, int, Local], Sequence[float]]
 """(profile, event time at which to read in unix ms, local hour and weekday) → the feature's columns."""
 Rewind = Callable[[Profile, int], None]

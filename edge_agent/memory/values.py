@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from edge_agent.memory.profile import Profile
-from edge_agent.memory.trackers import Column, Fields, Local, Rewind, Tracker, Update, clamped
+from edge_agent.memory.trackers import Column, Fields, Local, Rewind, Row, Tracker, Update, clamped
 from models.spec import (
     Ewma,
     HourCos,
@@ -43,10 +43,11 @@ def last(spec: Last) -> Tracker:
     def compiled(at: int) -> Compiled:
         when = at + 1
 
-        def update(profile: Profile, fields: Fields, _source: str, t_ms: int) -> None:
+        def update(row: Row, fields: Fields, _source: str, t_ms: int, _profile: Profile) -> None:
             value = fields.get(field)
-            if value is not None and not isinstance(value, str) and t_ms >= profile.row[when]:
-                profile.row[at], profile.row[when] = value, t_ms
+            if value is not None and not isinstance(value, str) and t_ms >= row[when]:
+                row[at] = value
+                row[when] = t_ms
 
         def column(profile: Profile, _t: int, _l: Local) -> Sequence[float]:
             return (profile.row[at],) if profile.row[when] else default
@@ -72,10 +73,10 @@ def one_hot(spec: OneHot) -> Tracker:
     def compiled(at: int) -> Compiled:
         when = at + 1
 
-        def update(profile: Profile, fields: Fields, _source: str, t_ms: int) -> None:
+        def update(row: Row, fields: Fields, _source: str, t_ms: int, _profile: Profile) -> None:
             value = fields.get(field)
-            if type(value) is str and t_ms >= profile.row[when]:
-                profile.row[at], profile.row[when] = words.get(value, 0.0), t_ms
+            if type(value) is str and t_ms >= row[when]:
+                row[at], row[when] = words.get(value, 0.0), t_ms
 
         def column(profile: Profile, _t: int, _l: Local) -> Sequence[float]:
             return rows[int(profile.row[at])]
@@ -91,11 +92,10 @@ def ewma(spec: Ewma) -> Tracker:
     rate = math.log(2) / (spec.half_life_s * 1_000)
 
     def compiled(at: int) -> Compiled:
-        def update(profile: Profile, fields: Fields, _source: str, t_ms: int) -> None:
+        def update(row: Row, fields: Fields, _source: str, t_ms: int, _profile: Profile) -> None:
             value = fields.get(field)
             if value is None or isinstance(value, str):
                 return
-            row = profile.row
             newest = row[at + 2] if row[at + 1] else t_ms
             if t_ms >= newest:
                 fade = math.exp(-rate * (t_ms - newest))
@@ -119,9 +119,9 @@ def time_since(spec: TimeSince) -> Tracker:
     source, cap_s = spec.source, spec.cap_s
 
     def compiled(at: int) -> Compiled:
-        def update(profile: Profile, _fields: Fields, came_from: str, t_ms: int) -> None:
-            if came_from == source and t_ms > profile.row[at]:
-                profile.row[at] = t_ms
+        def update(row: Row, _fields: Fields, came_from: str, t_ms: int, _profile: Profile) -> None:
+            if came_from == source and t_ms > row[at]:
+                row[at] = t_ms
 
         def column(profile: Profile, t_ms: int, _l: Local) -> Sequence[float]:
             newest = profile.row[at]
@@ -147,12 +147,12 @@ def item_sequence(spec: ItemSequence, catalogue: Mapping[str, int]) -> Tracker:
     key, most = sequence_key(field, length), length + 1
 
     def compiled(at: int) -> Compiled:
-        def update(profile: Profile, fields: Fields, _source: str, t_ms: int) -> None:
+        def update(row: Row, fields: Fields, _source: str, t_ms: int, profile: Profile) -> None:
             value = fields.get(field)
             if type(value) is not str or not value or _BETWEEN in value:
                 return
             items = _items(profile, key)
-            count, row = len(items), profile.row
+            count = len(items)
             place = bisect_right(row, t_ms, at, at + count) - at
             if count == most:
                 if place == 0:

@@ -13,11 +13,10 @@ from typing import Literal
 from edge_agent.limits import WINDOW_BUCKETS
 from edge_agent.memory import sessions
 from edge_agent.memory.profile import Profile
-from edge_agent.memory.trackers import Column, Fields, Local, Rewind, Tracker, Update
+from edge_agent.memory.trackers import Column, Fields, Local, Rewind, Row, Tracker, Update
 from models.spec import Count, Mean, Window
 
 Take = Literal["count", "sum", "mean", "min", "max"]
-Row = "array[float]"
 Reads = Callable[[Fields, str], float | None]
 """(fields, source) → the number that counts, None when the event does not."""
 
@@ -56,7 +55,7 @@ def _reads(field: str, source: str, take: Take) -> Reads:
     return number
 
 
-def _slot(row: "array[float]", at: int, bucket: int, buckets: int, width: int) -> int | None:
+def _slot(row: Row, at: int, bucket: int, buckets: int, width: int) -> int | None:
     """Offset of a bucket's numbers, after the ring has moved on to it; None: it is older than the ring.
 
     At `at` stands the newest bucket's number; the buckets' numbers follow.
@@ -73,7 +72,7 @@ def _slot(row: "array[float]", at: int, bucket: int, buckets: int, width: int) -
     return at + 1 + (bucket % buckets) * width
 
 
-def _slots(row: "array[float]", at: int, bucket: int, buckets: int, width: int) -> Iterator[int]:
+def _slots(row: Row, at: int, bucket: int, buckets: int, width: int) -> Iterator[int]:
     """Offsets of the buckets that the window ending with `bucket` still has."""
     newest = int(row[at])
     for other in range(max(bucket, newest) - buckets + 1, min(bucket, newest) + 1):
@@ -121,12 +120,13 @@ def _ring_update(take: Take, reads: Reads, span_ms: float, at: int, buckets: int
     width = 1 if take == "count" else 2
     combine = _COMBINE[take]
 
-    def update(profile: Profile, fields: Fields, source: str, t_ms: int) -> None:
+    def update(row: Row, fields: Fields, source: str, t_ms: int, _profile: Profile) -> None:
         value = reads(fields, source)
         if value is None:
             return
-        row = profile.row
-        slot = _slot(row, at, int(t_ms // span_ms), buckets, width)
+        bucket = int(t_ms // span_ms)
+        # Most events fall into the newest bucket: the ring need not move for them.
+        slot = at + 1 + (bucket % buckets) * width if bucket == row[at] else _slot(row, at, bucket, buckets, width)
         if slot is None:
             return
         if width == 1:
@@ -154,7 +154,7 @@ def _ring_rewind(span_ms: float, at: int, buckets: int, width: int) -> Rewind:
     return rewind
 
 
-def _taken(take: Take, row: "array[float]", slots: Iterator[int], default: float) -> float:
+def _taken(take: Take, row: Row, slots: Iterator[int], default: float) -> float:
     """The aggregate over some buckets."""
     if take == "count":
         return sum(row[slot] for slot in slots)
@@ -174,11 +174,10 @@ def _session(key: str, take: Take, reads: Reads, gap_s: float, default: float, *
     def compiled(at: int) -> tuple[Update, Column, Rewind]:
         older = at + SESSION_SIZE
 
-        def update(profile: Profile, fields: Fields, source: str, t_ms: int) -> None:
+        def update(row: Row, fields: Fields, source: str, t_ms: int, _profile: Profile) -> None:
             value = reads(fields, source)
             if value is None:
                 return
-            row = profile.row
             here = sessions.merge(row, at, SESSION_SIZE, t_ms, gap_ms)
             if here is None:
                 return
@@ -209,7 +208,7 @@ def _added(held: float, value: float) -> float:
     return held + value
 
 
-def _mean_of(held: "array[float]", default: float) -> float:
+def _mean_of(held: Row, default: float) -> float:
     count = sum(held[1::2])
     return sum(held[::2]) / count if count else default
 
@@ -221,7 +220,7 @@ _COMBINE: dict[Take, Callable[[float, float], float]] = {
     "min": min,
     "max": max,
 }
-_WHOLE: dict[Take, Callable[["array[float]", float], float]] = {
+_WHOLE: dict[Take, Callable[[Row, float], float]] = {
     "count": lambda held, _default: sum(held),
     "sum": lambda held, _default: sum(held[::2]),
     "mean": _mean_of,
