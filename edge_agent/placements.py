@@ -24,11 +24,8 @@ from firmware_configs.profile import OnEvent, Placement, Policy, Thompson
 from models.errors import ModelError
 
 F32 = NDArray[np.float32]
-<<<<<<< HEAD
 OVER_BUDGET = "over the budget"
-=======
 _POLICY_NAMES = {kind: str(kind.__struct_config__.tag) for kind in get_args(Policy)}
->>>>>>> d96491b (Let receipts ride with the next transaction, cork a batch, keep the poll)
 TOP = 5
 """Candidates shown in a trail."""
 
@@ -170,16 +167,9 @@ class CompiledPlacement:
         self, models: Sequence[LoadedModel], place: _Field, verdict: Verdict, occasion: Occasion, made: str
     ) -> tuple[F32, str]:
         """(scores, "") or (zeros, why the models could not be asked)."""
-<<<<<<< HEAD
-        nothing = np.zeros(len(place.items), np.float32)
         if len(models) < len(self.placement.models):
             missing = sorted({*self.placement.models} - {model.name for model in models})
-            return nothing, f"no bundle of {', '.join(missing)} is active"
-=======
-        missing = [name for name in self.placement.models if name not in self._doors.models]
-        if missing:
             return _no_scores(place), f"no bundle of {', '.join(missing)} is active"
->>>>>>> d96491b (Let receipts ride with the next transaction, cork a batch, keep the poll)
         if not place.items:
             return _no_scores(place), "there are no candidates"
         try:
@@ -191,13 +181,8 @@ class CompiledPlacement:
         except (ModelError, ExpressionError) as error:
             return _no_scores(place), f"{error.code}: {error.what}"
         if self._doors.over_budget(made, self.placement.budget_ms):
-<<<<<<< HEAD
-            return nothing, f"{OVER_BUDGET} of {self.placement.budget_ms:g} ms"
-        return scores + verdict.boost, ""
-=======
-            return _no_scores(place), f"over the budget of {self.placement.budget_ms:g} ms"
+            return _no_scores(place), f"{OVER_BUDGET} of {self.placement.budget_ms:g} ms"
         return (scores + verdict.boost if verdict.boosted else scores), ""
->>>>>>> d96491b (Let receipts ride with the next transaction, cork a batch, keep the poll)
 
     def _timed(self, model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
         """The scores, with what they cost or that they failed counted for the trial of this bundle."""
@@ -291,13 +276,12 @@ def _predict(model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
     return spread
 
 
-<<<<<<< HEAD
 def _best(scores: F32, verdict: Verdict) -> int:
     return int(np.argmax(np.where(verdict.eligible & ~np.isnan(scores), scores, -np.inf)))
-=======
+
+
 def _no_scores(place: _Field) -> F32:
     return np.zeros(len(place.items), np.float32)
->>>>>>> d96491b (Let receipts ride with the next transaction, cork a batch, keep the poll)
 
 
 def _of_first(item: str, place: _Field) -> dict[str, float]:
