@@ -133,7 +133,7 @@ class World:
         self.books.kills += not plug
         self.books.redelivered += len(self.broker.open)
         self.broker.line_gone()
-        self.loop.children.stop(0.0)
+        self.loop.errands.children.stop(0.0)
         self._lives += 1
         synced = self.loop.store.leave(self._state, self.prng, plug=plug)  # type: ignore[attr-defined]
         shutil.rmtree(self._folder / f"life-{self._lives - 1}")

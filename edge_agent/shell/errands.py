@@ -1,0 +1,193 @@
+"""What children are sent for: bundles are fetched, rounds are learned from; and what they bring back, as happenings."""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_agent.agent import Agent
+from edge_agent.effects import Answer, Fetch, Switch, Train
+from edge_agent.errors import BundleUnavailable, ChildError, RoundRefused, SignatureRejected
+from edge_agent.happenings import (
+    BundleFailed,
+    BundleReady,
+    BundleStaged,
+    BundleWithdrawn,
+    EgressAsked,
+    Happening,
+    Learned,
+    LearnerEnded,
+)
+from edge_agent.settings import Settings
+from edge_agent.shell.children import Child, Children
+from edge_agent.shell.pipe import (
+    AskEgress,
+    EgressAnswer,
+    Ended,
+    Fetched,
+    FetchTask,
+    LearnTask,
+    ToParent,
+    TrainedReport,
+)
+from edge_agent.shell.say import Say
+from edge_agent.shell.shelf import BundleShelf
+from firmware_configs.profile import Profile
+
+FETCH_S = 600.0
+LEARN_GRACE_S = 30.0
+FETCHES_MAX = 64
+
+
+class Errands:
+    """Starts children, one of each kind at a time, and tells the loop what came of it.
+
+    Attributes:
+        children: the processes.
+        news: happenings for the next step.
+    """
+
+    def __init__(self, settings: Settings, profile: Profile, shelf: BundleShelf, say: Say, database: Path) -> None:
+        self.children = Children(lambda kind, line: say("info", kind, line))
+        self.news: list[Happening] = []
+        self._settings, self._profile, self._shelf, self._say = settings, profile, shelf, say
+        self._database = database
+        self._fetches: deque[Fetch] = deque()
+
+    @property
+    def pressing(self) -> bool:
+        """Whether there is something to do at once."""
+        return bool(self.news) or (bool(self._fetches) and not self.children.busy("updater"))
+
+    def take_up(self, recall: Callable[[str, str], bytes | None]) -> None:
+        """The bundles that served or were on trial, and the settings' own where there is none."""
+        own = [BundleReady(name=model.name, version=model.version) for model in self._shelf.unsigned(self._settings)]
+        declared = [model.name for model in self._profile.model]
+        self.news += [ready for ready in own if ready.name not in declared]
+        self.news += self._shelf.take_up(declared, recall)
+        for one in self.news:
+            self._tell(one)
+
+    def take_news(self, now_s: float) -> list[Happening]:
+        """Everything that has happened since this was last asked."""
+        news, self.news = self.news, []
+        return news + [one for child, word in self.children.listen(now_s) for one in self._hear(child, word)]
+
+    def fetch(self, fetch: Fetch) -> None:
+        """Queue a bundle to be fetched."""
+        if len(self._fetches) < FETCHES_MAX:
+            self._fetches.append(fetch)
+
+    def switch(self, asked: Switch) -> Happening:
+        """Bring a bundle that lies here to its stage."""
+        said = self._shelf.switch(asked)
+        self._tell(said)
+        return said
+
+    def answer(self, answer: Answer) -> None:
+        """Pass the ledger's word on."""
+        self.children.answer(EgressAnswer(token=answer.token, granted=answer.granted, reason=answer.reason))
+
+    def start_next(self, now_s: float) -> None:
+        """Send the updater for the next bundle, unless it is out already."""
+        if not self._fetches or self.children.busy("updater"):
+            return
+        fetch = self._fetches.popleft()
+        registry = self._settings.registry
+        url = registry.url or fetch.registry
+        if not self._shelf.ensure_trust(registry.trusted_root):
+            code, reason = SignatureRejected.code, "this device was given no trusted root (registry.trusted_root)"
+            self._say("warning", code, reason)
+            self.news.append(BundleFailed(name=fetch.name, version=fetch.version, code=code, reason=reason))
+            return
+        task = FetchTask(
+            name=fetch.name,
+            version=fetch.version,
+            registry=url,
+            ca=registry.ca,
+            trust_dir=str(self._shelf.trust),
+            bundles_dir=str(self._shelf.folder),
+            backend=self._shelf.backends.get(fetch.name, "onnx"),
+            to=fetch.to,
+            memory_mib=self._profile.device.memory_mib_max,
+        )
+        try:
+            self.children.start("updater", task, now_s + FETCH_S)
+        except ChildError as error:
+            code = BundleUnavailable.code
+            self.news.append(BundleFailed(name=fetch.name, version=fetch.version, code=code, reason=error.what))
+
+    def train(self, train: Train, agent: Agent, wall_ms: int, now_s: float) -> None:
+        """Start the learner, or say why not."""
+        link = self._settings.superlink
+        model = self._shelf.active.get(train.bundle)
+        reason = ""
+        if not link.node_key:
+            reason = "this device has no node key (superlink.node_key)"
+        elif model is None or model.version != train.version:
+            reason = f"{train.bundle} {train.version} does not run here"
+        elif self.children.busy("learner"):
+            reason = "a learner is still at work"
+        if reason or model is None:
+            self.news.append(LearnerEnded(run=train.run, code=RoundRefused.code, reason=reason))
+            return
+        egress = agent.gate.ledger.declared("update")
+        privacy = egress.privacy if egress is not None else None
+        declared = next(m for m in self._profile.model if m.name == train.bundle)
+        task = LearnTask(
+            device=self._settings.device,
+            run=train.run,
+            bundle=train.bundle,
+            version=train.version,
+            path=model.path,
+            database=str(self._database),
+            superlink=link.address or train.superlink,
+            ca=link.ca,
+            node_key=link.node_key,
+            app_hash=train.app_hash,
+            closes_ms=train.closes_ms,
+            subjects=train.subjects,
+            examples_max=declared.examples_max,
+            clip_norm=privacy.clip_norm if privacy else 1.0,
+            noise_multiplier=privacy.noise_multiplier if privacy else 0.0,
+            seed=os.urandom(32),
+        )
+        left_s = max(0.0, (train.closes_ms - wall_ms) / 1_000) if train.closes_ms else FETCH_S
+        try:
+            self.children.start("learner", task, now_s + left_s + LEARN_GRACE_S)
+        except ChildError as error:
+            self.news.append(LearnerEnded(run=train.run, code=error.code, reason=error.what))
+
+    def _hear(self, child: Child, word: ToParent) -> list[Happening]:
+        """A child's word as happenings."""
+        task = child.task
+        match word:
+            case AskEgress():
+                return [EgressAsked(**{name: getattr(word, name) for name in EgressAsked.__struct_fields__})]
+            case TrainedReport():
+                return [Learned(**{name: getattr(word, name) for name in Learned.__struct_fields__})]
+            case Fetched(name=name, version=version):
+                to = task.to if isinstance(task, FetchTask) else "full"
+                return [self.switch(Switch(name=name, version=version, to=to))]
+            case Ended(code=code, reason=reason) if isinstance(task, LearnTask):
+                if code:
+                    self._say("warning", code, f"round {task.run}: {reason}")
+                return [LearnerEnded(run=task.run, code=code, reason=reason)]
+            case Ended(code=code, reason=reason) if isinstance(task, FetchTask) and code:
+                self._say("warning", code, f"{task.name} {task.version}: {reason}")
+                return [BundleFailed(name=task.name, version=task.version, code=code, reason=reason)]
+            case _:
+                return []
+
+    def _tell(self, news: Happening) -> None:
+        match news:
+            case BundleReady(name=name, version=version, reason=reason):
+                self._say("info", "bundle", f"{name} {version} is active{f': {reason}' if reason else ''}")
+            case BundleStaged(name=name, version=version, stage=stage):
+                self._say("info", "bundle", f"{name} {version} is on trial ({stage})")
+            case BundleWithdrawn(name=name, version=version, reason=reason):
+                self._say("warning", "bundle", f"{name} {version} gives way: {reason}")
+            case BundleFailed(name=name, version=version, code=code, reason=reason):
+                self._say("error", code, f"{name} {version}: {reason}")
+            case _:
+                pass
