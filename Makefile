@@ -7,10 +7,11 @@ PY := .venv/bin/python
 SEEDS ?= 32
 LOOPS ?= 10
 PAYLOADS ?= 100000
+MINUTES ?= 30
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: help demo test check lint types layers unit bench sim crash fuzz reference bundles clean setup setup-dev
+.PHONY: help demo test check lint types layers unit bench sim crash fuzz soak reference bundles clean setup setup-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +48,9 @@ crash: setup-dev ## kill -9 real agents in the middle of real traffic (LOOPS=200
 fuzz: setup-dev ## 100,000 damaged payloads, 200 damaged ONNX and 200 damaged TFLite bundles (PAYLOADS=1000; a few minutes)
 	$(PY) -m tests.fuzz --payloads $(PAYLOADS)
 	$(PY) -m pytest -q -m slow tests/edge_agent/shell/test_probe.py
+
+soak: setup-dev ## A real agent at half of its capacity, watched for what grows (MINUTES=30)
+	$(PY) -m tests.benchmarks.soak --minutes $(MINUTES)
 
 reference: setup-dev ## Write the reference profile, settings and schemas again from the structs
 	$(PY) -m firmware_configs.reference
