@@ -1,10 +1,10 @@
-"""What is done once on a device: its keys."""
+"""What is done on a device itself: its keys, and looking it over."""
 
 from pathlib import Path
 
 import click
 
-from edge_agent.commands.options import json_option, show, state_option
+from edge_agent.commands.options import json_option, profile_option, settings_option, show, state_option
 
 
 @click.group()
@@ -22,3 +22,28 @@ def new_key(state_dir: Path, force: bool, as_json: bool) -> None:
 
     private, public = make(state_dir, force=force)
     show({"private": str(private), "public": str(public)}, f"{private} (keep it here)\n{public} (enrol this)", as_json)
+
+
+@click.command()
+@settings_option
+@profile_option
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, settings_path: Path, profile: Path | None, as_json: bool) -> None:
+    """Look at everything that the agent needs, and say what to mend. Exit code 0 all well, 1 warnings, 2 failures.
+
+    It changes and publishes nothing, and works beside a running agent. Run it as the agent's user.
+    """
+    import msgspec
+
+    from edge_agent.shell.doctor.check import exit_code, in_words
+    from edge_agent.shell.doctor.examination import examine
+
+    checks = []
+    for check in examine(settings_path, profile):
+        checks.append(check)
+        if not as_json:
+            click.echo("\n".join(in_words([check])))
+    if as_json:
+        show({"exit_code": exit_code(checks), "checks": msgspec.to_builtins(checks)}, "", as_json)
+    ctx.exit(exit_code(checks))

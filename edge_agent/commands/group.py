@@ -4,7 +4,7 @@ import click
 
 from edge_agent.commands.bundles import bundles
 from edge_agent.commands.daemon import check, run
-from edge_agent.commands.device import keys
+from edge_agent.commands.device import doctor, keys
 from edge_agent.commands.inspection import explain, ledger, replay, status
 from firmware_configs.cli_group import EdgeGroup
 
@@ -26,5 +26,5 @@ def main() -> None:
     """Decide where the events are: MQTT in, decisions out, learning in place."""
 
 
-for _command in (run, check, status, explain, replay, ledger, bundles, keys):
+for _command in (run, check, status, doctor, explain, replay, ledger, bundles, keys):
     main.add_command(_command)

@@ -7,6 +7,8 @@ import click
 
 from edge_agent.commands.options import json_option, profile_option, settings_option, show, state_option
 
+WATCH_S = 2.0
+
 
 @click.command()
 @click.argument("decision")
@@ -51,17 +53,31 @@ def replay(ctx: click.Context, settings_path: Path, profile: Path | None, as_jso
 @click.command()
 @state_option
 @json_option
-def status(state_dir: Path, as_json: bool) -> None:
-    """What the agent runs, counted and holds."""
-    from edge_agent.shell.inspect import status as read
+@click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
+@click.option("--alive", is_flag=True, help="For health checks: exit code 1 unless an agent runs here.")
+@click.pass_context
+def status(ctx: click.Context, state_dir: Path, as_json: bool, watch: bool, alive: bool) -> None:
+    """What the agent runs, counted and holds, and how it is; beside a running agent or without one.
 
-    found = read(state_dir)
-    lines = [f"bundles    {', '.join(f'{n} {v}' for n, v in found['bundles'].items()) or 'none'}"]
-    lines.append(f"round      {found['round']['run'] or 'none yet'} {found['round']['state']}")
-    lines.append(f"waiting    {found['waiting']} messages for the broker")
-    lines.append(f"holds      {found['subjects']} profiles, {found['rows'].get('example', 0)} examples")
-    lines += [f"{name:<28} {count:>10,}" for name, count in sorted(found["counters"].items())]
-    show(found, "\n".join(lines), as_json)
+    Keys of the JSON document: docs/operations.md.
+    """
+    import time
+
+    import msgspec
+
+    from edge_agent.shell.status import in_words, read
+
+    while True:
+        found = read(state_dir)
+        if watch and not as_json:
+            click.clear()
+        show(msgspec.to_builtins(found), "\n".join(in_words(found)), as_json)
+        if not watch:
+            ctx.exit(1 if alive and not found.running else 0)
+        try:
+            time.sleep(WATCH_S)
+        except KeyboardInterrupt:
+            ctx.exit(0)
 
 
 @click.command()

@@ -71,7 +71,7 @@ def open_writable(path: Path, pages_max: int) -> sqlite3.Connection:
         StoreUnavailable, StoreCorrupt, SchemaTooNew: nothing was changed.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise StoreUnavailable(
             f"{path.parent} cannot be made: {error}", hint="name a writable `state_dir` in the settings"

@@ -1,4 +1,4 @@
-"""Reads a device's database beside the running agent: for `status`, `explain` and `ledger`."""
+"""Reads a device's database beside the running agent: for `explain` and `ledger`."""
 
 import contextlib
 from pathlib import Path
@@ -16,27 +16,6 @@ from edge_agent.shell import database
 from models.bundle import SUFFIX
 
 PREFIX_MIN = 6
-
-
-def status(state_dir: Path) -> dict[str, Any]:
-    """Counters, bundles, what waits, and sizes."""
-    path = state_dir / database.FILE
-    connection = database.open_readable(path)
-    meta = dict(connection.execute("SELECT key, value FROM state WHERE room = 'meta'").fetchall())
-    shelves = dict(connection.execute("SELECT shelf, count(*) FROM shelf GROUP BY shelf").fetchall())
-    (waiting,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
-    (subjects,) = connection.execute("SELECT count(*) FROM state WHERE room = 'profile'").fetchone()
-    run = msgspec.msgpack.decode(meta["run"], type=tuple[str, str]) if "run" in meta else ("", "")
-    connection.close()
-    return {
-        "counters": msgspec.msgpack.decode(meta["counters"], type=dict[str, int]) if "counters" in meta else {},
-        "bundles": {key.split(":", 1)[1]: value.decode() for key, value in meta.items() if key.startswith("bundle:")},
-        "round": {"run": run[0], "state": run[1]},
-        "subjects": subjects,
-        "rows": shelves,
-        "waiting": waiting,
-        "database_bytes": path.stat().st_size,
-    }
 
 
 def bundles(state_dir: Path) -> dict[str, Any]:

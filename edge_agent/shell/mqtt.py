@@ -139,7 +139,7 @@ class Link:
             own_will = Properties(PacketTypes.WILLMESSAGE)
             own_will.ContentType = will.content_type
             client.will_set(will.topic, will.payload, qos=1, retain=True, properties=own_will)
-        _identify(client, self._settings)
+        identify(client, self._settings)
         asked = properties.of_connect(self._settings.session_expiry_s, self._settings.receive_maximum, PACKET_BYTES_MAX)
         client.connect_async(
             self._settings.host,
@@ -390,7 +390,7 @@ def _writable(opened: socket.socket | None, seconds: float) -> bool:
     return opened is not None and bool(select.select([], [opened], [], seconds)[1])
 
 
-def _identify(client: Client, broker: Broker) -> None:
+def identify(client: Client, broker: Broker) -> None:
     """Who we are to the broker, and whom we trust to be it."""
     password = None
     if broker.password_file:

@@ -33,6 +33,7 @@ from edge_agent.shell.say import Say
 from edge_agent.shell.shelf import BundleShelf
 from edge_agent.shell.store import Store
 from edge_agent.shell.vigil import Vigil
+from edge_agent.shell.vitals import Porthole
 from edge_agent.shell.writes import Writes
 from firmware_configs.loader import Loaded
 from firmware_configs.messages import MSGPACK, Status, Topics
@@ -103,6 +104,8 @@ class Loop:
         self._due_tick_s = self._due_sweep_s = 0.0
         self._due_receipt_s = math.inf
         self._told_fault = ""
+        self._porthole: Porthole | None = None
+        self.events_before = self.agent.counters.get("events", 0)
         self.stopping = False
 
     def _will(self) -> Will | None:
@@ -121,6 +124,7 @@ class Loop:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        self._porthole = Porthole(Path(self.settings.state_dir))
         self.say(
             "info", "start", f"edge-agent {__version__}, profile {self.loaded.profile.name} {self.loaded.hash[:12]}"
         )
@@ -140,6 +144,8 @@ class Loop:
 
     def close(self) -> None:
         """Leave in order: the broker says goodbye for us, children end, the log is folded back."""
+        if self._porthole is not None:
+            self._porthole.close()
         self.link.close(STOP_S)
         self.errands.children.stop(STOP_S / 2)
         if (fault := self.store.close()) is not None:
@@ -165,6 +171,8 @@ class Loop:
             if asked is not None:
                 happenings.append(asked)
             notify("WATCHDOG=1")
+            if self._porthole is not None:
+                self._porthole.answer(self)
         if happenings or self._is_receipt_due(now_s):
             self._step(happenings, arrived)
         if asked is not None:
@@ -300,4 +308,9 @@ class Loop:
             until_s = min(until_s, WAIT_DOWN_S)
         elif self._outgoing.waiting and self.link.room > 0:
             until_s = min(until_s, PACED_WAIT_S)
-        self._vigil.sleep(until_s, self.link.socket, self.link.wants_write, self.errands.children.watched)
+        watched = dict(self.errands.children.watched)
+        if (porthole := self._porthole) is not None and porthole.descriptor >= 0:
+            watched[porthole.descriptor] = False
+        ready = self._vigil.sleep(until_s, self.link.socket, self.link.wants_write, watched)
+        if porthole is not None and porthole.descriptor in ready:
+            porthole.answer(self)

@@ -70,6 +70,11 @@ class Store:
         return self._backlog.size >= BACKLOG_BYTES_MAX
 
     @property
+    def backlog_bytes(self) -> int:
+        """What waits in memory to be written."""
+        return self._backlog.size
+
+    @property
     def secret(self) -> bytes:
         """The device's own 32 random bytes, made at the first start; they never leave."""
         known = self.meta("secret")

@@ -1,4 +1,4 @@
-"""What the loop sleeps on: the line, the children, and a pipe that wakes it."""
+"""What the loop sleeps on: the line, the children, those who ask how it is, and a pipe that wakes it."""
 
 import os
 import select
@@ -22,19 +22,23 @@ class Vigil:
 
     def sleep(
         self, seconds: float, opened: socket.socket | None, wants_write: bool, children: Mapping[int, bool]
-    ) -> None:
+    ) -> list[int]:
         """Until something is ready, or `seconds` are over.
 
         Args:
             opened: the line's socket.
             wants_write: whether bytes wait for it.
             children: file descriptor → whether to wait for writing (else for reading).
+        Returns:
+            The file descriptors that are ready.
         """
         line = (opened.fileno(), wants_write) if opened is not None else (-1, False)
         if (line, children) != self._poll_of:
             self._watch(line, children)
-        if any(descriptor == self._awake for descriptor, _ in self._poll.poll(seconds * 1_000)):
+        ready = [descriptor for descriptor, _ in self._poll.poll(seconds * 1_000)]
+        if self._awake in ready:
             os.read(self._awake, 4_096)
+        return ready
 
     def _watch(self, line: tuple[int, bool], children: Mapping[int, bool]) -> None:
         self._poll_of = (line, children)

@@ -15,7 +15,7 @@ import sys
 import time
 from importlib.metadata import version
 
-from edge_agent.shell.inspect import status
+from edge_agent.shell.status import status
 from firmware_configs.messages import Topics
 from tests.benchmarks import ingest_floor, load
 from tests.benchmarks.echo import ratio, spread

@@ -72,6 +72,7 @@ purposes = ["bench"]
 models = ["context"]
 candidate = [{ item = "on" }, { item = "off", score = "1.0 - context" }]
 policy = { kind = "best" }
+fallback = "off"
 [[egress]]
 kind = "decision"
 purposes = ["bench"]

@@ -21,7 +21,7 @@ from msgspec import Struct
 from paho.mqtt.client import Client, MQTTMessage
 
 from edge_agent.limits import DEDUPE_MAX
-from edge_agent.shell.inspect import status
+from edge_agent.shell.status import status
 from tests.benchmarks import load
 from tests.benchmarks.echo import WINDOW, decisions, p99_of
 from tests.benchmarks.footprint import PROFILE as FOOTPRINT_PROFILE

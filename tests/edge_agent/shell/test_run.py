@@ -196,8 +196,7 @@ def test_a_corrupt_bundle_is_named(tmp_path: Path) -> None:
 
 def test_a_damaged_bundle_of_the_registry_is_named_and_the_agent_decides_without_it(tmp_path: Path, line: int) -> None:
     log = tmp_path / "log"
-    profile = PROFILE.replace("policy = {", 'fallback = "off"\npolicy = {')
-    settings = write_agent(tmp_path / "a", line, profile)
+    settings = write_agent(tmp_path / "a", line)
     with process(*agent_command(settings), log=log):
         wait_for(lambda: " connected " in log.read_text(), "the line")
     settings.write_text(settings.read_text().replace(f'bundles = ["{BUNDLE}"]', ""))

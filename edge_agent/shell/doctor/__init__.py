@@ -1,0 +1,1 @@
+"""What `edge-agent doctor` looks at. It changes nothing, and works beside a running agent."""
