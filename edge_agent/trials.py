@@ -159,9 +159,11 @@ class Trials:
         return self._limits.get(name, Swap())
 
     def begin(self, name: str, version: str, base: str, stage: Stage, batch: Batch) -> None:
-        """Start counting; a trial of the same version goes on from what is known of the old one."""
+        """Start counting; what the old one costs and earns is known from an earlier stage of the same version."""
         known = self.running.get(name)
-        old = known.old if known is not None and known.version == version else Side()
+        old = Side()
+        if known is not None and known.version == version:
+            old = msgspec.structs.replace(known.old, decisions=0, errors=0)
         self.end(name, batch)
         if stage == "full" and (not base or not self.limits(name).watched_decisions):
             return

@@ -137,6 +137,15 @@ def test_where_a_canary_draws_nobody_it_does_not_wait_for_ever() -> None:
     assert next_stage(trial, Swap(canary_share=0.4, canary_decisions=6)) is None
 
 
+def test_what_was_counted_in_shadow_does_not_shorten_the_canary() -> None:
+    made = TrialHouse("{ shadow_decisions = 50, canary_share = 0.05, canary_decisions = 2 }").everyone_agrees()
+    assert isinstance(made, TrialHouse)
+    made.wish("context", NEW, "shadow")
+    made.read_room(52)
+    assert made.agent.trials.running["context"].stage == "canary"
+    assert made.agent.trials.running["context"].old.decisions <= 1
+
+
 # ── back ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
