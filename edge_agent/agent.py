@@ -26,6 +26,7 @@ from edge_agent.happenings import (
 from edge_agent.intake.dedupe import Dedupe
 from edge_agent.intake.minimise import Minimised, again
 from edge_agent.intake.topic import Topics
+from edge_agent.intake.watermark import Combined
 from edge_agent.learning import learn_from, on_feedback
 from edge_agent.limits import (
     DAY_MS,
@@ -88,6 +89,7 @@ class Agent:
             s.name: CompiledSource(s, profile.retention, self.consents.needed, doors.secret) for s in profile.source
         }
         self.trials = Trials(profile.model, doors)
+        self.combined = Combined(source.watermark for source in self.sources.values())
         self.placements = {p.name: CompiledPlacement(p, loaded.hash, doors, self.trials) for p in profile.placement}
         self.control = Control(profile, device, doors, self.gate, self.consents, self.trials, self.counters)
         self.topics = Topics(
@@ -181,7 +183,7 @@ class Agent:
                         self.sources[key].watermark.newest_ms = int(value)
                 case "consent":
                     word = msgspec.msgpack.decode(value, type=messages.Consent)
-                    self.consents.hear(key, word.purposes, word.time_ms)
+                    self.consents.hear(key, word.purposes, word.time_ms, now_ms)
                 case "ledger":
                     ledger.append(value)
                 case "meta" if key == "counters":
@@ -195,16 +197,17 @@ class Agent:
         self.counted = dict(self.counters)
 
 
-def step(agent: Agent, happenings: Sequence[Happening], now_ms: int) -> list[Effect]:
+def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms: int | None = None) -> list[Effect]:
     """Advance the agent by a batch of happenings: one transaction.
 
     Args:
         happenings: in the order in which they came.
         now_ms: wall clock, unix ms.
+        settled_ms: the time by which things expire, unix ms; None: `now_ms`. It does not follow a clock that leaps.
     Returns:
         What is to be stored and done, in order. Pure but for `agent`.
     """
-    batch = Batch(now_ms)
+    batch = Batch(now_ms, now_ms if settled_ms is None else settled_ms)
     for happening in happenings:
         if agent.record and _is_replayed(agent, happening):
             _keep_in_journal(happening, f"{now_ms}-{agent.next_journal()}", "", "", agent.retention_ms, batch)
@@ -266,10 +269,10 @@ def _on_event(agent: Agent, source: CompiledSource, message: Message, batch: Bat
     if event is None:
         agent.count("dropped.consent")
         return
-    if not agent.dedupe.first(event.event_id, batch.now_ms):
+    if not agent.dedupe.first(event.event_id, batch.settled_ms):
         agent.count("duplicates")
         return
-    batch.put("dedupe", event.event_id, b"", batch.now_ms + DEDUPE_MS)
+    batch.put("dedupe", event.event_id, b"", batch.settled_ms + DEDUPE_MS)
     if source.watermark.is_late(event.event_time_ms, batch.now_ms):
         agent.count("late")
         agent.count(f"late.{source.name}")
@@ -283,7 +286,7 @@ def _on_event(agent: Agent, source: CompiledSource, message: Message, batch: Bat
 
 def _on_recorded(agent: Agent, recorded: Recorded, batch: Batch) -> None:
     event = again(recorded.source, recorded.event_id, recorded.event_time_ms, recorded.subject, recorded.fields)
-    agent.dedupe.first(event.event_id, batch.now_ms)
+    agent.dedupe.first(event.event_id, batch.settled_ms)
     _take(agent, agent.sources[recorded.source], event, recorded.traceparent, batch)
 
 
@@ -314,10 +317,10 @@ def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> N
     if not message.payload:
         return  # a cleared retained receipt takes nothing back
     word = read_word(message, messages.Consent, ControlInvalid)
-    if len(subject) > ID_MAX or not agent.consents.hear(subject, word.purposes, word.time_ms):
+    if len(subject) > ID_MAX or not agent.consents.hear(subject, word.purposes, word.time_ms, batch.now_ms):
         return
     agent.count("consents")
-    batch.put("consent", subject, msgspec.msgpack.encode(word))
+    batch.put("consent", subject, msgspec.msgpack.encode(agent.consents.word(subject)))
     if not agent.consents.granted(subject):
         agent.profiles.forget(subject)
         batch.drop("profile", subject)
@@ -328,9 +331,9 @@ def _on_tick(agent: Agent, batch: Batch) -> None:
         # Once a tick, not with every event: a crash forgets what was counted since, and nothing else.
         agent.counted = dict(agent.counters)
         batch.put("meta", "counters", msgspec.msgpack.encode(agent.counted))
-    if batch.now_ms - agent.swept_ms >= SWEEP_EVERY_MS:
+    if not 0 <= batch.now_ms - agent.swept_ms < SWEEP_EVERY_MS:
         agent.swept_ms = batch.now_ms
-        agent.dedupe.sweep(batch.now_ms)
+        agent.dedupe.sweep(batch.settled_ms)
         agent.control.status(batch)
 
 

@@ -8,10 +8,11 @@ from edge_agent.effects import Append, Drop, Effect, Put, Room
 class Batch:
     """The effects of one step. Dirty state is packed at the end, not at each touch."""
 
-    __slots__ = ("_dirty", "effects", "now_ms")
+    __slots__ = ("_dirty", "effects", "now_ms", "settled_ms")
 
-    def __init__(self, now_ms: int) -> None:
+    def __init__(self, now_ms: int, settled_ms: int) -> None:
         self.now_ms = now_ms
+        self.settled_ms = settled_ms
         self.effects: list[Effect] = []
         self._dirty: dict[tuple[Room, str], tuple[Callable[[], bytes], int]] = {}
 

@@ -15,7 +15,7 @@ from edge_agent.effects import Append
 from edge_agent.errors import RequestInvalid
 from edge_agent.happenings import Message
 from edge_agent.infer.model import Array, LoadedModel
-from edge_agent.limits import DAY_MS, EVICTED_SHARE, ID_MAX, RECENT_DECISIONS_MAX, SUBJECTS_MAX
+from edge_agent.limits import CAPS_MS, DAY_MS, EVICTED_SHARE, ID_MAX, RECENT_DECISIONS_MAX, SUBJECTS_MAX
 from edge_agent.memory.profile import Profile
 from edge_agent.memory.values import before
 from edge_agent.placements import CompiledPlacement, Occasion
@@ -101,7 +101,7 @@ def decide(
         return
     occasion.counts = agent.rewards.get(place.name)
     newest = agent.newest.get(key)
-    occasion.cached = newest[0] if newest and newest[1] > now - placement.expiry_s * 1_000 else None
+    occasion.cached = newest[0] if newest and abs(now - newest[1]) < placement.expiry_s * 1_000 else None
     trail = place.decide(occasion)
     if trail is None:
         agent.count("undecided")
@@ -113,7 +113,7 @@ def decide(
         _remember_newest(agent, key, trail.items[0], now)
     if placement.cap:
         agent.histories.replace(key, channel.remember(agent.histories.get(key), now))
-        batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + DAY_MS * 30)
+        batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + CAPS_MS)
     _keep_decision(agent, trail, retention_ms, batch)
     agent.gate.decision(trail, placement, reply_to, correlation, batch)
     if placement.actuator:

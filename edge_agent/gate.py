@@ -132,7 +132,7 @@ class Gate:
         name = f"rejected.{error.code}"
         self._counters[name] = self._counters.get(name, 0) + 1
         key = (error.code, source)
-        if batch.now_ms - self._rejected_ms.get(key, -REJECTION_EVERY_MS) < REJECTION_EVERY_MS:
+        if 0 <= batch.now_ms - self._rejected_ms.get(key, -REJECTION_EVERY_MS) < REJECTION_EVERY_MS:
             return
         if len(self._rejected_ms) >= REJECTION_KINDS_MAX:
             self._rejected_ms.clear()

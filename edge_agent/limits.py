@@ -20,6 +20,9 @@ EVICTED_SHARE = 64
 DEDUPE_MS = 7 * 86_400_000
 """How long an event id is remembered, ms: a broker's longest offline queue that we promise to absorb."""
 
+CAPS_MS = 30 * 86_400_000
+"""How long the times of decisions are kept for frequency caps, ms."""
+
 FUTURE_MS_MAX = 300_000
 """Event time may run ahead of the wall clock by this much, ms; beyond, arrival time is used."""
 SESSION_GAP_MS = 1_800_000

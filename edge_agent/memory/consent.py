@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
+from firmware_configs.messages import Consent
 from firmware_configs.profile import Purpose
 
 
@@ -14,16 +15,34 @@ class Consents:
         self._free = frozenset(p.name for p in known if p.consent == "not-needed")
         self._granted: dict[str, frozenset[str]] = {}
         self._told_ms: dict[str, int] = {}
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
 
-    def hear(self, subject: str, purposes: Mapping[str, bool], time_ms: int) -> bool:
-        """Take a receipt in; an older one than the newest is ignored. Returns whether it counted."""
-        if time_ms < self._told_ms.get(subject, 0):
-            return False
+    def hear(self, subject: str, purposes: Mapping[str, bool], time_ms: int, now_ms: int) -> bool:
+        """Take a receipt in; an older one than the newest is ignored. Returns whether it counted.
+
+        A word from a clock that runs ahead must not make the person's later no unheard: while the newest word is dated
+        after now, every no counts, and only a yes must be newer.
+        """
+        told_ms = self._told_ms.get(subject, 0)
+        no = frozenset(name for name, granted in purposes.items() if not granted)
+        if time_ms < told_ms:
+            if told_ms <= now_ms or no.isdisjoint(self.granted(subject)):
+                return False
+            self._granted[subject] = self._same(self.granted(subject) - no)
+            return True
         self._told_ms[subject] = time_ms
-        yes = {name for name, granted in purposes.items() if granted and name in self.needed}
-        no = {name for name, granted in purposes.items() if not granted}
-        self._granted[subject] = frozenset((self._granted.get(subject, frozenset()) | yes) - no)
+        yes = frozenset(name for name, granted in purposes.items() if granted and name in self.needed)
+        self._granted[subject] = self._same((self.granted(subject) | yes) - no)
         return True
+
+    def _same(self, purposes: frozenset[str]) -> frozenset[str]:
+        """One set for all who agreed to the same: there are few sets and many people."""
+        return self._sets.setdefault(purposes, purposes)
+
+    def word(self, subject: str) -> Consent:
+        """All that the subject has said, as one receipt: `hear` takes it back after a restart."""
+        granted = self.granted(subject)
+        return Consent(purposes={name: name in granted for name in sorted(self.needed)}, time_ms=self.told_ms(subject))
 
     def granted(self, subject: str) -> frozenset[str]:
         """Purposes that the subject has said yes to (those that need consent only)."""

@@ -22,6 +22,7 @@ from edge_agent.happenings import (
     Happening,
     Tick,
 )
+from edge_agent.limits import CAPS_MS, DAY_MS, DEDUPE_MS
 from edge_agent.settings import Broker, Settings
 from edge_agent.shell import database, wish
 from edge_agent.shell.clock import Watch, local_hours, monotonic_s, wall_ms
@@ -32,6 +33,7 @@ from edge_agent.shell.outgoing import Outgoing
 from edge_agent.shell.say import Say
 from edge_agent.shell.shelf import BundleShelf
 from edge_agent.shell.store import Store
+from edge_agent.shell.timeline import Timeline, Times
 from edge_agent.shell.vigil import Vigil
 from edge_agent.shell.vitals import Porthole
 from edge_agent.shell.writes import Writes
@@ -79,8 +81,9 @@ class Loop:
         self._state_dir = Path(settings.state_dir)
         self.say = Say(settings.log, settings.device)
         outside = outside or Outside()
-        self._wall_ms, self._monotonic_s = outside.wall_ms, outside.monotonic_s
+        self._monotonic_s = outside.monotonic_s
         self.store = outside.store(Path(settings.state_dir) / database.FILE, loaded.profile.device.disk_mib_max)
+        self._timeline = Timeline(outside.wall_ms, outside.monotonic_s, self.store.meta("clock"))
         self.shelf = BundleShelf(settings, loaded.profile)
         doors = Doors(
             secret=self.store.secret,
@@ -92,15 +95,17 @@ class Loop:
             clock=self._monotonic_s,
         )
         self.agent = Agent(loaded, settings.device, doors, record=settings.record)
-        self.agent.restore(self.store.rows(RESTORED, LEDGER_ROWS), self._wall_ms())  # type: ignore[arg-type]
+        self.agent.restore(self.store.rows(RESTORED, LEDGER_ROWS), self._timeline.now_ms())  # type: ignore[arg-type]
         self._vigil = Vigil()
-        self.link = outside.link(settings.broker, settings.device, self._will(), self._wall_ms, self._vigil.wake)
+        clock = self._timeline.now_ms
+        self.link = outside.link(settings.broker, settings.device, self._will(), clock, self._vigil.wake)
         self.errands = Errands(settings, loaded.profile, self.shelf, self.say, self.store.path)
         self.errands.take_up(self.store.recall)
         self.agent.models_changed()
         self._critical = frozenset(source.name for source in loaded.profile.source if source.critical)
         self._unacknowledged: list[Arrived] = []
         self._outgoing = Outgoing(self.store, self.link)
+        self._retention_ms = int(max(DEDUPE_MS, CAPS_MS, *(r.days * DAY_MS for r in loaded.profile.retention.values())))
         self._due_tick_s = self._due_sweep_s = 0.0
         self._due_receipt_s = math.inf
         self._told_fault = ""
@@ -185,7 +190,10 @@ class Loop:
         return bool(arrived)
 
     def _step(self, happenings: list[Happening], arrived: list[Arrived]) -> None:
-        effects = step(self.agent, happenings, self._wall_ms())
+        times = self._timeline.read()
+        if times.jump_ms:
+            self._tell_jump(times)
+        effects = step(self.agent, happenings, times.now_ms, times.settled_ms)
         writes = Writes(delivered=self.link.delivered)
         self.link.delivered = []
         writes.add(effects)
@@ -242,7 +250,7 @@ class Loop:
         stale = set(msgspec.json.decode(known, type=list[str])) - set(filters) if known else set()
         self.link.subscribe(filters, sorted(stale))
         self.store.commit(Writes(meta={"subscriptions": msgspec.json.encode(sorted(filters))}), durable=False)
-        self.store.drop_stale(self._wall_ms())
+        self.store.drop_stale(self._timeline.settled_ms)
         self._outgoing.rescan(paced=True)
         self._unacknowledged = []  # an earlier line's messages come again
         self.say("info", "connected", f"{self.settings.broker.url}{'' if present else ', new session'}")
@@ -265,7 +273,7 @@ class Loop:
             case Switch():
                 self.errands.news.append(self.errands.switch(effect))
             case Train():
-                self.errands.train(effect, self.agent, self._wall_ms(), self._monotonic_s())
+                self.errands.train(effect, self.agent, self._timeline.now_ms(), self._monotonic_s())
             case Log(level=level, code=code, text=text):
                 self.say(level, code, text)
             case _:
@@ -273,7 +281,10 @@ class Loop:
 
     def _sweep(self, now_s: float) -> None:
         self._due_sweep_s = now_s + SWEEP_S
-        self.store.sweep(self._wall_ms(), {model.name: model.examples_max for model in self.loaded.profile.model})
+        kept = {model.name: model.examples_max for model in self.loaded.profile.model}
+        self.store.sweep(self._timeline.settled_ms, kept, self._retention_ms)
+        if self._timeline.due:
+            self.store.commit(Writes(meta={"clock": self._timeline.pack()}), durable=False)
         for name in ("evicted", "expired"):
             if count := getattr(self.store, name):
                 setattr(self.store, name, 0)
@@ -289,6 +300,11 @@ class Loop:
         while self.link.refused:
             refused = self.link.refused.pop()
             self.say("warning", refused.code, f"{refused.what}; fix: {refused.hint}")
+
+    def _tell_jump(self, times: Times) -> None:
+        self.agent.count("clock.jumps")
+        waits = "; nothing is deleted by the new time before it has stood for a day" if self._timeline.held else ""
+        self.say("warning", "clock", f"the wall clock jumped by {times.jump_ms / 1_000:+.0f} s{waits}")
 
     def _tell_store(self, was: str) -> None:
         if self.store.degraded and not was:

@@ -181,12 +181,13 @@ class Store:
         except sqlite3.Error:
             return
 
-    def sweep(self, now_ms: int, kept: Mapping[str, int]) -> int:
+    def sweep(self, now_ms: int, kept: Mapping[str, int], longest_ms: int) -> int:
         """Delete some of what has expired, and what is above a model's share.
 
         Args:
             now_ms: unix ms.
             kept: model → examples kept, the newest.
+            longest_ms: how long any row may be kept.
         Returns:
             Rows deleted.
         """
@@ -194,7 +195,7 @@ class Store:
             return 0
         stale = self.drop_stale(now_ms)
         try:
-            return stale + self._sweeper.expired(now_ms) + self._sweeper.above(kept)
+            return stale + self._sweeper.expired(now_ms, longest_ms) + self._sweeper.above(kept)
         except sqlite3.Error as error:
             self._fail(error, self._backlog)
             return stale

@@ -19,6 +19,10 @@ _STATE = "SELECT room, key FROM state WHERE (room, key) > (?, ?) ORDER BY room, 
 _STATE_GONE = """
 DELETE FROM state WHERE (room, key) > (?, ?) AND (room, key) <= (?, ?) AND expires_ms BETWEEN 1 AND ?
 """
+_STATE_LATEST = """
+UPDATE state SET expires_ms = ? WHERE (room, key) > (?, ?) AND (room, key) <= (?, ?) AND expires_ms > ?
+"""
+_SHELF_LATEST = "UPDATE shelf SET expires_ms = ? WHERE number > ? AND number <= ? AND expires_ms > ?"
 _SHELF = "SELECT number FROM shelf WHERE number > ? ORDER BY number LIMIT ?"
 _SHELF_GONE = "DELETE FROM shelf WHERE number > ? AND number <= ? AND expires_ms BETWEEN 1 AND ?"
 _SEEN = "SELECT number, expires_ms FROM seen ORDER BY number LIMIT ?"
@@ -42,19 +46,33 @@ class Sweeper:
         self._state = ("", "")
         self._shelf = 0
 
-    def expired(self, now_ms: int) -> int:
-        """Delete what has expired in the next stretch of each table; returns how many rows."""
-        return self._expired_state(now_ms) + self._expired_shelf(now_ms) + self._expired_seen(now_ms)
+    def expired(self, now_ms: int, longest_ms: int) -> int:
+        """Delete what has expired in the next stretch of each table; returns how many rows.
 
-    def _expired_state(self, now_ms: int) -> int:
+        Args:
+            now_ms: unix ms.
+            longest_ms: how long any row may be kept. One that would be kept longer was dated by a clock that was ahead.
+        """
+        latest_ms = now_ms + longest_ms
+        return (
+            self._expired_state(now_ms, latest_ms) + self._expired_shelf(now_ms, latest_ms) + self._expired_seen(now_ms)
+        )
+
+    def _expired_state(self, now_ms: int, latest_ms: int) -> int:
         rows = self._connection.execute(_STATE, (*self._state, SWEEP_ROWS)).fetchall()
         since, self._state = self._state, (rows[-1] if len(rows) == SWEEP_ROWS else ("", ""))
-        return self._connection.execute(_STATE_GONE, (*since, *rows[-1], now_ms)).rowcount if rows else 0
+        if not rows:
+            return 0
+        self._connection.execute(_STATE_LATEST, (latest_ms, *since, *rows[-1], latest_ms))
+        return self._connection.execute(_STATE_GONE, (*since, *rows[-1], now_ms)).rowcount
 
-    def _expired_shelf(self, now_ms: int) -> int:
+    def _expired_shelf(self, now_ms: int, latest_ms: int) -> int:
         rows = self._connection.execute(_SHELF, (self._shelf, SWEEP_ROWS)).fetchall()
         since, self._shelf = self._shelf, (rows[-1][0] if len(rows) == SWEEP_ROWS else 0)
-        return self._connection.execute(_SHELF_GONE, (since, rows[-1][0], now_ms)).rowcount if rows else 0
+        if not rows:
+            return 0
+        self._connection.execute(_SHELF_LATEST, (latest_ms, since, rows[-1][0], latest_ms))
+        return self._connection.execute(_SHELF_GONE, (since, rows[-1][0], now_ms)).rowcount
 
     def _expired_seen(self, now_ms: int) -> int:
         rows = self._connection.execute(_SEEN, (SWEEP_ROWS,)).fetchall()

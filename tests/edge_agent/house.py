@@ -45,6 +45,8 @@ class House:
     ) -> None:
         self.loaded: Loaded = parse(text)
         self.now = NOW
+        self.settled: int | None = None
+        """The time to delete by, when it is not `now`."""
         self.rows: dict[tuple[str, str], tuple[bytes, int]] = {}
         self.shelves: dict[tuple[str, str], Append] = {}
         self.sent: list[Send] = []
@@ -79,7 +81,7 @@ class House:
 
     def tell(self, *happenings: Happening, commit: bool = True) -> list[Effect]:
         """One step; with `commit=False` power fails before the transaction."""
-        effects = step(self.agent, happenings, self.now)
+        effects = step(self.agent, happenings, self.now, self.settled)
         if commit:
             self.commit(effects)
         return effects

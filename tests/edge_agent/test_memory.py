@@ -110,7 +110,32 @@ def test_without_a_word_the_answer_is_no_and_only_known_purposes_can_be_granted(
     consents = _consents()
     assert not consents.all_allowed(["asked"], "u")
     assert consents.all_allowed(["free"], "u")
-    consents.hear("u", {"asked": True, "invented": True}, 1)
+    consents.hear("u", {"asked": True, "invented": True}, 1, 5)
     assert consents.granted("u") == {"asked"}
     assert not consents.all_allowed(["invented"], "u")
     assert consents.subjects_allowing(["asked"]) == ("u",)
+
+
+def test_after_a_word_from_a_clock_that_runs_ahead_a_no_still_counts_and_a_yes_must_be_newer() -> None:
+    consents = _consents()
+    assert consents.hear("u", {"asked": True}, 2_000, 1_000)
+    assert consents.hear("u", {"asked": False}, 1_001, 1_001)
+    assert not consents.granted("u")
+    assert not consents.hear("u", {"asked": True}, 1_002, 1_002)
+    assert consents.hear("u", {"asked": True}, 2_001, 2_001)
+    assert not consents.hear("u", {"asked": False}, 1_003, 2_002), "an old no is old"
+
+
+@given(
+    st.lists(st.tuples(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.booleans(), min_size=1), st.integers(0, 9)))
+)
+def test_consent_is_after_a_restart_what_it_was(words: list[tuple[dict[str, bool], int]]) -> None:
+    text = "Something that people are told about."
+    purposes = [Purpose(name=n, legal_basis="consent", consent="required", text=text) for n in ("a", "b", "c")]
+    before, after = Consents(purposes), Consents(purposes)
+    for purpose, told_ms in words:
+        before.hear("u", purpose, told_ms, 9)
+    word = before.word("u")
+    after.hear("u", word.purposes, word.time_ms, 9)
+    assert after.granted("u") == before.granted("u")
+    assert after.told_ms("u") == before.told_ms("u")

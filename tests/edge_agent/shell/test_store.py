@@ -208,7 +208,7 @@ def test_a_sweep_deletes_what_expired_and_what_is_above_a_groups_share(store: St
         shelved("gone", expires_ms=NOW),
         *(shelved(f"e{n}", shelf="example") for n in range(10)),
     )
-    assert store.sweep(NOW, {"": 4}) == 8
+    assert store.sweep(NOW, {"": 4}, DAY_MS) == 8
     assert [store.recall("profile", key) for key in ("old", "new", "ever")] == [None, b"1", b"1"]
     assert store.recall("decision", "gone") is None
     assert [store.recall("example", f"e{n}") is not None for n in range(10)] == [False] * 6 + [True] * 4
@@ -216,8 +216,8 @@ def test_a_sweep_deletes_what_expired_and_what_is_above_a_groups_share(store: St
 
 def test_a_sweep_never_holds_a_decision_up_for_long(store: Store) -> None:
     commit(store, *(put(f"k{n}", b"", 1) for n in range(SWEEP_ROWS + 10)))
-    assert store.sweep(NOW, {}) == SWEEP_ROWS
-    assert store.sweep(NOW, {}) == 10
+    assert store.sweep(NOW, {}, DAY_MS) == SWEEP_ROWS
+    assert store.sweep(NOW, {}, DAY_MS) == 10
 
 
 def test_the_devices_secret_is_made_once(path: Path) -> None:
