@@ -66,8 +66,8 @@ def test_an_older_word_of_consent_changes_nothing() -> None:
     house = House()
     house.now += 10
     house.consent(PERSON, "personalise")
-    house.now -= 5
-    house.consent(PERSON, "personalise", granted=False)
+    older = {"purposes": {"personalise": False}, "time_ms": house.now - 5}
+    house.tell(house.message(OWN.of("consent", PERSON), older))
     assert house.agent.consents.granted(PERSON) == {"personalise"}
 
 

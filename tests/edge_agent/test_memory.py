@@ -126,9 +126,10 @@ def test_after_a_word_from_a_clock_that_runs_ahead_a_no_still_counts_and_a_yes_m
     assert not consents.hear("u", {"asked": False}, 1_003, 2_002), "an old no is old"
 
 
-@given(
-    st.lists(st.tuples(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.booleans(), min_size=1), st.integers(0, 9)))
-)
+WORDS = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.booleans(), min_size=1)
+
+
+@given(st.lists(st.tuples(WORDS, st.integers(0, 9))))
 def test_consent_is_after_a_restart_what_it_was(words: list[tuple[dict[str, bool], int]]) -> None:
     text = "Something that people are told about."
     purposes = [Purpose(name=n, legal_basis="consent", consent="required", text=text) for n in ("a", "b", "c")]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from edge_agent.effects import Append, Drop, Effect, Put, Send
 from edge_agent.egress.ledger import Ledger
 from edge_agent.errors import SchemaTooNew, StoreCorrupt, StoreUnavailable
+from edge_agent.limits import DAY_MS
 from edge_agent.shell import database
 from edge_agent.shell.store import Store
 from edge_agent.shell.sweep import SWEEP_ROWS
@@ -212,6 +213,15 @@ def test_a_sweep_deletes_what_expired_and_what_is_above_a_groups_share(store: St
     assert [store.recall("profile", key) for key in ("old", "new", "ever")] == [None, b"1", b"1"]
     assert store.recall("decision", "gone") is None
     assert [store.recall("example", f"e{n}") is not None for n in range(10)] == [False] * 6 + [True] * 4
+
+
+def test_what_a_clock_that_was_ahead_dated_is_kept_no_longer_than_anything_else(store: Store) -> None:
+    years = 14 * 365 * DAY_MS
+    commit(store, put("state", b"1", NOW + years), put("ever", b"1"), shelved("row", expires_ms=NOW + years))
+    assert store.sweep(NOW, {}, DAY_MS) == 0
+    assert store.sweep(NOW + DAY_MS - 1, {}, DAY_MS) == 0
+    assert store.sweep(NOW + DAY_MS, {}, DAY_MS) == 2
+    assert store.recall("profile", "ever") == b"1"
 
 
 def test_a_sweep_never_holds_a_decision_up_for_long(store: Store) -> None:
