@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Literal
 
 from edge_agent.errors import ChildDied, ChildError, ChildOverdue, FrameMalformed
+from edge_agent.shell.clock import monotonic_s
 from edge_agent.shell.pipe import (
     EgressAnswer,
     Ended,
@@ -131,18 +132,19 @@ class Children:
         return heard
 
     def stop(self, seconds: float) -> None:
-        """End all: close their input, wait, kill what is left."""
-        for child in self._running.values():
-            if child.process.stdin is not None:
-                with contextlib.suppress(OSError):
-                    child.process.stdin.close()
+        """End all: close their input, wait for all of them together, kill what is left."""
         if not self._running:
             return
         import subprocess
 
         for child in self._running.values():
+            if child.process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    child.process.stdin.close()
+        deadline_s = monotonic_s() + seconds
+        for child in self._running.values():
             try:
-                child.process.wait(seconds)
+                child.process.wait(max(0.0, deadline_s - monotonic_s()))
             except subprocess.TimeoutExpired:
                 _kill(child)
                 child.process.wait()
