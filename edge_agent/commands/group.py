@@ -6,6 +6,7 @@ from edge_agent.commands.bundles import bundles
 from edge_agent.commands.daemon import check, run
 from edge_agent.commands.device import doctor, keys
 from edge_agent.commands.inspection import explain, ledger, replay, status
+from edge_agent.commands.service import install_service, uninstall_service
 from firmware_configs.cli_group import EdgeGroup
 
 
@@ -17,6 +18,7 @@ from firmware_configs.cli_group import EdgeGroup
     edge-agent keys new --state-dir ./state
     edge-agent run --settings agent.toml
     edge-agent status --state-dir ./state
+    edge-agent doctor --settings agent.toml
     edge-agent explain 3f2a91 --state-dir ./state
     edge-agent bundles ls --state-dir ./state
     EDGE_AGENT_BROKER__URL=mqtt://10.0.0.2:1883 edge-agent run
@@ -26,5 +28,7 @@ def main() -> None:
     """Decide where the events are: MQTT in, decisions out, learning in place."""
 
 
-for _command in (run, check, status, doctor, explain, replay, ledger, bundles, keys):
+_COMMANDS = (run, check, status, doctor, explain, replay, ledger, bundles, keys, install_service, uninstall_service)
+
+for _command in _COMMANDS:
     main.add_command(_command)
