@@ -1,13 +1,17 @@
 """A model as arithmetic: parameters, inputs and one forward function over arrays.
 
-`forward` uses only what numpy arrays, torch and tensorflow tensors have in common (operators, indexing, `@`,
-`.clip`, `.T`), so one definition is exported to ONNX and TFLite and is its own reference in the tests.
+`forward` uses only what numpy arrays, torch and tensorflow tensors have in common (operators, indexing, `@`, `.clip`,
+`.T`) and the functions of `models.elementwise`, so one definition is exported to ONNX and TFLite and is its own
+reference in the tests.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
+
+from models.optimiser import Optimiser
+from models.spec import Loss
 
 Forward = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 
@@ -32,11 +36,15 @@ class Tensor(Struct, frozen=True, kw_only=True):
 
 
 class Rows(Struct, frozen=True, kw_only=True):
-    """One input of the graph: n row numbers (int64), or n rows of `columns` numbers (float32)."""
+    """One input of the graph: n row numbers (int64), or n rows of `columns` numbers (float32).
+
+    `recent`: each number is a row of the catalogue plus 1, or 0; see `models.spec.ItemSequence`.
+    """
 
     name: str
     dtype: Literal["int64", "float32"]
     columns: int | str | None = None
+    recent: bool = False
 
 
 class Architecture(Struct, frozen=True, kw_only=True):
@@ -45,6 +53,8 @@ class Architecture(Struct, frozen=True, kw_only=True):
     Attributes:
         forward: (parameters, inputs) → logit (n,).
         task: `probability` puts a sigmoid behind the logit in predict.onnx.
+        loss: bce: log loss of the label. mse: squared error. distance: the mean of label times minus the score.
+        optimiser: of train_step.onnx; its state goes in and out beside the weights.
         tflite: whether model.tflite is made too.
     """
 
@@ -53,8 +63,13 @@ class Architecture(Struct, frozen=True, kw_only=True):
     parameters: tuple[Tensor, ...]
     inputs: tuple[Rows, ...]
     forward: Forward
-    loss: Literal["bce", "mse"] = "bce"
+    loss: Loss = "bce"
+    optimiser: Optimiser = "sgd"
     tflite: bool = False
+
+    def trained(self) -> tuple[Tensor, ...]:
+        """The parameters that a step changes."""
+        return tuple(tensor for tensor in self.parameters if tensor.step > 0)
 
     def axes(self) -> tuple[str, ...]:
         """The named axes of the parameters, each once, in order."""

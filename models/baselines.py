@@ -1,5 +1,7 @@
 """What a model must beat to be worth its bytes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +39,37 @@ def logistic_regression(x: F32, y: F32, test_x: F32, ridge: float = 1e-3, rounds
 def popularity(items: I64, count: int) -> F32:
     """How often each of `count` items was touched."""
     return np.bincount(items, minlength=count).astype(np.float32)
+
+
+def follows(histories: Sequence[I64], count: int, within: int) -> F32:
+    """How often item j came at most `within` places after item i, nearer ones counting more (1 / distance).
+
+    Args:
+        histories: items of each person, oldest first.
+        count: length of the catalogue.
+        within: places.
+    Returns:
+        float32 (count, count), from i in rows to j in columns.
+    """
+    table = np.zeros((count, count), np.float32)
+    for items in histories:
+        for distance in range(1, min(within, len(items) - 1) + 1):
+            np.add.at(table, (items[:-distance], items[distance:]), 1.0 / distance)
+    return table
+
+
+def item_cosine(histories: Sequence[I64], count: int) -> F32:
+    """Cosine between items by who touched them; float32 (count, count), zero on the diagonal.
+
+    Source: Sarwar et al. 2001, "Item-based Collaborative Filtering Recommendation Algorithms".
+    """
+    touched = np.zeros((len(histories), count), np.float32)
+    for person, items in enumerate(histories):
+        touched[person, items] = 1.0
+    together = touched.T @ touched
+    norm = np.sqrt(np.maximum(np.diag(together), 1.0))
+    np.fill_diagonal(together, 0.0)
+    return np.asarray(together / norm[:, None] / norm, np.float32)
 
 
 def smoothed_rate(items: I64, label: F32, count: int, prior: float = 100.0) -> F32:

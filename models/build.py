@@ -37,6 +37,10 @@ class Options(Struct, frozen=True, kw_only=True):
     """These people are not learned from; they measure how the model does on strangers."""
     graphs: Path = GRAPHS
 
+    def learns_from(self, user: str) -> bool:
+        """Whether this person is one of those to learn from."""
+        return user not in self.exclude_users and (not self.users or user in self.users)
+
     def graph(self, name: str, file: str) -> bytes:
         """One committed graph.
 
@@ -89,7 +93,7 @@ def zoo_module(name: str) -> Builder:
     """The zoo's module of one model; `name` is one of ZOO."""
     from importlib import import_module
 
-    return cast("Builder", import_module(f"models.zoo.{name}"))
+    return cast("Builder", import_module(f"models.zoo.{name.replace('-', '_')}"))
 
 
 def build_bundle(name: str, options: Options, out: Path, command: str) -> Built:

@@ -4,7 +4,7 @@ The agent's probe process runs this before the agent opens anything, so a file t
 the probe and nothing else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ from models import golden, tflite
 from models.bundle import Bundle, open_bundle
 from models.errors import GoldenMismatch, GraphForbidden, ModelError
 from models.onnx_graph import read_graph
+from models.optimiser import owner, state_shapes
 from models.session import FAILURES, Array, Predictor, open_session
 from models.spec import Spec
 
@@ -74,22 +75,32 @@ def _check_onnx(bundle: Bundle, name: str, *, train: bool) -> None:
         )
     session = open_session(raw)
     got = {one.name: (_DTYPES.get(one.type, one.type), len(one.shape)) for one in session.get_inputs()}
-    if got != _expected_inputs(bundle.spec, train=train):
+    expected = _expected_inputs(bundle.spec, got, train=train)
+    if got != expected:
         raise GraphForbidden(
-            f"inputs are {got}, bundle.toml makes {_expected_inputs(bundle.spec, train=train)}",
-            hint="export the graph and build the bundle again",
+            f"inputs are {got}, bundle.toml makes {expected}", hint="export the graph and build the bundle again"
         )
-    wanted = {"score"} if not train else {"loss", *(f"{p.name}.next" for p in bundle.spec.parameters)}
+    state = [name for name in got if owner(name) != name]
+    wanted = {"score"} if not train else {"loss", *(f"{name}.next" for name in (*_parameters(bundle.spec), *state))}
     found = {one.name for one in session.get_outputs()}
     if found != wanted:
         raise GraphForbidden(f"outputs are {sorted(found)}, expected {sorted(wanted)}", hint="export the graph again")
 
 
-def _expected_inputs(spec: Spec, *, train: bool) -> dict[str, tuple[str, int]]:
-    """Input name → (dtype, rank)."""
+def _parameters(spec: Spec) -> dict[str, tuple[int, ...]]:
+    return {p.name: p.shape for p in spec.parameters}
+
+
+def _expected_inputs(spec: Spec, got: Collection[str], *, train: bool) -> dict[str, tuple[str, int]]:
+    """Input name → (dtype, rank). A parameter that is never trained has no state: whole or not at all."""
     expected = {p.name: (str(p.dtype), len(p.shape)) for p in spec.parameters}
     expected |= {i.name: (str(i.dtype), len(i.shape)) for i in spec.inputs}
-    return expected | {"label": ("float32", 1), "lr": ("float32", 0)} if train else expected
+    if not train or spec.train is None:
+        return expected
+    remembered = {owner(name) for name in got if owner(name) != name}
+    shapes = state_shapes(spec.train.optimiser, _parameters(spec))
+    expected |= {name: ("float32", len(shape)) for name, shape in shapes.items() if owner(name) in remembered}
+    return expected | {"label": ("float32", 1), "lr": ("float32", 0)}
 
 
 def _check_golden(bundle: Bundle) -> None:

@@ -18,6 +18,8 @@ from msgspec import Struct
 from models.errors import DatasetInvalid
 from models.limits import ITEM_BYTES_MAX, RATINGS_MAX
 
+Split = Literal["training", "test"]
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -99,7 +101,7 @@ def read_open_bandit(policy: Literal["random", "bts"]) -> list[Impression]:
     return sorted(rows, key=lambda row: row.time)
 
 
-def read_occupancy(split: Literal["training", "test"]) -> list[Reading]:
+def read_occupancy(split: Split) -> list[Reading]:
     """The readings of one split of UCI Occupancy Detection, in the order of time.
 
     Raises:

@@ -15,7 +15,8 @@ Measure = Callable[[NDArray[np.floating], NDArray[np.floating]], float]
 
 def ranks(scores: NDArray[np.floating]) -> I64:
     """Position of the first column among all columns, 0 is best; shape (u, 1 + negatives) → (u,)."""
-    return np.asarray((scores[:, 1:] >= scores[:, :1]).sum(axis=1), np.int64)
+    # Written so that a score that is not a number never helps either.
+    return np.asarray((~(scores[:, 1:] < scores[:, :1])).sum(axis=1), np.int64)
 
 
 def hit_rate(rank: I64, k: int = 10) -> float:

@@ -77,8 +77,9 @@ def train_outcome(train_step: bytes, weights: Mapping[str, F32], golden: Mapping
     """`train/loss` and `step/{parameter}` of one step on the stored batch."""
     inputs = _under(golden, "train/", {"label", "lr", "loss"})
     label = np.asarray(golden["train/label"], np.float32)
-    after, loss = TrainStep(train_step)(weights, inputs, label, float(golden["train/lr"]))
-    norms = {f"step/{name}": np.array(np.linalg.norm(after[name] - weights[name]), np.float32) for name in after}
+    step = TrainStep(train_step)
+    after, loss = step(weights, inputs, label, float(golden["train/lr"]))
+    norms = {f"step/{name}": np.array(np.linalg.norm(after[name] - weights[name]), np.float32) for name in step.names}
     return {"train/loss": np.array(loss, np.float32), **norms}
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import GraphForbidden
+from models.optimiser import owner
 
 # From 1.32 on, importing onnxruntime makes a device id in the user's cache and sends facts about the machine to its
 # maker. Switching it off by a call after the import is too late, so the variable is set before it.
@@ -68,28 +69,38 @@ class Predictor:
 
 
 class TrainStep:
-    """`train_step.onnx`: one step of gradient descent on a batch.
+    """`train_step.onnx`: one step of an optimiser on a batch.
 
     Attributes:
         names: the parameters, in the order in which weights go in and come out.
+        state: what the optimiser remembers beside them, such as `w.velocity`; empty for plain gradient descent.
     """
 
     def __init__(self, graph: bytes) -> None:
         self._session = open_session(graph)
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self.names = tuple(name.removesuffix(".next") for name in self._outputs if name != "loss")
+        after = [name.removesuffix(".next") for name in self._outputs if name != "loss"]
+        self.names = tuple(name for name in after if owner(name) == name)
+        self.state = tuple(name for name in after if owner(name) != name)
 
     def __call__(
         self, weights: Mapping[str, F32], inputs: Mapping[str, Array], label: F32, lr: float
     ) -> tuple[dict[str, F32], float]:
-        """The weights after the step, and the loss before it.
+        """Weights and optimiser state after the step, and the loss before it.
 
         Args:
-            weights: every parameter.
+            weights: every parameter, and the state that the step before gave; state that is missing starts from zeros.
             inputs: by name, B rows each.
             label: float32 (B,).
             lr: step size; the graph scales it per parameter.
         """
-        feeds = {**weights, **inputs, "label": label, "lr": np.array(lr, np.float32)}
+        state = {name: weights[name] if name in weights else _zeros(name, weights) for name in self.state}
+        now = {name: weights[name] for name in self.names}
+        feeds = {**now, **state, **inputs, "label": label, "lr": np.array(lr, np.float32)}
         values = dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
-        return {name: values[f"{name}.next"] for name in self.names}, float(values["loss"])
+        after = {name: values[f"{name}.next"] for name in (*self.names, *self.state)}
+        return after, float(values["loss"])
+
+
+def _zeros(state: str, weights: Mapping[str, F32]) -> F32:
+    return np.zeros(() if state.endswith(".steps") else weights[owner(state)].shape, np.float32)

@@ -21,11 +21,14 @@ from models.limits import (
     SPEC_BYTES_MAX,
     VALUES_MAX,
 )
+from models.optimiser import Optimiser
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Identifier = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Seconds = Annotated[float, Meta(gt=0.0, le=31_536_000.0)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+Loss = Literal["bce", "mse", "distance"]
 
 RESERVED = frozenset({"label", "lr", "loss", "score"})
 REQUIRED_FILES = frozenset({"predict.onnx", "weights.npz", "golden.npz", "card.md"})
@@ -206,7 +209,9 @@ class Parameter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How train_step.onnx is meant to be driven; a round's plan may say otherwise."""
 
-    loss: Literal["bce", "mse"]
+    loss: Loss
+    optimiser: Optimiser = "sgd"
+    """Its state is an input and output of the graph beside the weights; it starts from zeros."""
     lr: Annotated[float, Meta(gt=0.0, le=1_000.0)]
     batch: Annotated[int, Meta(ge=1, le=65_536)]
     epochs: Annotated[int, Meta(ge=1, le=1_000)]

@@ -11,6 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from edge_agent.learn.examples import Example
+from models.optimiser import belonging
 from models.spec import Spec
 
 F32 = NDArray[np.float32]
@@ -18,7 +19,10 @@ I64 = NDArray[np.int64]
 Array = NDArray[np.generic]
 Weights = dict[str, F32]
 Step = Callable[[Mapping[str, F32], Mapping[str, Array], F32, float], tuple[Weights, float]]
-"""(weights, inputs, label float32 (B,), learning rate) → (weights after, loss before)."""
+"""(weights, inputs, label float32 (B,), learning rate) → (weights after, loss before).
+
+What the optimiser remembers of a parameter `w` comes out as `w.KIND` beside it and goes in again with the next step.
+"""
 
 
 class Schedule(Struct, frozen=True, kw_only=True):
@@ -109,10 +113,13 @@ def train(
         for subject in sorted(rows):
             for inputs, label in _batches(rows[subject], candidate, items, schedule, dice):
                 after, loss = step({**mine, **own[subject]}, inputs, label, schedule.lr)
-                own[subject] = {name: after[name] for name in own[subject]}
-                mine = {name: _pulled(after[name], shared[name], schedule) for name in mine}
+                own[subject] = belonging(after, personal[subject])
+                mine = belonging(after, shared)
+                mine |= {name: _pulled(mine[name], start, schedule) for name, start in shared.items()}
                 epoch.append(loss)
         losses.append(epoch)
+    mine = {name: mine[name] for name in shared}
+    own = {subject: {name: parts[name] for name in personal[subject]} for subject, parts in own.items()}
     count = sum(len(r.label) for r in rows.values())
     return Trained(mine, own, count, _mean(losses[:1]), _mean(losses[-1:]))
 

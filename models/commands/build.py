@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from firmware_configs.cli_group import JSON_HELP
-from models.zoo import ZOO
+from models.zoo import FROM_RATINGS, SHIPPED, ZOO
 
 if TYPE_CHECKING:
     from models.build import Options
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", type=click.Choice(ZOO), required=False)
-@click.option("--all", "every", is_flag=True, help="Build all of the zoo.")
+@click.option("--all", "every", is_flag=True, help="Build all that ship with edgeward.")
 @click.option(
     "--ratings",
     type=click.Path(path_type=Path),
-    help="affinity: `user,item,rating,time` a line (comma, tab or ::).",
+    help="Learn from these, `user,item,rating,time` a line (comma, tab or ::).",
 )
-@click.option("--licence", default="", help="affinity: licence of the ratings, written into the bundle.")
-@click.option("--users", default="", help="affinity: learn from these people only (ids, comma between).")
-@click.option("--exclude-users", default="", help="affinity: do not learn from these people; measure on them.")
+@click.option("--licence", default="", help="Licence of the ratings, written into the bundle.")
+@click.option("--users", default="", help="Of the ratings, learn from these people only (ids, comma between).")
+@click.option("--exclude-users", default="", help="Of the ratings, do not learn from these people; measure on them.")
 @click.option("--version", "version", default="1.0.0", show_default=True, help="Version of the bundle, PEP 440.")
 @click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
 @click.option("--epochs", default=0, type=click.IntRange(0, 1_000), help="Passes over the data; 0: the model's own.")
@@ -51,8 +51,8 @@ def build(
     """Train a model of the zoo, measure it and write its bundle. Needs neither torch nor tensorflow."""
     if (name is None) == (not every):
         raise click.UsageError("give one name, or --all")
-    if name != "affinity" and (ratings or users or exclude_users or licence):
-        raise click.UsageError("--ratings, --licence, --users and --exclude-users belong to `build affinity`")
+    if name not in FROM_RATINGS and (ratings or users or exclude_users or licence):
+        raise click.UsageError(f"--ratings, --licence, --users and --exclude-users belong to {', '.join(FROM_RATINGS)}")
     if ratings is None and (users or exclude_users or licence):
         raise click.UsageError("--licence, --users and --exclude-users need --ratings")
     if out.suffix == "" and not out.is_dir():
@@ -68,7 +68,7 @@ def build(
         users=_ids(users),
         exclude_users=_ids(exclude_users),
     )
-    for each in ZOO if every else (str(name),):
+    for each in SHIPPED if every else (str(name),):
         built = build_bundle(each, options, out, _command(each, options))
         figures = {figure.name: round(figure.value, 6) for figure in built.figures}
         if as_json:

@@ -1,3 +1,7 @@
 """Models built from real data, each with a baseline that it must beat."""
 
-ZOO = ("affinity", "context", "propensity")
+ZOO = ("affinity", "context", "moment", "propensity", "segment", "sequence-attention", "sequence-gru")
+SHIPPED = ("affinity", "context", "propensity", "segment")
+"""Built from data that may ship, so the bundle is committed; of the others the graphs are."""
+FROM_RATINGS = ("affinity", "moment", "sequence-attention", "sequence-gru")
+"""Built from the user's own interactions."""

@@ -63,7 +63,7 @@ def build(options: Options) -> Draft:
 def _from_ratings(options: Options, rows: Sequence[Rating]) -> Draft:
     catalogue = tuple(sorted({row.item for row in rows}, key=ranking.item_order))
     everyone = ranking.histories(rows, catalogue)
-    known = [one for one in everyone if _is_known(one.user, options)]
+    known = [one for one in everyone if options.learns_from(one.user)]
     strangers = [one for one in everyone if one.user in options.exclude_users]
     if not known:
         raise DatasetInvalid(
@@ -105,10 +105,6 @@ def _from_ratings(options: Options, rows: Sequence[Rating]) -> Draft:
             limits=("New items have no embedding until the next build. Popular items are favoured; see the subgroups."),
         ),
     )
-
-
-def _is_known(user: str, options: Options) -> bool:
-    return user not in options.exclude_users and (not options.users or user in options.users)
 
 
 def _start(items: int, dice: np.random.Generator) -> dict[str, F32]:

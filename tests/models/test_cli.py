@@ -67,6 +67,7 @@ def test_ls_lists_the_shipped_bundles() -> None:
         "affinity",
         "context",
         "propensity",
+        "segment",
     ]
 
 

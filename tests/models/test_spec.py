@@ -25,11 +25,11 @@ from models.spec import (
     render,
     verified,
 )
-from models.zoo import ZOO
+from models.zoo import SHIPPED
 from tests.models.sample import parts
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_what_is_rendered_is_what_is_parsed(name: str) -> None:
     document, _ = parts(name)
     assert parse(render(document)) == document

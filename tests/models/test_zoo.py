@@ -11,7 +11,7 @@ from models.bundle import Bundle, open_bundle
 from models.check import check_bundle
 from models.errors import BuildUnavailable, DatasetInvalid
 from models.session import Predictor, TrainStep
-from models.zoo import affinity, propensity
+from models.zoo import SHIPPED, affinity, propensity
 from tests.models.sample import taste_ratings, zoo_path
 
 
@@ -20,7 +20,7 @@ def built(name: str, out: Path, options: Options) -> tuple[Bundle, dict[str, flo
     return open_bundle(made.path), {figure.name: figure.value for figure in made.figures}
 
 
-@pytest.mark.parametrize("name", ["context", "propensity", "affinity"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_building_again_gives_the_shipped_weights(name: str, tmp_path: Path) -> None:
     again, _ = built(name, tmp_path, Options())
     shipped = open_bundle(zoo_path(name))
@@ -155,7 +155,7 @@ def test_a_catalogue_smaller_than_the_negatives_still_builds(tmp_path: Path) -> 
 
 
 def test_training_on_the_device_lowers_the_loss() -> None:
-    for name in ("affinity", "context", "propensity"):
+    for name in SHIPPED:
         bundle = open_bundle(zoo_path(name))
         from models import golden
 

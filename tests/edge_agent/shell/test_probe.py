@@ -16,7 +16,7 @@ from edge_agent.shell.pipe import ProbeTask
 from edge_agent.shell.probing import probed
 from models import arrays, tflite_graph
 from models.bundle import write_bundle
-from models.zoo import ZOO
+from models.zoo import SHIPPED
 from tests.edge_agent.shell import mutants as mutation
 from tests.edge_agent.shell.mutants import mutants
 from tests.models.sample import parts, zoo_path
@@ -76,7 +76,7 @@ def storm(backend: Backend, models: tuple[str, ...], count: int, seed: int, fold
     return found
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_shipped_bundles_pass_on_every_backend_they_are_built_for(name: str) -> None:
     assert verdict(zoo_path(name), "onnx") == ""
     spec, files = parts(name)
@@ -177,7 +177,7 @@ def test_damaged_models_harm_nobody(backend: Backend, model: str, seed: int, tmp
 
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
-@pytest.mark.parametrize(("backend", "models", "each"), [("onnx", ZOO, 67), ("tflite", ("context",), 200)])
+@pytest.mark.parametrize(("backend", "models", "each"), [("onnx", SHIPPED, 67), ("tflite", ("context",), 200)])
 def test_two_hundred_damaged_models_harm_nobody(
     backend: Backend, models: tuple[str, ...], each: int, tmp_path: Path
 ) -> None:
