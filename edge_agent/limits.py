@@ -61,3 +61,6 @@ DRAIN_BURST = 256
 JOURNAL_MAX = 100_000
 """Recorded events kept for replay."""
 DAY_MS = 86_400_000
+
+PRESSURE_TURNS = 4
+"""Full batches in a row after which more comes than can be taken."""

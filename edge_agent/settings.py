@@ -112,6 +112,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch_max: Annotated[
         int, Meta(ge=1, le=4_096, description="messages in one transaction at most; bounds memory and latency")
     ] = 256
+    salvage: Annotated[
+        bool,
+        Meta(
+            description="after a damaged database was found, start with all that can be read of it; "
+            "false: stay down until a person has looked"
+        ),
+    ] = True
     record: Annotated[bool, Meta(description="keep minimised events for `edge-agent replay`")] = False
 
 

@@ -1,5 +1,6 @@
 """The daemon's start: settings, profile, loop, and nothing that these do not need."""
 
+import contextlib
 import gc
 import os
 import sys
@@ -20,8 +21,9 @@ def start(settings_path: Path, profile: Path | None) -> None:
     # What is made from here to the first turn lives as long as the process: looking through it again and again for
     # garbage costs a tenth of the start, and later a pause for every full collection.
     gc.disable()
-    from edge_agent.errors import SettingsError
+    from edge_agent.errors import SettingsError, StoreCorrupt
     from edge_agent.settings import load as load_settings
+    from edge_agent.shell.database import FILE, suspect
     from edge_agent.shell.run import Loop
     from firmware_configs.loader import load
 
@@ -29,10 +31,16 @@ def start(settings_path: Path, profile: Path | None) -> None:
     chosen = profile or (Path(settings.profile) if settings.profile else None)
     if chosen is None:
         raise SettingsError("no device profile", hint="pass --profile FILE, or set profile in agent.toml")
-    loop = Loop(settings, load(chosen))
-    gc.freeze()
-    gc.enable()
-    loop.run()
+    try:
+        loop = Loop(settings, load(chosen))
+        gc.freeze()
+        gc.enable()
+        loop.run()
+    except StoreCorrupt:
+        # The next start takes over what can be read; this process may hold more that is not true.
+        with contextlib.suppress(OSError):
+            suspect(Path(settings.state_dir) / FILE).touch()
+        raise
 
 
 def start_plainly(settings_path: str = "", profile: str = "") -> int:

@@ -140,6 +140,16 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["apply", "side", "drop"],
         Meta(description="later events: apply all the same, publish on the late topic, or drop (counted)"),
     ] = "apply"
+    overload: Annotated[
+        Literal["keep", "sample", "coalesce"],
+        Meta(
+            description="when more comes than can be taken: keep all, sample (one in `overload_every`), or coalesce "
+            "(the newest of each topic); critical sources keep all and go first; counted as `shed.NAME`"
+        ),
+    ] = "keep"
+    overload_every: Annotated[
+        int, Meta(ge=2, le=10_000, description="for `sample`: one event in this many is taken")
+    ] = 10
     field: Annotated[tuple[SourceField, ...], Meta(min_length=1, max_length=64)]
 
 

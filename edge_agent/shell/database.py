@@ -38,8 +38,8 @@ def named(error: sqlite3.Error, path: Path) -> StoreError:
     if code in _CORRUPT:
         return StoreCorrupt(
             f"{path} is damaged: {error}",
-            hint=f"stop the agent and move {path.name} and its -wal file away (`sqlite3 FILE .recover` may salvage "
-            "them); started again, the agent begins with empty state and a new ledger",
+            hint="start the agent again: it sets the file aside as NAME.damaged and takes over all that can be read "
+            "(`salvage` in the settings); look at the medium's health",
         )
     if code == sqlite3.SQLITE_READONLY:
         return StoreUnavailable(
@@ -59,6 +59,16 @@ def named(error: sqlite3.Error, path: Path) -> StoreError:
         f"{path} cannot be used: {error}",
         hint=f"does {path.parent} exist, and may this user read and write there?",
     )
+
+
+def suspect(path: Path) -> Path:
+    """The mark that an agent leaves when it finds its database damaged; the next start salvages it."""
+    return path.with_name(f"{path.name}.suspect")
+
+
+def pages(mib: int) -> int:
+    """Pages that fit into `mib` MiB."""
+    return mib * 1024 * 1024 // PAGE_BYTES
 
 
 def open_writable(path: Path, pages_max: int) -> sqlite3.Connection:

@@ -17,11 +17,14 @@ from edge_agent import __version__
 from edge_agent.agent import Agent, step
 from edge_agent.doors import Doors
 from edge_agent.effects import Answer, Effect, Fetch, Log, Switch, Train
+from edge_agent.errors import StoreCorrupt
 from edge_agent.happenings import (
     Connected,
     Happening,
+    Message,
     Tick,
 )
+from edge_agent.intake.pressure import Arrival, Pressure, Rule
 from edge_agent.limits import CAPS_MS, DAY_MS, DEDUPE_MS
 from edge_agent.settings import Broker, Settings
 from edge_agent.shell import database, wish
@@ -82,7 +85,7 @@ class Loop:
         self.say = Say(settings.log, settings.device)
         outside = outside or Outside()
         self._monotonic_s = outside.monotonic_s
-        self.store = outside.store(Path(settings.state_dir) / database.FILE, loaded.profile.device.disk_mib_max)
+        self.store = outside.store(self._database(), loaded.profile.device.disk_mib_max)
         self._timeline = Timeline(outside.wall_ms, outside.monotonic_s, self.store.meta("clock"))
         self.shelf = BundleShelf(settings, loaded.profile)
         doors = Doors(
@@ -102,6 +105,10 @@ class Loop:
         self.errands = Errands(settings, loaded.profile, self.shelf, self.say, self.store.path)
         self.errands.take_up(self.store.recall)
         self.agent.models_changed()
+        self._pressure = Pressure(
+            {s.name: Rule(s.overload, s.overload_every, s.critical) for s in loaded.profile.source},
+            min(settings.batch_max, settings.broker.receive_maximum),
+        )
         self._critical = frozenset(source.name for source in loaded.profile.source if source.critical)
         self._unacknowledged: list[Arrived] = []
         self._outgoing = Outgoing(self.store, self.link)
@@ -112,6 +119,17 @@ class Loop:
         self._porthole: Porthole | None = None
         self.events_before = self.agent.counters.get("events", 0)
         self.stopping = False
+
+    def _database(self) -> Path:
+        """The database's path; one that was found damaged is replaced by all that can be read of it."""
+        path = self._state_dir / database.FILE
+        if self.settings.salvage and database.suspect(path).exists():
+            from edge_agent.shell.salvage import DAMAGED, salvage
+
+            taken = salvage(path, database.pages(self.loaded.profile.device.disk_mib_max))
+            rows = ", ".join(f"{count} of {table}" for table, count in taken.items())
+            self.say("error", StoreCorrupt.code, f"{path.name} was damaged; now in {path.name}{DAMAGED}; rows: {rows}")
+        return path
 
     def _will(self) -> Will | None:
         if self.agent.gate.ledger.declared("status") is None:
@@ -168,7 +186,7 @@ class Loop:
         self._tell_line()
         arrived = [] if self.store.overflowing else self.link.drain(self.settings.batch_max)
         # Bundles first: what they say is true for the messages of this turn already.
-        happenings = [*self.errands.take_news(now_s), *self._line_news(), *(one.message for one in arrived)]
+        happenings = [*self.errands.take_news(now_s), *self._line_news(), *self._taken(arrived)]
         if now_s >= self._due_tick_s:
             self._due_tick_s = now_s + TICK_S
             happenings.append(Tick())
@@ -188,6 +206,22 @@ class Loop:
         if now_s >= self._due_sweep_s:
             self._sweep(now_s)
         return bool(arrived)
+
+    def _taken(self, arrived: list[Arrived]) -> list[Message]:
+        """The messages to step with: all of them, or under pressure what the profile's rules keep."""
+        messages = [one.message for one in arrived]
+        self._pressure.observe(len(messages))
+        if not self._pressure.high:
+            return messages
+        routes = [self.agent.topics.route(message.topic) for message in messages]
+        batch = [
+            Arrival(route.name if route is not None and route.door == "event" else "", message.topic)
+            for route, message in zip(routes, messages, strict=True)
+        ]
+        places, shed = self._pressure.relieve(batch)
+        for source, count in shed.items():
+            self.agent.count(f"shed.{source}", count)
+        return [messages[place] for place in places]
 
     def _step(self, happenings: list[Happening], arrived: list[Arrived]) -> None:
         times = self._timeline.read()

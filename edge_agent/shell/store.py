@@ -56,7 +56,7 @@ class Store:
         """
         self.path = path
         self.degraded = ""
-        self._pages_max = mib_max * 1024 * 1024 // database.PAGE_BYTES
+        self._pages_max = database.pages(mib_max)
         self._backlog = Writes()
         self._connection = database.open_writable(path, self._pages_max)
         self._full = self._owed = False

@@ -33,6 +33,10 @@ DELETE FROM shelf WHERE number IN
     (SELECT number FROM shelf WHERE shelf = 'example' AND grp = ? ORDER BY number DESC LIMIT ? OFFSET ?)
 """
 _OLDEST = "DELETE FROM shelf WHERE number IN (SELECT number FROM shelf WHERE shelf = ? ORDER BY number LIMIT ?)"
+_COLDEST = """
+DELETE FROM state WHERE room = 'profile' AND key IN
+    (SELECT key FROM state WHERE room = 'profile' AND expires_ms > 0 ORDER BY expires_ms LIMIT ?)
+"""
 _OUTBOX = "SELECT entry, kind, expires_ms, retain FROM outbox ORDER BY entry"
 _OUTBOX_EXPIRED = "DELETE FROM outbox WHERE expires_ms BETWEEN 1 AND ?"
 _OUTBOX_GONE = "DELETE FROM outbox WHERE entry = ?"
@@ -93,11 +97,12 @@ class Sweeper:
         return sum(self._connection.execute(_ABOVE, (name, SWEEP_ROWS, most)).rowcount for name, most in kept.items())
 
     def oldest(self) -> int:
-        """Make room inside the file: the oldest rows of the least needed shelf go; returns how many."""
+        """Make room inside the file: the oldest rows of the least needed shelf go; then profiles that nothing was
+        heard of for longest. Returns how many."""
         for shelf in EVICTED:
             if gone := self._connection.execute(_OLDEST, (shelf, SWEEP_ROWS)).rowcount:
                 return gone
-        return 0
+        return self._connection.execute(_COLDEST, (SWEEP_ROWS,)).rowcount
 
     def stale_outbox(self, now_ms: int) -> int:
         """Delete what waits for the broker and is no longer worth sending; returns how many."""

@@ -181,7 +181,7 @@ def test_damage_that_shows_later_is_named(path: Path) -> None:
 
     with pytest.raises(StoreCorrupt) as caught:
         read_all()
-    assert "recover" in caught.value.hint
+    assert "takes over all that can be read" in caught.value.hint
 
 
 def test_a_file_of_a_newer_agent_is_not_touched(path: Path) -> None:
