@@ -198,7 +198,11 @@ class Driver:
         """Publish one more reading, with more fields where given."""
         self._number += 1
         event = {"id": f"{id(self)}-{self._number}", **READING, "light": 400.0 + self._number % 50, **more}
-        self._client.publish(topic, msgspec.json.encode(event), qos=1)
+        self.publish(topic, msgspec.json.encode(event))
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Publish a payload, QoS 1."""
+        self._client.publish(topic, payload, qos=1)
         while self._client.want_write():
             self._client.loop_write()
 

@@ -1,5 +1,5 @@
 -- What is only ever added becomes tables of its own, in the order of adding: a commit then dirties one page of each,
--- where rows under random keys and their indexes dirtied one page for each row and index (docs/adr/0010).
+-- where rows under random keys and their indexes dirtied one page for each row and index (docs/adr/0014).
 CREATE TABLE seen (                         -- event ids that were taken; read whole at start, then kept in memory
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
