@@ -145,7 +145,7 @@ def test_a_damaged_state_file_and_one_of_the_future(tmp_path: Path, line: int) -
     (state / "edgeward.db").write_bytes(whole[:4_096] + os.urandom(len(whole) - 4_096))
     damaged = found(settings, "state")
     assert (damaged.verdict, "AGT302" in damaged.what) == ("fail", True)
-    assert "move" in damaged.fix
+    assert "takes over" in damaged.fix
 
 
 def test_a_torn_bundle_and_a_missing_one(tmp_path: Path) -> None:
