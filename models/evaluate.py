@@ -3,7 +3,7 @@
 Ties never help: an item that scores the same as the held-out one counts as ranked before it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,68 @@ def ndcg(rank: I64, k: int = 10) -> float:
     Source: He et al. 2017, "Neural Collaborative Filtering", section 4.1.
     """
     return float(np.where(rank < k, 1.0 / np.log2(rank + 2.0), 0.0).mean())
+
+
+def mrr(rank: I64) -> float:
+    """Mean reciprocal rank, 1 / (rank + 1), over all ranks, however far down."""
+    return float((1.0 / (rank + 1.0)).mean())
+
+
+def full_ranks(scores: NDArray[np.floating], held_out: I64, seen: Sequence[I64]) -> I64:
+    """Position of each person's held-out item among every item that the person has not touched, 0 is best.
+
+    Args:
+        scores: (u, items).
+        held_out: (u,) column of the item that is looked for.
+        seen: for each person the columns that do not compete; the held-out item may be among them.
+    Returns:
+        int64 (u,). Sampled candidates reorder methods (Krichene and Rendle 2020), so state this beside them.
+    """
+    competes = np.ones(scores.shape, bool)
+    for row, columns in enumerate(seen):
+        competes[row, columns] = False
+    target = scores[np.arange(len(held_out)), held_out][:, None]
+    above = (scores >= target) & competes
+    above[np.arange(len(held_out)), held_out] = False
+    return np.asarray(above.sum(axis=1), np.int64)
+
+
+def chance_within(rank: I64, others: I64, sampled: int, k: int = 10) -> NDArray[np.float64]:
+    """For each person the chance of a hit among the first k over all draws of `sampled` competitors.
+
+    Args:
+        rank: place in the full ranking, (u,).
+        others: how many items compete in the full ranking, (u,).
+        sampled: competitors drawn without replacement; at most `others`.
+    Returns:
+        float64 (u,): the hypergeometric probability of fewer than k better items among those drawn. Its mean is the
+        sampled hit rate without the luck of one draw (Krichene and Rendle 2020, section 3).
+    """
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, int(others.max(initial=0)) + 1)))])
+
+    def choose(n: I64, r: I64) -> NDArray[np.float64]:
+        inside = (r >= 0) & (r <= n)
+        r = np.clip(r, 0, n)
+        return np.where(inside, logs[n] - logs[r] - logs[n - r], -np.inf)
+
+    count = np.minimum(sampled, others)
+    chance = np.zeros(len(rank))
+    for better in range(min(k, sampled + 1)):
+        drawn = np.full(len(rank), better, np.int64)
+        chance += np.exp(choose(rank, drawn) + choose(others - rank, count - drawn) - choose(others, count))
+    return np.minimum(chance, 1.0)
+
+
+def ece(probability: NDArray[np.floating], label: NDArray[np.floating], bins: int = 15) -> float:
+    """Expected calibration error: the gap between what is said and what happens, over bins of equal width.
+
+    Returns:
+        Σ over bins of (share of rows · |mean probability − mean label|); in [0, 1].
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
+    """
+    at = np.minimum((probability.astype(np.float64) * bins).astype(np.int64), bins - 1)
+    gap = np.bincount(at, probability.astype(np.float64) - label, bins)
+    return float(np.abs(gap).sum() / len(label))
 
 
 def auc(score: NDArray[np.floating], label: NDArray[np.floating]) -> float:

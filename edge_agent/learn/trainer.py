@@ -11,6 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from edge_agent.learn.examples import Example
+from models import negatives
 from models.optimiser import belonging
 from models.spec import Spec
 
@@ -136,10 +137,10 @@ def _batches(
     """One epoch of one subject: shuffled, with fresh negatives beside the positives."""
     item, label, source = rows.item, rows.label, np.arange(len(rows.label))
     if item is not None and schedule.negatives and items:
-        unseen = np.setdiff1d(np.arange(items), item[label >= 0.5])
+        unseen = negatives.untouched(items, item[label >= 0.5])
         positives = np.flatnonzero(label >= 0.5)
         if len(unseen) and len(positives):
-            drawn = unseen[dice.integers(len(unseen), size=schedule.negatives * len(positives))]
+            drawn = negatives.draw(unseen, schedule.negatives * len(positives), dice)
             item = np.concatenate([item, drawn])
             label = np.concatenate([label, np.zeros(len(drawn), np.float32)])
             source = np.concatenate([source, np.repeat(positives, schedule.negatives)])

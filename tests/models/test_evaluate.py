@@ -21,6 +21,39 @@ def test_hit_rate_and_ndcg_of_three_people() -> None:
     assert evaluate.ndcg(rank) == pytest.approx((1.0 + 0.5) / 3)
 
 
+def test_reciprocal_ranks_by_hand() -> None:
+    assert evaluate.mrr(np.array([0, 1, 3])) == pytest.approx((1 + 1 / 2 + 1 / 4) / 3)
+
+
+def test_the_full_ranking_leaves_out_what_was_touched() -> None:
+    scores = np.array([[0.9, 0.8, 0.7, 0.6], [0.1, 0.1, 0.1, 0.1]])
+    held_out, seen = np.array([2, 0]), [np.array([0]), np.array([0, 3])]
+    np.testing.assert_array_equal(evaluate.full_ranks(scores, held_out, seen), [1, 2])
+
+
+def test_the_chance_of_a_hit_by_hand() -> None:
+    """3 of 5 competitors are better; of 2 drawn, fewer than 1 is better in 1 of 10 draws, fewer than 2 in 7."""
+    rank, others = np.array([3]), np.array([5])
+    assert evaluate.chance_within(rank, others, sampled=2, k=1)[0] == pytest.approx(1 / 10)
+    assert evaluate.chance_within(rank, others, sampled=2, k=2)[0] == pytest.approx(7 / 10)
+    assert evaluate.chance_within(rank, others, sampled=2, k=3)[0] == pytest.approx(1.0)
+
+
+@given(st.integers(1, 200), st.integers(0, 200), st.integers(1, 120), st.integers(0, 2**32))
+def test_the_chance_of_a_hit_is_what_many_draws_give(others: int, rank: int, sampled: int, seed: int) -> None:
+    rank = min(rank, others)
+    chance = evaluate.chance_within(np.array([rank]), np.array([others]), sampled)[0]
+    drawn = np.random.default_rng(seed).hypergeometric(rank, others - rank, min(sampled, others), 2_000)
+    assert (drawn < 10).mean() == pytest.approx(chance, abs=0.06)
+
+
+def test_calibration_error_by_hand() -> None:
+    """Two bins: 0.2 and 0.4 said, 0 happened; 0.9 said, 1 happened: 2/3 · 0.3 + 1/3 · 0.1."""
+    said, happened = np.array([0.2, 0.4, 0.9]), np.array([0.0, 0.0, 1.0])
+    assert evaluate.ece(said, happened, bins=2) == pytest.approx(2 / 3 * 0.3 + 1 / 3 * 0.1)
+    assert evaluate.ece(np.array([1.0, 0.0]), np.array([1.0, 0.0])) == 0.0
+
+
 def test_auc_counts_ties_as_half() -> None:
     label = np.array([1, 0, 1, 0], np.float32)
     assert evaluate.auc(np.array([0.9, 0.1, 0.8, 0.2]), label) == 1.0

@@ -1,0 +1,136 @@
+"""Federated rounds of the affinity model over many simulated clients: who takes part, and what the server does.
+
+The server sees one thing: the weighted mean of the cohort's updates. It takes that as a gradient for Adam.
+Source: Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2 (FedAdam).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from models import federated_affinity, negatives
+from models.federated_affinity import Factors, Personal, Shared
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+Progress = Callable[[int, int, float], None]
+"""(round, rounds, mean loss of the cohort in nats)."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """How a federated training goes."""
+
+    dimensions: int = 32
+    length: int = 30
+    """How many of a client's last interactions its query looks at."""
+    cohort: int = 48
+    """Clients a round."""
+    participations: int = 20
+    """How often each client takes part; rounds = participations · ceil(clients / cohort)."""
+    interactions_max: int = 195
+    """What a client learns from in one round, drawn anew; with its negatives it fits one batch of 4,096 rows."""
+    negatives: int = 20
+    """Untouched items a client draws for each interaction, anew each round."""
+    lr: float = 1.0
+    server_lr: float = 0.01
+    """Of Adam; falls linearly to 0 over the rounds."""
+    seed: int = 0
+
+
+class Adam:
+    """The server's optimiser over named arrays; `b2` forgets within about 100 rounds.
+
+    Source: Kingma and Ba 2015, algorithm 1.
+    """
+
+    def __init__(self, lr: float, b1: float = 0.9, b2: float = 0.99, epsilon: float = 1e-8) -> None:
+        self._lr, self._b1, self._b2, self._epsilon = lr, b1, b2, epsilon
+        self._first: dict[str, F32] = {}
+        self._second: dict[str, F32] = {}
+        self._steps = 0
+
+    def __call__(self, value: dict[str, F32], update: dict[str, F32], share: float) -> dict[str, F32]:
+        """The values after one step along `update`; `share` scales the learning rate."""
+        self._steps += 1
+        after: dict[str, F32] = {}
+        for name, change in update.items():
+            first = self._b1 * self._first.get(name, np.zeros_like(change)) + (1 - self._b1) * change
+            second = self._b2 * self._second.get(name, np.zeros_like(change)) + (1 - self._b2) * change * change
+            self._first[name], self._second[name] = first, second
+            unbiased = first / (1 - self._b1**self._steps)
+            scale = np.sqrt(second / (1 - self._b2**self._steps)) + self._epsilon
+            after[name] = np.asarray(value[name] + share * self._lr * unbiased / scale, np.float32)
+        return after
+
+
+def bucketed(count: int) -> int:
+    """An example count as devices tell it: the next lower power of two."""
+    return 1 << (max(1, count).bit_length() - 1)
+
+
+def train(
+    histories: Sequence[I64],
+    items: int,
+    plan: Plan,
+    start: Shared,
+    factors: Factors,
+    progress: Progress | None = None,
+) -> tuple[Shared, Personal]:
+    """All rounds.
+
+    Args:
+        histories: one client each, rows of the catalogue, oldest first; clients without any stay out.
+        items: length of the catalogue.
+        plan: how; `plan.seed` decides cohorts and negatives.
+        start: the shared part that the first round sends.
+        factors: of the clients' local step.
+    Returns:
+        The shared part after the last round, and what each client holds.
+    """
+    dice = np.random.default_rng(plan.seed)
+    able = np.flatnonzero([len(one) > 0 for one in histories])
+    pools = [negatives.untouched(items, one) for one in histories]
+    weight = np.array([bucketed(min(len(one), plan.interactions_max)) for one in histories], np.float32)
+    own = Personal(
+        np.zeros((len(histories), plan.dimensions), np.float32),
+        np.zeros(len(histories), np.float32),
+    )
+    shared, server = start, Adam(plan.server_lr)
+    cohorts = [
+        part
+        for _ in range(plan.participations)
+        for part in np.split(dice.permutation(able), np.arange(plan.cohort, len(able), plan.cohort))
+    ]
+    for number, cohort in enumerate(cohorts):
+        dices = [np.random.default_rng([plan.seed, number, int(one)]) for one in cohort]
+        chosen = [
+            _chosen(len(histories[one]), plan.interactions_max, die) for one, die in zip(cohort, dices, strict=True)
+        ]
+        drawn = [
+            negatives.draw(pools[one], plan.negatives * len(rows), die).reshape(len(rows), -1)
+            for one, rows, die in zip(cohort, chosen, dices, strict=True)
+        ]
+        placed = federated_affinity.layout([histories[one] for one in cohort], items, plan.length, chosen)
+        held = Personal(own.user_vector[cohort], own.user_bias[cohort])
+        share = weight[cohort] / weight[cohort].sum()
+        update, after, loss = federated_affinity.step(shared, held, placed, np.concatenate(drawn), share, factors)
+        own.user_vector[cohort], own.user_bias[cohort] = after.user_vector, after.user_bias
+        moved = server(_named(shared), _named(update), 1.0 - number / len(cohorts))
+        shared = Shared(**moved)
+        if progress is not None:
+            progress(number + 1, len(cohorts), float(loss.mean()))
+    return shared, own
+
+
+def _chosen(count: int, most: int, dice: np.random.Generator) -> I64:
+    return np.arange(count) if count <= most else np.sort(dice.choice(count, most, replace=False))
+
+
+def _named(shared: Shared) -> dict[str, F32]:
+    return {
+        "item_embedding": shared.item_embedding,
+        "item_bias": shared.item_bias,
+        "place_weight": shared.place_weight,
+    }
