@@ -17,13 +17,15 @@ F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 Progress = Callable[[int, int, float], None]
 """(round, rounds, mean loss of the cohort in nats)."""
+FADE = 8.0
+"""Places after which the initial weight of an item in a query falls by e."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
     """How a federated training goes."""
 
     dimensions: int = 32
-    length: int = 30
+    length: int = 20
     """How many of a client's last interactions its query looks at."""
     cohort: int = 48
     """Clients a round."""
@@ -37,6 +39,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     server_lr: float = 0.01
     """Of Adam; falls linearly to 0 over the rounds."""
     seed: int = 0
+
+    def rounds(self, clients: int) -> int:
+        """Rounds in which every client takes part `participations` times."""
+        return self.participations * -(-clients // self.cohort)
 
 
 class Adam:
@@ -68,6 +74,24 @@ class Adam:
 def bucketed(count: int) -> int:
     """An example count as devices tell it: the next lower power of two."""
     return 1 << (max(1, count).bit_length() - 1)
+
+
+FACTORS = Factors(
+    lr=1.0,
+    step={"item_embedding": 1.0, "item_bias": 1.0, "place_weight": 1.0, "user_vector": 21.0, "user_bias": 1.0},
+    decay={"item_embedding": 3e-6, "item_bias": 1e-7, "place_weight": 0.0, "user_vector": 5e-4, "user_bias": 0.0},
+)
+
+
+def start(items: int, plan: Plan) -> Shared:
+    """What the first round sends: small random embeddings, places that fade, biases at the share of positives."""
+    dice = np.random.default_rng(plan.seed)
+    embedding = np.zeros((items + 1, plan.dimensions), np.float32)
+    embedding[:items] = dice.normal(0.0, 0.1, (items, plan.dimensions))
+    bias = np.full(items + 1, -np.log(plan.negatives), np.float32)
+    bias[items] = 0.0
+    fade = 0.5 * np.exp(-np.arange(plan.length) / FADE)
+    return Shared(embedding, bias, np.repeat(fade[:, None], plan.dimensions, axis=1).astype(np.float32))
 
 
 def train(

@@ -1,0 +1,1 @@
+"""Quality beside published results: one protocol a module, measured by one command."""
