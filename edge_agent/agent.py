@@ -225,6 +225,9 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
             case _:
                 if agent.control.hear(happening, batch):
                     agent.models_changed()
+                    if isinstance(happening, BundleReady) and not happening.base:
+                        # Loaded at a start, when nothing is remembered yet; a replay of several starts forgets here.
+                        agent.newest.clear()
     if agent.trials.running:
         agent.control.settle(batch)
     return batch.close()

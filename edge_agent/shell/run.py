@@ -315,6 +315,8 @@ class Loop:
 
     def _sweep(self, now_s: float) -> None:
         self._due_sweep_s = now_s + SWEEP_S
+        if not self.settings.record:  # a replay needs them all
+            self.shelf.prune()
         kept = {model.name: model.examples_max for model in self.loaded.profile.model}
         self.store.sweep(self._timeline.settled_ms, kept, self._retention_ms)
         if self._timeline.due:

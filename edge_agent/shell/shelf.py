@@ -4,8 +4,6 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from packaging.version import InvalidVersion, Version
-
 from edge_agent.effects import Switch
 from edge_agent.errors import SettingsError
 from edge_agent.happenings import BundleFailed, BundleReady, BundleStaged, BundleWithdrawn, Happening
@@ -16,6 +14,9 @@ from edge_agent.trials import Trial, key_of, unpack
 from firmware_configs.profile import Profile
 from models.bundle import SUFFIX
 from models.errors import BundleMalformed, ModelError
+
+HELD_MAX = 6
+"""Files kept of one bundle: enough to go back a few versions."""
 
 
 class BundleShelf:
@@ -42,11 +43,24 @@ class BundleShelf:
         fetched = self.folder / f"{name}-{version}{SUFFIX}"
         return self._own.get((name, version), fetched) if not fetched.exists() else fetched
 
-    def versions(self, name: str) -> list[str]:
-        """The versions that lie here, newest first."""
-        found = {path.name.removesuffix(SUFFIX).rsplit("-", 1)[1] for path in self.folder.glob(f"{name}-*{SUFFIX}")}
-        found |= {version for own, version in self._own if own == name}
-        return sorted((v for v in found if _is_version(v)), key=Version, reverse=True)
+    def prune(self) -> int:
+        """Delete files beyond HELD_MAX a bundle, the oldest first, but none that serves or is on trial.
+
+        Returns:
+            How many went.
+        """
+        gone = 0
+        for name in self.backends:
+            needed = {held.version for held in (self.active.get(name), self.trials.get(name)) if held is not None}
+            files = sorted(self._files(name), key=lambda path: path.stat().st_mtime, reverse=True)
+            for path in files[HELD_MAX:]:
+                if _version_of(path) not in needed:
+                    path.unlink()
+                    gone += 1
+        return gone
+
+    def _files(self, name: str) -> list[Path]:
+        return [path for path in self.folder.glob(f"{name}-*{SUFFIX}") if name_of(path) == name]
 
     def load(self, name: str, version: str) -> LoadedModel:
         """A version that lies here, on the backend that the profile names.
@@ -165,9 +179,5 @@ def name_of(path: Path) -> str:
     return path.name.removesuffix(SUFFIX).rsplit("-", 1)[0]
 
 
-def _is_version(text: str) -> bool:
-    try:
-        Version(text)
-    except InvalidVersion:
-        return False
-    return True
+def _version_of(path: Path) -> str:
+    return path.name.removesuffix(SUFFIX).rsplit("-", 1)[1]

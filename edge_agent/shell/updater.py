@@ -91,19 +91,20 @@ def fetch(task: FetchTask) -> Fetched:
     target = Path(task.bundles_dir) / f"{task.name}-{task.version}.edgeward"
     Path(task.bundles_dir).mkdir(parents=True, exist_ok=True)
     with named_errors(task.registry, name):
-        download(task, name, draft)
+        found = download(task, name, draft, target)
     try:
-        probed(ProbeTask(path=str(draft), backend=task.backend, memory_mib=task.memory_mib))
+        probed(ProbeTask(path=str(found), backend=task.backend, memory_mib=task.memory_mib))
     except ProbeFailed:
         draft.unlink(missing_ok=True)
         raise
-    digest = hashlib.sha256(draft.read_bytes()).hexdigest()
-    draft.replace(target)
+    digest = hashlib.sha256(found.read_bytes()).hexdigest()
+    found.replace(target)
     return Fetched(name=task.name, version=task.version, path=str(target), sha256=digest)
 
 
-def download(task: FetchTask, name: str, draft: Path) -> None:
-    """The verified target's bytes at `draft`; a whole verified file from an earlier try is used again."""
+def download(task: FetchTask, name: str, draft: Path, held: Path) -> Path:
+    """Where the verified target's bytes are: at `draft`, or where an earlier time left them, when they still are
+    what is signed now."""
     base = task.registry.rstrip("/")
     updater = Updater(
         metadata_dir=task.trust_dir,
@@ -122,11 +123,14 @@ def download(task: FetchTask, name: str, draft: Path) -> None:
         raise BundleUnavailable(
             f"{name} has {info.length} bytes; at most {BUNDLE_BYTES_MAX} are taken", hint="shrink it"
         )
+    for path in (held, draft):
+        if updater.find_cached_target(info, str(path)) is not None:
+            return path
     free = shutil.disk_usage(task.bundles_dir).free
     if free < info.length + SPARE_BYTES:
         raise DiskFull(f"{free} bytes are free, {name} needs {info.length}", hint=f"make room in {task.bundles_dir}")
-    if updater.find_cached_target(info, str(draft)) is None:
-        updater.download_target(info, str(draft))
+    updater.download_target(info, str(draft))
+    return draft
 
 
 @contextlib.contextmanager

@@ -242,6 +242,30 @@ def test_a_target_that_is_gone_from_the_server_is_named(served: Served) -> None:
     _refused(served, BundleUnavailable)
 
 
+def test_a_version_that_is_held_already_is_verified_and_probed_but_not_downloaded_again(served: Served) -> None:
+    first = fetch(served.task())
+    served.target().unlink()
+    assert fetch(served.task()) == first
+
+
+def test_a_held_file_that_is_not_what_was_signed_is_downloaded_again(served: Served) -> None:
+    first = fetch(served.task())
+    Path(first.path).write_bytes(Path(first.path).read_bytes()[:-1] + b"!")
+    assert fetch(served.task()) == first
+    assert Path(first.path).read_bytes() == CONTEXT.read_bytes()
+
+
+def test_the_probe_runs_what_the_device_will_run(served: Served, tmp_path: Path) -> None:
+    import msgspec
+
+    held = open_bundle(CONTEXT)
+    files = {name: held.read(name) for name in held.files} | {"model.tflite": b"TFL3"}
+    spec = msgspec.structs.replace(held.spec, version="1.0.4")
+    served.registry.publish(write_bundle(tmp_path, spec, files))
+    _refused(served, ProbeFailed, served.task("1.0.4", backend="tflite"))
+    assert fetch(served.task("1.0.4")).version == "1.0.4"
+
+
 def test_a_server_with_another_authority_is_refused(served: Served, tmp_path: Path) -> None:
     other = pki.ensure_authority(tmp_path / "other")
     _refused(served, RegistryUnreachable, served.task(ca=str(other.certificate)))

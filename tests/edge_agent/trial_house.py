@@ -72,9 +72,9 @@ def fails(_feeds: Mapping[str, Array]) -> None:
 class TrialHouse(House):
     """A home that does what the agent asks of its shell about bundles. Nothing is fetched: files are here."""
 
-    def __init__(self, swap: str = SWAP, *, record: bool = False, over_budget: bool = False) -> None:
-        text = HOME.replace("examples_max = 5000\n", f"examples_max = 5000\nswap = {swap}\n")
-        self.clock_s = 0.0
+    def __init__(self, swap: str = SWAP, *, home: str = HOME, record: bool = False, over_budget: bool = False) -> None:
+        text = home.replace("examples_max = 5000\n", f"examples_max = 5000\nswap = {swap}\n")
+        self.text, self.clock_s = text, 0.0
         self.pending: list[Happening] = []
         self.slow: set[str] = set()
         self.shelf = Shelf(SimpleNamespace(state_dir=str(folder())), _profile(text))
