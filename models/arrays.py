@@ -16,7 +16,7 @@ from models import archive
 from models.errors import BundleMalformed
 from models.limits import ARRAY_RANK_MAX, ARRAYS_MAX
 
-DTYPES = frozenset({"<f4", "<i8", "|i1"})
+DTYPES = frozenset({"<f4", "<f2", "<i8", "|i1"})
 # What numpy lets through from Python's own tokenizer and parser when a header is no header.
 _UNREADABLE = (
     ValueError,
@@ -32,7 +32,7 @@ _AGAIN = "fetch or build it again"
 
 
 def pack(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    """Deterministic `.npz` of `arrays`; dtypes float32, int64 or int8.
+    """Deterministic `.npz` of `arrays`; dtypes float32, float16, int64 or int8.
 
     Raises:
         TypeError: another dtype.
@@ -40,7 +40,7 @@ def pack(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     files: dict[str, bytes] = {}
     for name, array in arrays.items():
         if array.dtype.str not in DTYPES:
-            raise TypeError(f"array {name!r} is {array.dtype}, expected float32, int64 or int8")
+            raise TypeError(f"array {name!r} is {array.dtype}, expected float32, float16, int64 or int8")
         buffer = io.BytesIO()
         npy.write_array(buffer, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
         files[f"{name}.npy"] = buffer.getvalue()
@@ -61,7 +61,7 @@ def read(content: bytes, what: str) -> NDArray[np.generic]:
     """One array in the `.npy` format, read-only; nothing is allocated on a header's word.
 
     Raises:
-        BundleMalformed: it is not what its header says, or of another dtype than float32, int64 or int8.
+        BundleMalformed: it is not what its header says, or of another dtype than float32, float16, int64 or int8.
     """
     buffer = io.BytesIO(content)
     try:

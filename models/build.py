@@ -1,6 +1,6 @@
 """From a zoo model's draft to a bundle: spec, golden outputs, card, archive. Needs no torch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -12,7 +12,7 @@ from models import arrays
 from models.architecture import Architecture
 from models.bundle import write_bundle
 from models.card import Card, Figure, render_card
-from models.errors import BuildUnavailable
+from models.errors import BuildUnavailable, DatasetInvalid
 from models.golden import make_golden
 from models.spec import Calibration, Input, Parameter, Spec, Train
 
@@ -36,6 +36,19 @@ class Options(Struct, frozen=True, kw_only=True):
     exclude_users: frozenset[str] = frozenset()
     """These people are not learned from; they measure how the model does on strangers."""
     graphs: Path = GRAPHS
+
+    def given(self, name: str) -> Path:
+        """The file of interactions.
+
+        Raises:
+            DatasetInvalid: none was given, and no data that may ship says who did what when.
+        """
+        if self.ratings is None:
+            raise DatasetInvalid(
+                f"{name} learns from what people did when, and no data that may ship says so",
+                hint=f"edge-models build {name} --ratings FILE, one `user,item,rating,time` a line",
+            )
+        return self.ratings
 
     def learns_from(self, user: str) -> bool:
         """Whether this person is one of those to learn from."""
@@ -87,6 +100,10 @@ class Builder(Protocol):
     ARCHITECTURE: Architecture
 
     def build(self, options: Options) -> Draft: ...
+
+    def measure(self, weights: Mapping[str, F32], options: Options, /) -> float:
+        """The headline figure on the held-out data, in percent; higher is better."""
+        ...
 
 
 def zoo_module(name: str) -> Builder:

@@ -16,6 +16,7 @@ from models import archive, arrays
 from models.errors import BundleMalformed, BundleTampered, SpecInvalid
 from models.limits import CATALOGUE_MAX, FILES_MAX, ITEM_BYTES_MAX
 from models.spec import Spec, parse, render, verified
+from models.stored import Storage, restored, storage_of
 
 SUFFIX = ".edgeward"
 F32 = NDArray[np.float32]
@@ -67,7 +68,12 @@ class Bundle:
             SpecInvalid: weights.npz and bundle.toml disagree.
         """
         found = arrays.unpack(self.read("weights.npz"), "weights.npz")
-        return matched(self.spec, found)
+        return matched(self.spec, restored(found))
+
+    @property
+    def storage(self) -> Storage:
+        """How weights.npz holds the weights; `weights` gives float32 in any case."""
+        return storage_of(arrays.unpack(self.read("weights.npz"), "weights.npz"))
 
     def catalogue(self) -> tuple[str, ...]:
         """Item ids in the order of the candidate input's row numbers; empty without a catalogue.
@@ -113,7 +119,7 @@ def write_bundle(path: Path, spec: Spec, files: Mapping[str, bytes]) -> Path:
     spec = msgspec.structs.replace(spec, files=hashes)
     if spec.catalogue:
         _items(files["catalogue.txt"])
-    matched(spec, arrays.unpack(files["weights.npz"], "weights.npz"))
+    matched(spec, restored(arrays.unpack(files["weights.npz"], "weights.npz")))
     target = path / f"{spec.name}-{spec.version}{SUFFIX}" if path.is_dir() else path
     draft = target.with_name(f".{target.name}.part")
     draft.write_bytes(archive.pack({**files, "bundle.toml": render(spec)}))
@@ -131,7 +137,8 @@ def with_weights(bundle: Bundle, shared: Mapping[str, F32], version: str, out: P
         out: file or folder to write to.
         card_note: a paragraph for the card's history: what was done, with whom, how private.
     Returns:
-        The path of the new file; golden outputs are computed again with onnxruntime.
+        The path of the new file; golden outputs are computed again with onnxruntime. Weights are stored in float32
+        even when those of `bundle` were quantised: rounding would swallow the small steps that a round makes.
     Raises:
         SpecInvalid: parameters that do not fit, or a version that does not rise.
     """

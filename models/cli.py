@@ -3,7 +3,7 @@
 import click
 
 from firmware_configs.cli_group import EdgeGroup
-from models.commands import bench, build, check, export, inspect
+from models.commands import bench, build, check, export, inspect, quantise
 
 EXAMPLES = """
 edge-models ls
@@ -11,6 +11,7 @@ edge-models build context
 edge-models build affinity --ratings ratings.csv --exclude-users 7,42 --out affinity-1.0.0.edgeward
 edge-models inspect affinity-1.0.0.edgeward
 edge-models check --backend both context-1.0.0.edgeward
+edge-models quantise --int8 affinity-1.0.0.edgeward --out affinity-int8.edgeward
 edge-models export --all
 edge-models bench ml-100k --ratings ratings.csv
 """
@@ -26,5 +27,13 @@ def main() -> None:
     """Build and judge model bundles: one file that predicts, learns, and says what it needs."""
 
 
-for command in (bench.bench, build.build, inspect.inspect, check.check, export.export, inspect.list_bundles):
+for command in (
+    bench.bench,
+    build.build,
+    inspect.inspect,
+    check.check,
+    export.export,
+    inspect.list_bundles,
+    quantise.quantise,
+):
     main.add_command(command)

@@ -60,6 +60,21 @@ def build(options: Options) -> Draft:
     return _from_ratings(options, datasets.read_ratings(options.ratings))
 
 
+def measure(weights: Mapping[str, F32], options: Options) -> float:
+    """In percent: area under the curve of clicks; with ratings, the hit rate at 10 after learning as on a device."""
+    predict = Predictor(options.graph("affinity", "predict.onnx"))
+    if options.ratings is None:
+        log, test = datasets.read_open_bandit("bts"), datasets.read_open_bandit("random")
+        catalogue = sorted({row.item for row in log}, key=ranking.item_order)
+        item, label = _impressions(test, {name: row for row, name in enumerate(catalogue)})
+        return 100.0 * evaluate.auc(predict(weights, {"item": item}), label)
+    rows = datasets.read_ratings(options.ratings)
+    people = ranking.histories(rows, sorted({row.item for row in rows}, key=ranking.item_order))
+    step = TrainStep(options.graph("affinity", "train_step.onnx"))
+    figures = _alone("", step, predict, weights, people[:: max(1, len(people) // REFIT_PEOPLE_MAX)], options.seed)
+    return 100.0 * next(figure.value for figure in figures if figure.name == "hr10")
+
+
 def _from_ratings(options: Options, rows: Sequence[Rating]) -> Draft:
     catalogue = tuple(sorted({row.item for row in rows}, key=ranking.item_order))
     everyone = ranking.histories(rows, catalogue)

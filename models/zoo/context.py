@@ -83,6 +83,13 @@ def build(options: Options) -> Draft:
     )
 
 
+def measure(weights: Mapping[str, F32], options: Options) -> float:
+    """Accuracy on the test days, in percent."""
+    x, y = _arrays(datasets.read_occupancy("test"))
+    score = Predictor(options.graph("context", "predict.onnx"))(weights, {"features": x})
+    return 100.0 * evaluate.accuracy(score, y)
+
+
 def _features() -> tuple[Last, ...]:
     return tuple(Last(field=field) for field in FIELDS)
 

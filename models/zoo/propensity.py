@@ -86,6 +86,14 @@ def build(options: Options) -> Draft:
     )
 
 
+def measure(weights: Mapping[str, F32], options: Options) -> float:
+    """Area under the curve of clicks on the uniform log, in percent."""
+    log, test = datasets.read_open_bandit("bts"), datasets.read_open_bandit("random")
+    inputs, label = arrays(test, vocabulary(log), sorted({row.item for row in log}, key=item_order))
+    score = Predictor(options.graph("propensity", "predict.onnx"))(weights, inputs)
+    return 100.0 * evaluate.auc(score, label)
+
+
 def vocabulary(log: Sequence[Impression]) -> tuple[OneHot, ...]:
     """One one-hot a visitor feature, with the values that the log has."""
     return tuple(

@@ -86,6 +86,13 @@ def build(options: Options) -> Draft:
     )
 
 
+def measure(weights: Mapping[str, F32], _options: Options) -> float:
+    """Inertia of the centres as they are on the test days, in percent of a single centre's, taken from 100."""
+    x, _ = arrays("test")
+    single = distances({**weights, "centre": np.zeros((1, len(FIELDS)), np.float32)}, x)[:, 0]
+    return 100.0 - 100.0 * float(distances(weights, x).min(1).mean() / single.mean())
+
+
 def arrays(split: datasets.Split) -> tuple[F32, F32]:
     """Readings (n, 4) and whether someone was there (n,)."""
     rows = datasets.read_occupancy(split)

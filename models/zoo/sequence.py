@@ -31,12 +31,7 @@ def build(architecture: Architecture, options: Options) -> Draft:
     Raises:
         DatasetInvalid: no interactions were given, or nobody has two.
     """
-    if options.ratings is None:
-        raise DatasetInvalid(
-            f"{architecture.name} learns from the order in which people touch items, and no data that may ship has it",
-            hint=f"edge-models build {architecture.name} --ratings FILE, one `user,item,rating,time` a line",
-        )
-    rows = datasets.read_ratings(options.ratings)
+    rows = datasets.read_ratings(options.given(architecture.name))
     catalogue = tuple(sorted({row.item for row in rows}, key=ranking.item_order))
     everyone = ranking.histories(rows, catalogue)
     people = [one for one in everyone if options.learns_from(one.user)]
@@ -61,6 +56,15 @@ def build(architecture: Architecture, options: Options) -> Draft:
         label=label[:16],
         card=_card(_figures(predict, weights, people, options.seed), len(rows), len(people), options),
     )
+
+
+def measure(architecture: Architecture, weights: Mapping[str, F32], options: Options) -> float:
+    """Hit rate at 10 of everybody's newest item among sampled ones, in percent."""
+    rows = datasets.read_ratings(options.given(architecture.name))
+    people = ranking.histories(rows, sorted({row.item for row in rows}, key=ranking.item_order))
+    candidates = ranking.candidates(people, len(weights["item_bias"]), NEGATIVES_RANKED, options.seed)
+    predict = Predictor(options.graph(architecture.name, "predict.onnx"))
+    return 100.0 * evaluate.hit_rate(evaluate.ranks(_scores(predict, weights, people, candidates)))
 
 
 def inputs() -> tuple[Input, ...]:
@@ -133,12 +137,7 @@ def _figures(
 ) -> tuple[Figure, ...]:
     items = len(weights["item_bias"])
     rows = ranking.candidates(people, items, NEGATIVES_RANKED, seed)
-    score = np.array(
-        [
-            predict(weights, {"recent": before(one.lived, len(one.lived))[None].repeat(len(row), 0), "item": row})
-            for one, row in zip(people, rows, strict=True)
-        ]
-    )
+    score = _scores(predict, weights, people, rows)
     popular = baselines.popularity(np.concatenate([one.lived for one in people]), items)
     follows = baselines.follows([one.lived for one in people], items, LENGTH)
     alike = baselines.item_cosine([one.lived for one in people], items)
@@ -166,6 +165,16 @@ def _figures(
             )
         )
     return tuple(figures)
+
+
+def _scores(predict: Predictor, weights: Mapping[str, F32], people: Sequence[History], rows: I64) -> F32:
+    return np.array(
+        [
+            predict(weights, {"recent": before(one.lived, len(one.lived))[None], "item": row})
+            for one, row in zip(people, rows, strict=True)
+        ],
+        np.float32,
+    )
 
 
 def _gain(own: NDArray[np.floating], other: NDArray[np.floating]) -> float:

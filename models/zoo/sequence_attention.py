@@ -69,3 +69,8 @@ ARCHITECTURE = Architecture(
 def build(options: Options) -> Draft:
     """From the interactions that were given."""
     return sequence.build(ARCHITECTURE, options)
+
+
+def measure(weights: Mapping[str, Any], options: Options) -> float:
+    """Hit rate at 10, in percent."""
+    return sequence.measure(ARCHITECTURE, weights, options)

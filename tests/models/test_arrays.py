@@ -12,7 +12,9 @@ from numpy.lib import format as npy
 from models.arrays import read
 from models.errors import BundleMalformed
 
-GOOD = arrays.arrays(st.sampled_from([np.int8, np.float32, np.int64]), arrays.array_shapes(max_dims=3, max_side=5))
+GOOD = arrays.arrays(
+    st.sampled_from([np.int8, np.float16, np.float32, np.int64]), arrays.array_shapes(max_dims=3, max_side=5)
+)
 
 
 def _npy(array: np.ndarray) -> bytes:
