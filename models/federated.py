@@ -1,4 +1,4 @@
-"""Federated rounds of the affinity model over many simulated clients: who takes part, and what the server does.
+"""Federated rounds of `affinity-recent` over many simulated clients: who takes part, and what the server does.
 
 The server sees one thing: the weighted mean of the cohort's updates. It takes that as a gradient for Adam.
 Source: Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2 (FedAdam).
@@ -11,6 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from models import federated_affinity, negatives
+from models.architecture import Architecture
 from models.federated_affinity import Factors, Personal, Shared
 
 F32 = NDArray[np.float32]
@@ -76,11 +77,13 @@ def bucketed(count: int) -> int:
     return 1 << (max(1, count).bit_length() - 1)
 
 
-FACTORS = Factors(
-    lr=1.0,
-    step={"item_embedding": 1.0, "item_bias": 1.0, "place_weight": 1.0, "user_vector": 21.0, "user_bias": 1.0},
-    decay={"item_embedding": 3e-6, "item_bias": 1e-7, "place_weight": 0.0, "user_vector": 5e-4, "user_bias": 0.0},
-)
+def factors_of(architecture: Architecture, lr: float) -> Factors:
+    """How far a step of the architecture's train_step.onnx goes."""
+    return Factors(
+        lr,
+        {tensor.name: tensor.step for tensor in architecture.parameters},
+        {tensor.name: tensor.decay for tensor in architecture.parameters},
+    )
 
 
 def start(items: int, plan: Plan) -> Shared:
@@ -90,7 +93,7 @@ def start(items: int, plan: Plan) -> Shared:
     embedding[:items] = dice.normal(0.0, 0.1, (items, plan.dimensions))
     bias = np.full(items + 1, -np.log(plan.negatives), np.float32)
     bias[items] = 0.0
-    fade = 0.5 * np.exp(-np.arange(plan.length) / FADE)
+    fade = 0.5 * np.exp(-np.arange(plan.length - 1, -1, -1) / FADE)
     return Shared(embedding, bias, np.repeat(fade[:, None], plan.dimensions, axis=1).astype(np.float32))
 
 

@@ -1,4 +1,4 @@
-"""The affinity model's train step for many clients at once: what each device would compute, in a few array operations.
+"""The train step of `affinity-recent` for many clients at once: what each device computes, in a few array operations.
 
 Each client takes one step of gradient descent on all of its own rows, from the shared parameters as the round sent
 them, exactly as `edge_agent/learn/trainer.py` does with `train_step.onnx` (the tests hold the two to 1e-5). Clients
@@ -26,7 +26,7 @@ class Shared:
     item_bias: F32
     """(items + 1,)."""
     place_weight: F32
-    """(length, d); the newest item's place is row 0."""
+    """(length, d); the newest item's place is the last row."""
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ def queries(shared: Shared, flat: I64) -> tuple[F32, F32]:
     """The places' embeddings and, before each place, the weighted sum of those that came before: both (places, d)."""
     seen = shared.item_embedding[flat]
     query = np.zeros_like(seen)
-    for lag, weight in enumerate(shared.place_weight, start=1):
+    for lag, weight in enumerate(shared.place_weight[::-1], start=1):
         query[lag:] += weight * seen[:-lag]
     return seen, query
 
@@ -167,9 +167,9 @@ def _shared(shared: Shared, placed: Layout, seen: F32, item: I64, slope: F32, st
     to_query[placed.at] = to_state
     to_seen = np.zeros_like(seen)
     place = np.zeros_like(shared.place_weight)
-    for lag, weight in enumerate(shared.place_weight, start=1):
+    for lag, weight in enumerate(shared.place_weight[::-1], start=1):
         to_seen[:-lag] += weight * to_query[lag:]
-        place[lag - 1] = np.einsum("td,td->d", to_query[lag:], seen[:-lag])
+        place[-lag] = np.einsum("td,td->d", to_query[lag:], seen[:-lag])
     embedding = _summed(item.reshape(-1), slope.reshape(-1), state, item.shape[1], rows)
     embedding += _summed(placed.flat, np.ones(len(placed.flat), np.float32), to_seen, 1, rows)
     bias = np.bincount(item.reshape(-1), slope.reshape(-1), rows).astype(np.float32)

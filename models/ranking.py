@@ -61,6 +61,13 @@ def histories(rows: Sequence[Rating], catalogue: Sequence[str]) -> list[History]
     ]
 
 
+def activity_groups(counts: Sequence[int]) -> dict[str, NDArray[np.bool_]]:
+    """People in thirds by how much they did: light, medium and heavy, each (people,)."""
+    done = np.array(counts)
+    low, high = np.quantile(done, [1 / 3, 2 / 3])
+    return {"light": done <= low, "medium": (done > low) & (done <= high), "heavy": done > high}
+
+
 def batches(history: History, items: int, schedule: Schedule, dice: np.random.Generator) -> Iterator[tuple[I64, F32]]:
     """One epoch of (item, label): each lived item with label 1, `negatives` untouched ones with label 0.
 

@@ -1,6 +1,6 @@
 """What is learned from and what is asked: the newest of each person, or everything after one moment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -74,6 +74,23 @@ def leave_one_out(data: Interactions, back: int = 1) -> Question:
         histories=tuple(data.items[one][:-back] for one in able),
         held_out=np.array([data.items[one][-back] for one in able], np.int64),
         touched=tuple(data.items[one] for one in able),
+    )
+
+
+def only(question: Question, wanted: Callable[[str], bool]) -> Question:
+    """The same question for some of the people.
+
+    Raises:
+        DatasetInvalid: nobody is left.
+    """
+    kept = [number for number, user in enumerate(question.users) if wanted(user)]
+    if not kept:
+        raise DatasetInvalid("nobody with two interactions is left to learn from", hint="check --users and the file")
+    return Question(
+        users=tuple(question.users[one] for one in kept),
+        histories=tuple(question.histories[one] for one in kept),
+        held_out=question.held_out[kept],
+        touched=tuple(question.touched[one] for one in kept),
     )
 
 

@@ -1,4 +1,4 @@
-"""`edge-models bench ml-100k`: the federated affinity model under the protocol of the federated recommendation papers.
+"""`edge-models bench ml-100k`: `affinity-recent`, federated, under the protocol of the federated recommendation papers.
 
 Each person is one client. Nothing of a client's interactions is pooled: the server sees weighted means of updates.
 """
@@ -18,6 +18,7 @@ from models.datasets import read_ratings
 from models.federated import Plan
 from models.federated_affinity import Factors
 from models.splits import Question
+from models.zoo.affinity_recent import FACTORS, PLAN
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -95,7 +96,7 @@ def run(ratings: Path, seeds: Sequence[int], *, validation: bool, compared: bool
     began = perf_counter()
     data = splits.interactions(read_ratings(ratings))
     question = splits.leave_one_out(data, back=2 if validation else 1)
-    items, plan = len(data.catalogue), Plan()
+    items, plan = len(data.catalogue), PLAN
     ours: list[Measured] = []
     spent = 0.0
     for seed in seeds:
@@ -103,7 +104,7 @@ def run(ratings: Path, seeds: Sequence[int], *, validation: bool, compared: bool
         scores = _federated(question, items, plan, seed, progress)
         spent += perf_counter() - start
         ours.append(measure(scores, question, items, seed))
-    row = summary("edgeward affinity (federated)", "ours", ours)
+    row = summary("edgeward affinity-recent (federated)", "ours", ours)
     ablations = (_ablation(question, items, plan, seeds, progress),) if compared else ()
     central = tuple(_centralised(question, items, seeds, progress)) if compared else ()
     hits = (ours[0].sampled < 10).astype(np.float64)
@@ -136,7 +137,7 @@ def scored(ratings: Path, seed: int, *, validation: bool) -> tuple[F32, Question
     """Every client's scores (clients, items) after one federated training, and what was asked."""
     data = splits.interactions(read_ratings(ratings))
     question = splits.leave_one_out(data, back=2 if validation else 1)
-    return _federated(question, len(data.catalogue), Plan(), seed, lambda _line: None), question
+    return _federated(question, len(data.catalogue), PLAN, seed, lambda _line: None), question
 
 
 def protocol(question: Question, plan: Plan, *, validation: bool) -> str:
@@ -191,7 +192,7 @@ def summary(name: str, kind: str, measured: Sequence[Measured]) -> Row:
 def _federated(question: Question, items: int, plan: Plan, seed: int, progress: Progress, *, order: bool = True) -> F32:
     """Scores (clients, items); without `order` the query is the personal vector alone."""
     seeded = replace(plan, seed=seed)
-    start, factors = federated.start(items, seeded), federated.FACTORS
+    start, factors = federated.start(items, seeded), FACTORS
     if not order:
         start.place_weight[:] = 0.0
         factors = Factors(factors.lr, {**factors.step, "place_weight": 0.0}, factors.decay)
@@ -209,7 +210,7 @@ def _ablation(question: Question, items: int, plan: Plan, seeds: Sequence[int], 
     found = [
         measure(_federated(question, items, plan, seed, progress, order=False), question, items, seed) for seed in seeds
     ]
-    return summary("edgeward affinity, order unused", "ablation", found)
+    return summary("affinity-recent, order unused", "ablation", found)
 
 
 def _centralised(question: Question, items: int, seeds: Sequence[int], progress: Progress) -> list[Row]:

@@ -9,6 +9,7 @@ from models.datasets import read_ratings
 from models.federated import Plan
 from models.federated_affinity import Layout
 from models.splits import Question
+from models.zoo import affinity_recent
 from tests.models.sample import taste_ratings
 
 PLAN = Plan(dimensions=8, length=5, cohort=10, participations=30, negatives=5, server_lr=0.03)
@@ -21,7 +22,9 @@ def tastes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Question, int]:
 
 
 def _scores(question: Question, items: int, plan: Plan) -> np.ndarray:
-    shared, own = federated.train(question.histories, items, plan, federated.start(items, plan), federated.FACTORS)
+    shared, own = federated.train(
+        question.histories, items, plan, federated.start(items, plan), affinity_recent.FACTORS
+    )
     return federated_affinity.scores(shared, own, question.histories)
 
 
@@ -58,7 +61,7 @@ def test_a_client_without_interactions_takes_no_part_and_is_scored_by_the_shared
     question, items = tastes
     histories = [*question.histories[:5], np.zeros(0, np.int64)]
     plan = replace(PLAN, participations=1)
-    shared, own = federated.train(histories, items, plan, federated.start(items, plan), federated.FACTORS)
+    shared, own = federated.train(histories, items, plan, federated.start(items, plan), affinity_recent.FACTORS)
     assert not own.user_vector[5].any()
     np.testing.assert_allclose(
         federated_affinity.scores(shared, own, histories)[5], shared.item_bias[:items], atol=1e-6
@@ -83,7 +86,7 @@ def test_a_step_follows_the_slope_of_the_loss(tastes: tuple[Question, int]) -> N
     placed = federated_affinity.layout(histories, items, plan.length)
     drawn = dice.integers(0, items, (len(placed.at), 4))
     factors = federated_affinity.Factors(
-        1.0, dict.fromkeys(federated.FACTORS.step, 1.0), dict.fromkeys(federated.FACTORS.decay, 0.0)
+        1.0, dict.fromkeys(affinity_recent.FACTORS.step, 1.0), dict.fromkeys(affinity_recent.FACTORS.decay, 0.0)
     )
     weight = np.array([0.25, 0.75], np.float32)
 
@@ -92,7 +95,7 @@ def test_a_step_follows_the_slope_of_the_loss(tastes: tuple[Question, int]) -> N
 
     update, _, _ = federated_affinity.step(shared, own, placed, drawn, weight, factors)
     touched = (int(histories[0][2]), 1)
-    for name, at in (("item_embedding", touched), ("item_bias", touched[:1]), ("place_weight", (0, 2))):
+    for name, at in (("item_embedding", touched), ("item_bias", touched[:1]), ("place_weight", (1, 2))):
         value = getattr(shared, name)
         kept, ends = value[at], []
         for side in (1e-2, -1e-2):
