@@ -10,7 +10,7 @@ from edge_agent.deciding import decide, occasion_of, on_request
 from edge_agent.doors import Doors
 from edge_agent.effects import Append, Effect, Room
 from edge_agent.errors import ControlInvalid, IntakeError, TopicUnknown
-from edge_agent.gate import Gate
+from edge_agent.gate import Figures, Gate
 from edge_agent.happenings import (
     BundleReady,
     BundleStaged,
@@ -84,12 +84,12 @@ class Agent:
         self.counters: dict[str, int] = {}
         self.consents = Consents(profile.purpose)
         self.dedupe = Dedupe(DEDUPE_MS, DEDUPE_MAX)
-        self.gate = Gate(profile, loaded.hash, device, self.counters)
         self.sources = {
             s.name: CompiledSource(s, profile.retention, self.consents.needed, doors.secret) for s in profile.source
         }
         self.trials = Trials(profile.model, doors)
         self.combined = Combined(source.watermark for source in self.sources.values())
+        self.gate = Gate(profile, loaded.hash, device, self.counters, self._figures)
         self.placements = {p.name: CompiledPlacement(p, loaded.hash, doors, self.trials) for p in profile.placement}
         self.control = Control(profile, device, doors, self.gate, self.consents, self.trials, self.counters)
         self.topics = Topics(
@@ -114,6 +114,9 @@ class Agent:
         self.layouts = Layouts()
         self.features = Features([], self.layouts)
         self.models_changed()
+
+    def _figures(self, now_ms: int) -> Figures:
+        return Figures(*self.doors.lags(), self.combined.at(now_ms))
 
     def _hold_states(self, doors: Doors) -> None:
         self.profiles: Kept[Profile] = Kept(

@@ -60,6 +60,10 @@ class Send(Struct, frozen=True, kw_only=True, tag="send"):
     traceparent: str = ""
     expires_ms: int = 0
     """Unix ms after which it is not worth sending; 0: never expires."""
+    placement: str = ""
+    """Of a decision."""
+    signal_ms: int = 0
+    """Event time of what a decision is about, unix ms."""
 
 
 class Answer(Struct, frozen=True, kw_only=True, tag="answer"):

@@ -1,6 +1,8 @@
 """The way out: everything that leaves is entered here first, or does not leave."""
 
 import hashlib
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,6 +15,7 @@ from edge_agent.errors import EgressError, IntakeError
 from edge_agent.intake.minimise import Minimised
 from edge_agent.limits import REJECTION_EVERY_MS
 from edge_agent.wire import write_word
+from firmware_configs.histogram import Histogram
 from firmware_configs.messages import (
     JSON,
     MSGPACK,
@@ -28,15 +31,36 @@ from firmware_configs.profile import Actuator, Placement, Profile
 REJECTION_KINDS_MAX = 1_000
 
 
+class Figures(NamedTuple):
+    """What status tells besides the counters."""
+
+    signal_to_decision_ms: dict[str, Histogram]
+    arrival_to_decision_ms: dict[str, Histogram]
+    complete_to_ms: int
+
+
 class Gate:
     """Turns what the agent wants to say into entered sends, and counts what may not be said."""
 
-    def __init__(self, profile: Profile, profile_hash: str, device: str, counters: dict[str, int]) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        profile_hash: str,
+        device: str,
+        counters: dict[str, int],
+        figures: Callable[[int], Figures],
+    ) -> None:
+        """Set up.
+
+        Args:
+            counters: the agent's own; some are kept here.
+            figures: unix ms now → what else status tells.
+        """
         self.ledger = Ledger(profile.egress, profile_hash)
         self._hash = profile_hash
         self._device = device
         self._topics = Topics(device)
-        self._counters = counters
+        self._counters, self._figures = counters, figures
         self._rejected_ms: dict[tuple[str, str], int] = {}
         self._told: set[str] = set()
 
@@ -52,6 +76,8 @@ class Gate:
         correlation: bytes = b"",
         traceparent: str = "",
         expires_ms: int = 0,
+        placement: str = "",
+        signal_ms: int = 0,
     ) -> bool:
         """Enter and send; False (counted, said once) when the profile does not let it out."""
         try:
@@ -72,6 +98,8 @@ class Gate:
                 correlation=correlation,
                 traceparent=traceparent,
                 expires_ms=expires_ms,
+                placement=placement,
+                signal_ms=signal_ms,
             )
         )
         return True
@@ -109,6 +137,8 @@ class Gate:
             correlation=correlation,
             traceparent=trail.traceparent,
             expires_ms=batch.now_ms + int(placement.expiry_s * 1_000),
+            placement=trail.placement,
+            signal_ms=trail.event_time_ms,
         )
 
     def command(self, actuator: Actuator, payload: str, expiry_s: float, batch: Batch) -> None:
@@ -146,13 +176,15 @@ class Gate:
         self.send("rejection", self._topics.of("rejected"), write_word(word, as_json=True), batch, content_type=JSON)
 
     def status(self, batch: Batch) -> None:
-        """Publish that this device is up, with its counters (retained)."""
+        """Publish that this device is up, with its counters and figures (retained)."""
+        figures = self._figures(batch.now_ms)
         word = Status(
             device=self._device,
             online=True,
             agent=__version__,
             profile=self._hash[:16],
             counters=self._counters,
+            **figures._asdict(),
             time_ms=batch.now_ms,
         )
         self._retained("status", word, batch)

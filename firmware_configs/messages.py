@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from firmware_configs.histogram import Histogram
+
 ROOT = "edgeward/1"
 MSGPACK = "application/msgpack"
 JSON = "application/json"
@@ -149,4 +151,10 @@ class Status(Struct, frozen=True, kw_only=True):
     agent: str = ""
     profile: str = ""
     counters: dict[str, int] = {}
+    signal_to_decision_ms: dict[str, Histogram] = {}
+    """Placement → from the signal's event time until the decision was handed to the socket, since the start."""
+    arrival_to_decision_ms: dict[str, Histogram] = {}
+    """The same from the reading of the event."""
+    complete_to_ms: int = 0
+    """The combined watermark, unix ms: no event before it is expected of a source that is not idle; 0: unknown."""
     time_ms: int = 0

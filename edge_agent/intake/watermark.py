@@ -64,6 +64,11 @@ class Watermark:
         self.newest_ms = newest
         return True
 
+    @property
+    def at_ms(self) -> int:
+        """The watermark, unix ms; 0: nothing came yet."""
+        return max(0, self.newest_ms - self.lateness_ms)
+
     def is_idle(self, now_ms: int) -> bool:
         """Whether the source has been silent for so long that nobody waits for it."""
         return not 0 <= now_ms - self.heard_ms < self.idle_ms

@@ -25,6 +25,8 @@ class Outgoing:
         self._cursor = 0
         self._behind = self._paced = False
         self._pace = Pace()
+        self.handed_over: list[OutboxRow] = []
+        """Rows that the link has taken since the last `flush` of the loop."""
 
     @property
     def waiting(self) -> bool:
@@ -56,7 +58,9 @@ class Outgoing:
             while self._ready and room > 0:
                 if not self._link.publish(self._ready[0]):
                     return
-                self._cursor = max(self._cursor, self._ready.popleft()[0])
+                row = self._ready.popleft()
+                self._cursor = max(self._cursor, row[0])
+                self.handed_over.append(row)
                 room -= 1
 
     def _refill(self, room: int, now_s: float) -> bool:

@@ -30,6 +30,7 @@ from edge_agent.settings import Broker, Settings
 from edge_agent.shell import database, wish
 from edge_agent.shell.clock import Watch, local_hours, monotonic_s, wall_ms
 from edge_agent.shell.errands import Errands
+from edge_agent.shell.lags import Lags
 from edge_agent.shell.mqtt import Arrived, Link, Will
 from edge_agent.shell.notify import notify
 from edge_agent.shell.outgoing import Outgoing
@@ -87,7 +88,9 @@ class Loop:
         self._monotonic_s = outside.monotonic_s
         self.store = outside.store(self._database(), loaded.profile.device.disk_mib_max)
         self._timeline = Timeline(outside.wall_ms, outside.monotonic_s, self.store.meta("clock"))
+        self.now_ms = self._timeline.now_ms
         self.shelf = BundleShelf(settings, loaded.profile)
+        self.lags = Lags()
         doors = Doors(
             secret=self.store.secret,
             recall=self.store.recall,
@@ -96,12 +99,12 @@ class Loop:
             local_hour=local_hours(settings.timezone),
             trials=self.shelf.trials,
             clock=self._monotonic_s,
+            lags=self.lags.told,
         )
         self.agent = Agent(loaded, settings.device, doors, record=settings.record)
-        self.agent.restore(self.store.rows(RESTORED, LEDGER_ROWS), self._timeline.now_ms())  # type: ignore[arg-type]
+        self.agent.restore(self.store.rows(RESTORED, LEDGER_ROWS), self.now_ms())  # type: ignore[arg-type]
         self._vigil = Vigil()
-        clock = self._timeline.now_ms
-        self.link = outside.link(settings.broker, settings.device, self._will(), clock, self._vigil.wake)
+        self.link = outside.link(settings.broker, settings.device, self._will(), self.now_ms, self._vigil.wake)
         self.errands = Errands(settings, loaded.profile, self.shelf, self.say, self.store.path)
         self.errands.take_up(self.store.recall)
         self.agent.models_changed()
@@ -156,7 +159,7 @@ class Loop:
             while not self.stopping:
                 if not self.turn():
                     self._wait()
-            self._step([Tick()], [])  # what was counted since the last one
+            self._step([Tick()], [], self._monotonic_s())  # what was counted since the last one
         finally:
             notify("STOPPING=1")
             self.close()
@@ -197,11 +200,10 @@ class Loop:
             if self._porthole is not None:
                 self._porthole.answer(self)
         if happenings or self._is_receipt_due(now_s):
-            self._step(happenings, arrived)
+            self._step(happenings, arrived, now_s)
         if asked is not None:
             wish.granted(self._state_dir, asked)
-        self._outgoing.pump(now_s)
-        self.link.flush()
+        self._hand_over(now_s)
         self.errands.start_next(now_s)
         if now_s >= self._due_sweep_s:
             self._sweep(now_s)
@@ -223,7 +225,15 @@ class Loop:
             self.agent.count(f"shed.{source}", count)
         return [messages[place] for place in places]
 
-    def _step(self, happenings: list[Happening], arrived: list[Arrived]) -> None:
+    def _hand_over(self, now_s: float) -> None:
+        """What may go, to the socket; and how long it took to get there."""
+        self._outgoing.pump(now_s)
+        self.link.flush()
+        if rows := self._outgoing.handed_over:
+            self.lags.handed_over(rows, self.now_ms(), self._monotonic_s())
+            rows.clear()
+
+    def _step(self, happenings: list[Happening], arrived: list[Arrived], now_s: float) -> None:
         times = self._timeline.read()
         if times.jump_ms:
             self._tell_jump(times)
@@ -247,8 +257,8 @@ class Loop:
             self._outgoing.rescan(paced=False)
         elif committed or not durable:
             self._outgoing.add(fresh)
-        self._outgoing.pump(self._monotonic_s())
-        self.link.flush()
+        self.lags.expect(writes.signals, now_s)
+        self._hand_over(self._monotonic_s())
         for effect in effects:
             self._perform(effect)
 
@@ -307,7 +317,7 @@ class Loop:
             case Switch():
                 self.errands.news.append(self.errands.switch(effect))
             case Train():
-                self.errands.train(effect, self.agent, self._timeline.now_ms(), self._monotonic_s())
+                self.errands.train(effect, self.agent, self.now_ms(), self._monotonic_s())
             case Log(level=level, code=code, text=text):
                 self.say(level, code, text)
             case _:

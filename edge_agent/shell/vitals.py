@@ -17,6 +17,7 @@ from msgspec import Struct
 from edge_agent import __version__
 from edge_agent.errors import StoreUnavailable
 from edge_agent.shell.clock import monotonic_s
+from firmware_configs.histogram import Histogram
 
 if TYPE_CHECKING:
     from edge_agent.shell.run import Loop
@@ -70,6 +71,14 @@ class Vitals(Struct, frozen=True, kw_only=True):
     written_bytes: int
     """Bytes that this process has had the system write to media since its start: wear."""
     written_bytes_per_1000_events: float
+    signal_to_decision_ms: dict[str, Histogram]
+    """Placement → from the signal's event time until the decision was handed to the socket, since the start."""
+    arrival_to_decision_ms: dict[str, Histogram]
+    """The same from the reading of the event."""
+    watermarks_ms: dict[str, int]
+    """Source → its watermark, unix ms: what comes later is late; 0: nothing came yet."""
+    complete_to_ms: int
+    """The combined watermark of the sources that are not idle, unix ms; 0: unknown."""
     counters: dict[str, int]
 
 
@@ -149,6 +158,7 @@ def of(loop: "Loop", uptime_s: float) -> Vitals:
         what=fault.what if fault is not None else "",
         fix=fault.hint if fault is not None else "",
     )
+    signal, arrival = loop.lags.told()
     written, events = written_bytes(), loop.agent.counters.get("events", 0) - loop.events_before
     return Vitals(
         agent=__version__,
@@ -165,6 +175,10 @@ def of(loop: "Loop", uptime_s: float) -> Vitals:
         memory_mib_max=profile.device.memory_mib_max,
         written_bytes=written,
         written_bytes_per_1000_events=round(1_000 * written / events, 1) if events else 0.0,
+        signal_to_decision_ms=signal,
+        arrival_to_decision_ms=arrival,
+        watermarks_ms={name: source.watermark.at_ms for name, source in loop.agent.sources.items()},
+        complete_to_ms=loop.agent.combined.at(loop.now_ms()),
         counters=dict(loop.agent.counters),
     )
 

@@ -20,6 +20,7 @@ class Writes:
         ledger: seq → row, of the room `ledger`.
         shelf: (shelf, id) → row to add.
         outbox: entry → row of the outbox.
+        signals: entry of a decision → (placement, event time in unix ms); not stored.
         delivered: entries that the broker has acknowledged.
         meta: rows of the shell's own.
         size: bytes of all values, about.
@@ -30,6 +31,7 @@ class Writes:
     ledger: dict[int, bytes] = field(default_factory=dict)
     shelf: dict[tuple[str, str], ShelfRow] = field(default_factory=dict)
     outbox: dict[int, OutboxRow] = field(default_factory=dict)
+    signals: dict[int, tuple[str, int]] = field(default_factory=dict)
     delivered: list[int] = field(default_factory=list)
     meta: dict[str, bytes] = field(default_factory=dict)
     size: int = 0
@@ -50,6 +52,8 @@ class Writes:
                 # The ledger's number is the entry's: it never starts again, whatever the outbox holds.
                 self.outbox[effect.entered.seq] = _outbox_row(effect)
                 self.size += len(effect.payload)
+                if effect.signal_ms:
+                    self.signals[effect.entered.seq] = (effect.placement, effect.signal_ms)
             elif isinstance(effect, Drop):
                 self.state[effect.room, effect.key] = None
 

@@ -153,6 +153,23 @@ def test_bad_messages_are_rejected_by_name_and_the_rest_goes_on(tmp_path: Path, 
     assert sum(rejected.values()) >= 9, found["counters"]
 
 
+def test_a_running_agent_tells_the_lag_from_signal_to_decision(tmp_path: Path, line: int) -> None:
+    ear = Ear(line, "edgeward/1/+/decision/#")
+    log = tmp_path / "log"
+    with process(*agent_command(write_agent(tmp_path / "a", line)), log=log):
+        wait_for(lambda: " connected " in log.read_text(), "the line")
+        for number in range(3):
+            tell(line, {"id": f"r-{number}", **READING})
+        wait_for(lambda: ear.count("decision") >= 3, "the decisions")
+        found = json.loads(command("status", "--state-dir", tmp_path / "a" / "state", "--json").stdout)
+    ear.close()
+    for lag in ("signal_to_decision_ms", "arrival_to_decision_ms"):
+        told = found[lag]["presence"]
+        assert told["count"] == 3
+        assert 0.0 < told["p50_ms"] <= told["p99_ms"] < 60_000.0
+    assert found["watermarks_ms"]["room"] > 0
+
+
 REJECTED = """
 [[egress]]
 kind = "rejection"
