@@ -164,10 +164,10 @@ def test_a_running_agent_tells_the_lag_from_signal_to_decision(tmp_path: Path, l
         found = json.loads(command("status", "--state-dir", tmp_path / "a" / "state", "--json").stdout)
     ear.close()
     for lag in ("signal_to_decision_ms", "arrival_to_decision_ms"):
-        told = found[lag]["presence"]
+        told = found["live"][lag]["presence"]
         assert told["count"] == 3
         assert 0.0 < told["p50_ms"] <= told["p99_ms"] < 60_000.0
-    assert found["watermarks_ms"]["room"] > 0
+    assert found["live"]["watermarks_ms"]["room"] > 0
 
 
 REJECTED = """
