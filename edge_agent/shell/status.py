@@ -141,8 +141,8 @@ def _live_words(live: Vitals) -> list[str]:
     for placement, lag in live.signal_to_decision_ms.items():
         own = live.arrival_to_decision_ms.get(placement, lag)
         lines.append(
-            f"lag        {placement}: half within {lag.p50_ms:,.3g} ms of the signal, 99 % within {lag.p99_ms:,.3g} ms; "
-            f"of its arrival {own.p50_ms:,.3g} and {own.p99_ms:,.3g} ms ({lag.count:,} decisions)"
+            f"lag        {placement}: half within {lag.p50_ms:,.3g} ms of the signal, 99 % within "
+            f"{lag.p99_ms:,.3g} ms; of its arrival {own.p50_ms:,.3g} and {own.p99_ms:,.3g} ms ({lag.count:,} decisions)"
         )
     lines.append(f"wear       {live.written_bytes_per_1000_events:,.0f} bytes written per 1,000 events")
     return lines
