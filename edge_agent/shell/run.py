@@ -331,6 +331,9 @@ class Loop:
         self.store.sweep(self._timeline.settled_ms, kept, self._retention_ms)
         if self._timeline.due:
             self.store.commit(Writes(meta={"clock": self._timeline.pack()}), durable=False)
+        if self.store.rows_evicted:
+            self.agent.count("store.evicted", self.store.rows_evicted)
+            self.store.rows_evicted = 0
         for name in ("evicted", "expired"):
             if count := getattr(self.store, name):
                 setattr(self.store, name, 0)

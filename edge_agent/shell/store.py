@@ -16,6 +16,10 @@ from edge_agent.shell import database
 from edge_agent.shell.sweep import Sweeper
 from edge_agent.shell.writes import OutboxRow, Writes
 
+EVICTIONS_MAX = 8
+"""How often the oldest rows go for one transaction; then it waits in memory."""
+GROWN_PAGES = 64
+"""A transaction needs some pages at once: within so many of its limit, a file counts as grown."""
 BACKLOG_BYTES_MAX = 16 * 1024 * 1024
 """Memory for what a full disk refuses; above, the loop reads no more from the broker."""
 SHELVES = frozenset({"decision", "example", "journal"})
@@ -46,6 +50,7 @@ class Store:
         degraded: why writing does not work at present; empty when it does.
         waiting_rows: messages in the outbox.
         evicted, expired: messages that were given up since these were last taken.
+        rows_evicted: rows of shelves that made room since this was last taken.
     """
 
     def __init__(self, path: Path, mib_max: int) -> None:
@@ -62,7 +67,7 @@ class Store:
         self._full = self._owed = False
         self._sweeper = Sweeper(self._connection)
         (self.waiting_rows,) = self._ask("SELECT count(*) FROM outbox")[0]
-        self.evicted = self.expired = 0
+        self.evicted = self.expired = self.rows_evicted = 0
 
     @property
     def overflowing(self) -> bool:
@@ -103,7 +108,7 @@ class Store:
         self._owed = self._owed or durable
         try:
             self._set_full(self._owed)
-            self._transact(writes)
+            self._fit(writes)
         except sqlite3.Error as error:
             self._fail(error, writes)
             return False
@@ -113,6 +118,29 @@ class Store:
         if self.waiting_rows > OUTBOX_MAX + OUTBOX_SLACK:
             self._relieve_outbox()
         return True
+
+    def _fit(self, writes: Writes) -> None:
+        """Write a transaction; in a file that has reached its own size, the oldest rows make room for it.
+
+        That is how a device lives after its first weeks, not a fault: nothing is said and nothing waits.
+        """
+        for _ in range(EVICTIONS_MAX):
+            try:
+                self._transact(writes)
+            except sqlite3.Error as error:
+                if database.primary(error) != sqlite3.SQLITE_FULL or not self._is_grown():
+                    raise
+                gone = self._sweeper.oldest()
+                self.rows_evicted += gone
+                if not gone:
+                    raise
+            else:
+                return
+        self._transact(writes)
+
+    def _is_grown(self) -> bool:
+        """Whether the file has the size that the profile allows; else it is the medium that is full."""
+        return int(self._ask("PRAGMA page_count")[0][0]) >= self._pages_max - GROWN_PAGES
 
     def _transact(self, writes: Writes) -> None:
         run, many = self._connection.execute, self._connection.executemany

@@ -127,13 +127,12 @@ def test_a_full_file_drops_its_oldest_rows_in_the_stated_order(store: Store) -> 
     blob = b"x" * 20_000
     commit(store, shelved("the-journal", blob, "journal"), shelved("the-example", blob, "example"))
     number = 0
-    while not store.degraded:
+    while not store.rows_evicted:
         number += 1
-        commit(store, shelved(f"d{number}", blob))
+        assert commit(store, shelved(f"d{number}", blob)), store.degraded
     assert store.recall("journal", "the-journal") is None, "the journal goes first"
     assert store.recall("example", "the-example") == blob
-    assert commit(store)
-    assert store.recall("decision", f"d{number}") == blob, "and what waited is kept"
+    assert store.recall("decision", f"d{number}") == blob, "and what it made room for is there"
 
 
 def test_what_no_disk_takes_is_bounded_in_memory(store: Store) -> None:
@@ -237,3 +236,15 @@ def test_the_devices_secret_is_made_once(path: Path) -> None:
     second = Store(path, 4)
     assert (len(secret), second.secret) == (32, secret)
     second.close()
+
+
+def test_a_file_that_reached_its_size_gives_up_its_oldest_rows_and_is_no_fault(path: Path) -> None:
+    store = Store(path, 4)
+    for number in range(5_000):
+        assert commit(store, shelved(f"d{number}", bytes(1_000))), store.degraded
+        assert store.degraded == ""
+    assert store.rows_evicted > 0
+    assert store.recall("decision", "d4999") is not None
+    assert store.recall("decision", "d0") is None
+    assert path.stat().st_size <= 4 * 1024 * 1024
+    store.close()
