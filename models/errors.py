@@ -10,7 +10,7 @@ ModelError
 ├── BackendMissing       the runtime for this artefact is not installed
 ├── FeedRefused          inputs that the model does not take; this one decision falls back
 ├── DatasetInvalid       training data cannot be read
-└── BuildUnavailable     the heavy [build] extra is needed and absent
+└── BuildUnavailable     the heavy [build] or [bench] extra is needed and absent
 """
 
 from typing import ClassVar

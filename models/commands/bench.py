@@ -79,3 +79,24 @@ def _line(row: "Row") -> str:
         f"{name:<44}{cell(row.hr10, row.hr10_sd):>14}{cell(row.ndcg10, row.ndcg10_sd):>15}"
         f"{cell(row.hr10_all_draws):>10}   {full}"
     )
+
+
+@bench.command()
+@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1, 100), help="Trainings, seeds 0, 1, …")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def occupancy(seeds: int, as_json: bool) -> None:
+    """Room occupancy: accuracy and F1 beside logistic regression and gradient boosting. Needs [bench]."""
+    import msgspec
+
+    from models.bench import occupancy as bench_
+
+    report = bench_.run(range(seeds))
+    if as_json:
+        click.echo(msgspec.json.encode(report).decode())
+        return
+    click.echo(f"{report.protocol}\n\n{'':<22}{'accuracy':>15}{'F1':>15}{'AUC':>9}{'log loss':>10}{'ECE':>8}")
+    for row in report.table:
+        accuracy, f1 = f"{row.accuracy:.2f} ± {row.accuracy_sd:.2f}", f"{row.f1:.2f} ± {row.f1_sd:.2f}"
+        click.echo(f"{row.name:<22}{accuracy:>15}{f1:>15}{row.auc:>9.4f}{row.log_loss:>10.4f}{row.ece:>8.4f}")
+    for name, gain in report.gain.items():
+        click.echo(f"accuracy over {name}: {gain.value:+.2f} points, 95 % {gain.low:+.2f} to {gain.high:+.2f}")
