@@ -124,7 +124,7 @@ class CompiledPlacement:
             outputs=_of_first(items[0], place),
             rules=tuple(verdict.fired),
             candidates=len(place.items),
-            eligible=int(np.count_nonzero(verdict.eligible)),
+            eligible=verdict.count,
             top=_top(scores, verdict, place.items) if not why else (),
             items=items,
             score=float(scores[place.index[items[0]]]) if not why and items[0] in place.index else 0.0,
@@ -237,7 +237,8 @@ class CompiledPlacement:
             counts = {place.index[item]: won for item, won in occasion.counts.items() if item in place.index}
             probability = probabilities(scores, task)
         draw = uniforms(self._doors.secret, made, draws_needed(policy, len(place.items)))
-        return choose(policy, scores, verdict.eligible, self.placement.slate, counts, probability, draw)
+        eligible = verdict.eligible if verdict.narrowed else None
+        return choose(policy, scores, eligible, self.placement.slate, counts, probability, draw)
 
     def _outcome(
         self, choice: Choice, why: str, occasion: Occasion, place: _Field, verdict: Verdict
@@ -298,7 +299,8 @@ def _top(scores: F32, verdict: Verdict, items: Sequence[str]) -> tuple[Scored, .
         order = best[np.argsort(-ranked[best], kind="stable")].tolist()
         return tuple(Scored(items[n], float(scores[n]), bool(verdict.eligible[n])) for n in order)
     # Numbers so few are compared faster without numpy.
-    values, eligible = scores.tolist(), verdict.eligible.tolist()
+    values = scores.tolist()
+    eligible = verdict.eligible.tolist() if verdict.narrowed else [True] * len(values)
     order = sorted(range(len(items)), key=lambda n: values[n] if values[n] == values[n] else -math.inf, reverse=True)
     return tuple([Scored(items[n], values[n], eligible[n]) for n in order])
 

@@ -5,6 +5,7 @@ Draws are derived from the decision's id under the device's key, so a replay dra
 
 import hashlib
 import hmac
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -61,20 +62,25 @@ def draws_needed(policy: Policy, candidates: int) -> int:
 
 
 def choose(
-    policy: Policy, scores: F32, eligible: Mask, slate: int, counts: Counts, probability: F32, draw: F64
+    policy: Policy, scores: F32, eligible: Mask | None, slate: int, counts: Counts, probability: F32, draw: F64
 ) -> Choice:
     """Choose among the eligible.
 
     Args:
         policy: the arm's or the placement's.
         scores: float32 (n,), higher is better; a NaN is never chosen.
-        eligible: bool (n,).
+        eligible: bool (n,); None: all.
         slate: how many places to fill.
         counts: rewards so far, for Thompson.
         probability: float32 (n,), the scores as probabilities; only Thompson reads it.
         draw: as many uniform numbers as `draws_needed` says.
     """
-    places = np.flatnonzero(eligible & (scores == scores))  # noqa: PLR0124 - only a NaN differs from itself
+    if eligible is None and slate == 1 and isinstance(policy, Best) and len(scores):
+        at = int(scores.argmax())  # a NaN would come first
+        if not math.isnan(scores[at]):
+            return Choice([at], 1.0)
+    sound = scores == scores  # noqa: PLR0124 - only a NaN differs from itself
+    places = np.flatnonzero(sound if eligible is None else eligible & sound)
     if not len(places):
         return NOTHING
     match policy:

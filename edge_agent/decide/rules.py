@@ -11,6 +11,7 @@ A rule that cannot be evaluated (a field that is not there, types that do not fi
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,13 @@ class Verdict:
     fired: list[Fired] = field(default_factory=list)
     boosted: bool = False
     """Whether `boost` holds anything but zeros."""
+    narrowed: bool = False
+    """Whether `eligible` holds anything but true."""
+
+    @property
+    def count(self) -> int:
+        """How many candidates are eligible."""
+        return int(np.count_nonzero(self.eligible)) if self.narrowed else len(self.eligible)
 
 
 class Rules:
@@ -63,6 +71,8 @@ class Rules:
             index: candidate → its place in `items`.
             values: what expressions may read; `item` is added here.
         """
+        if not self._rules:
+            return _untouched(len(items))
         verdict = Verdict(np.ones(len(items), dtype=np.bool_), np.zeros(len(items), dtype=np.float32))
         for rule, condition in self._rules:
             try:
@@ -84,10 +94,20 @@ class Rules:
         else:
             touched = mask if rule.effect == "deny" or failed else ~mask
             verdict.eligible &= ~touched
+            verdict.narrowed = True
         count = int(np.count_nonzero(touched))
         if count:
             reason = f"{rule.reason} (could not be evaluated, so it denies)" if failed else rule.reason
             verdict.fired.append(Fired(rule.name, rule.effect, reason, count))
+
+
+@lru_cache(maxsize=64)
+def _untouched(count: int) -> Verdict:
+    """What no rule says about `count` candidates; shared, so nothing can be written to it."""
+    verdict = Verdict(np.ones(count, dtype=np.bool_), np.zeros(count, dtype=np.float32))
+    verdict.eligible.setflags(write=False)
+    verdict.boost.setflags(write=False)
+    return verdict
 
 
 class _Condition:

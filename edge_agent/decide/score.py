@@ -41,11 +41,12 @@ class Scores:
             ExpressionError: an expression cannot be evaluated.
         """
         first = next((outputs[name] for name in self._models if name in outputs), None)
-        base = np.zeros(count, np.float32) if first is None else _spread(first, count)
         if not self._any:
-            return base
+            return np.zeros(count, np.float32) if first is None else _spread(first, count)
         values = {name: float(outputs[model][0]) for name, model in self._names if len(outputs.get(model, ()))}
-        scores = base.tolist()
+        scores = [0.0] * count if first is None else first.tolist()
+        if len(scores) != count:
+            scores = [scores[0] if scores else 0.0] * count
         for n, expression in self._expressions:
             value = expression.evaluate(values)
             scores[n] = value if isinstance(value, int | float) else math.nan

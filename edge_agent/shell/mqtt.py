@@ -34,6 +34,8 @@ PACKET_BYTES_MAX = 1_048_576
 """Larger messages are the broker's to drop; what is above the agent's own limit is rejected by name."""
 WINDOW = 100
 """Messages that we have published and the broker has not acknowledged; the rest waits in the outbox."""
+PROBE_S = 1.0
+"""How often a quiet line is looked at; `keepalive_s` says when it is probed."""
 DIAL_S = 5.0
 GREETING_S = 10.0
 BACKOFF_MIN_S = 0.25
@@ -110,7 +112,7 @@ class Link:
         self._entries: dict[int, int] = {}
         self._window = WINDOW
         self._attempts = 0
-        self._due_s = 0.0
+        self._due_s = self._due_probe_s = 0.0
         self._now_s = 0.0
         self._broken: BrokerError | None = None
         self._asked: list[str] = []
@@ -184,7 +186,8 @@ class Link:
             threading.Thread(target=self._dial, name="dial", daemon=True).start()
         elif self.state == "greeting" and now_s >= self._due_s:
             self._break(faults.silent(self._settings))
-        elif self.state in {"greeting", "up"}:
+        elif self.state in {"greeting", "up"} and now_s >= self._due_probe_s:
+            self._due_probe_s = now_s + PROBE_S
             self._client.loop_misc()
         self._settle()
 

@@ -182,7 +182,7 @@ class Loop:
         """Once round: what is there, one step, one commit, then everything that follows from it.
 
         Returns:
-            Whether messages had come, so that more may be there.
+            Whether a batch was full, so that more is there than the system would wake us for.
         """
         now_s, asked = self._monotonic_s(), None
         self.link.tend(now_s)
@@ -207,7 +207,7 @@ class Loop:
         self.errands.start_next(now_s)
         if now_s >= self._due_sweep_s:
             self._sweep(now_s)
-        return bool(arrived)
+        return len(arrived) >= self.settings.batch_max
 
     def _taken(self, arrived: list[Arrived]) -> list[Message]:
         """The messages to step with: all of them, or under pressure what the profile's rules keep."""
@@ -239,8 +239,8 @@ class Loop:
             self._tell_jump(times)
         effects = step(self.agent, happenings, times.now_ms, times.settled_ms)
         writes = Writes(delivered=self.link.delivered)
-        self.link.delivered = []
-        writes.add(effects)
+        self.link.delivered, self._due_receipt_s = [], math.inf
+        others = writes.add(effects)
         fresh = list(writes.outbox.values())
         durable = self._is_durable(arrived)
         was = self.store.degraded
@@ -259,7 +259,7 @@ class Loop:
             self._outgoing.add(fresh)
         self.lags.expect(writes.signals, now_s)
         self._hand_over(self._monotonic_s())
-        for effect in effects:
+        for effect in others:
             self._perform(effect)
 
     def _is_receipt_due(self, now_s: float) -> bool:
@@ -267,9 +267,7 @@ class Loop:
 
         They ride with the next one for nothing. A crash before only sends again what the broker has already.
         """
-        if not self.link.delivered:
-            self._due_receipt_s = math.inf
-        elif self._due_receipt_s == math.inf:
+        if self.link.delivered and self._due_receipt_s == math.inf:
             self._due_receipt_s = now_s + RECEIPT_S
         return now_s >= self._due_receipt_s
 

@@ -40,8 +40,9 @@ class Writes:
         parts = (self.state, self.seen, self.ledger, self.shelf, self.outbox, self.delivered, self.meta)
         return any(parts)
 
-    def add(self, effects: Iterable[Effect]) -> None:
-        """Take in what is stored of `effects`, those of one step."""
+    def add(self, effects: Iterable[Effect]) -> list[Effect]:
+        """Take in what is stored of `effects`, those of one step; returns the others, in order."""
+        others: list[Effect] = []
         for effect in effects:
             if isinstance(effect, Put):
                 self._put(effect)
@@ -56,6 +57,9 @@ class Writes:
                     self.signals[effect.entered.seq] = (effect.placement, effect.signal_ms)
             elif isinstance(effect, Drop):
                 self.state[effect.room, effect.key] = None
+            else:
+                others.append(effect)
+        return others
 
     def _put(self, put: Put) -> None:
         self.size += len(put.value) + len(put.key)
