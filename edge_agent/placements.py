@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from edge_agent.decide.bandit import NOTHING, Choice, Counts, choose, draws_needed, uniforms
@@ -30,8 +30,7 @@ TOP = 5
 """Candidates shown in a trail."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Occasion:
+class Occasion(Struct, kw_only=True):
     """Why something is to be decided, and for whom."""
 
     event_id: str
@@ -55,14 +54,13 @@ class Occasion:
     traceparent: str = ""
 
 
-@dataclass(slots=True)
-class _Field:
+class _Field(Struct):
     """The candidates and what is known of them."""
 
     items: Sequence[str]
     index: Mapping[str, int]
-    outputs: dict[str, F32] = field(default_factory=dict)
-    served: dict[str, list[float]] = field(default_factory=dict)
+    outputs: dict[str, F32] = {}
+    served: dict[str, list[float]] = {}
 
 
 class CompiledPlacement:

@@ -1,7 +1,7 @@
 """One decision and its trail: everything that `edge-agent explain` tells, written when it was decided."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -100,9 +100,5 @@ def decision_id(event_id: str, placement: str, profile: str, bundles: Mapping[st
     Returns:
         32 hex digits: the first 16 bytes of SHA-256.
     """
-    return hashlib.sha256("\x00".join(_parts(event_id, placement, profile, bundles)).encode()).hexdigest()[:32]
-
-
-def _parts(event_id: str, placement: str, profile: str, bundles: Mapping[str, str]) -> Iterable[str]:
-    yield from (event_id, placement, profile)
-    yield from (f"{name}={version}" for name, version in bundles.items())
+    versions = "".join([f"\x00{name}={version}" for name, version in bundles.items()])
+    return hashlib.sha256(f"{event_id}\x00{placement}\x00{profile}{versions}".encode()).hexdigest()[:32]

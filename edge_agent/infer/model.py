@@ -38,21 +38,17 @@ class LoadedModel:
     path: str
     sha256: str
     run: Runner
+    name: str = field(init=False)
+    version: str = field(init=False)
     index: dict[str, int] = field(init=False)
     _rows_of: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.spec.name)
+        object.__setattr__(self, "version", self.spec.version)
         object.__setattr__(self, "index", {item: row for row, item in enumerate(self.catalogue)})
         # An input whose length is the number of rows.
         object.__setattr__(self, "_rows_of", self.spec.inputs[0].name)
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
-
-    @property
-    def version(self) -> str:
-        return self.spec.version
 
     def predict(self, feeds: Mapping[str, Array]) -> F32:
         """Score n rows.

@@ -70,8 +70,9 @@ def _bounded(found: Fields) -> None:
 def _mapping(value: Any) -> Fields:
     if not isinstance(value, dict):
         raise ValueError("not an object")
-    if not all(isinstance(key, str) for key in value):
-        raise ValueError("keys must be text")
+    for key in value:
+        if type(key) is not str:
+            raise ValueError("keys must be text")
     return value
 
 
