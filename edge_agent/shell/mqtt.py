@@ -41,8 +41,7 @@ GREETING_S = 10.0
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 30.0
 QUICK: int | None = getattr(socket, "TCP_QUICKACK", None)
-CORK: int | None = getattr(socket, "TCP_CORK", None)
-"""Linux only, both."""
+"""Linux only."""
 _LET_US_PUBLISH = "let this device publish under its own topics in the broker's access list"
 _LET_US_READ = "let this device read its topics in the broker's access list, or correct the profile's `topic`"
 
@@ -249,11 +248,7 @@ class Link:
     def flush(self) -> None:
         """Write what the socket takes now."""
         if self.wants_write:
-            # paho sends packet by packet: corked, a batch leaves in as few segments as it fits into.
-            opened = self.socket
-            _cork(opened, 1)
             self._client.loop_write()
-            _cork(opened, 0)
             self._settle()
 
     def subscribe(self, filters: Mapping[str, int], stale: Iterable[str]) -> None:
@@ -381,12 +376,6 @@ class Link:
         for name, reason in zip(self._asked, reasons, strict=False):
             if reason.is_failure:
                 self.refused.append(BrokerRefused(f"no subscription to {name}: {reason}", hint=_LET_US_READ))
-
-
-def _cork(opened: socket.socket | None, on: int) -> None:
-    if CORK is not None and opened is not None:
-        with contextlib.suppress(OSError):
-            opened.setsockopt(socket.IPPROTO_TCP, CORK, on)
 
 
 def _writable(opened: socket.socket | None, seconds: float) -> bool:
