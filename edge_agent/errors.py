@@ -15,7 +15,7 @@ EdgeError
 │   ├── BrokerUnreachable, BrokerRefused
 ├── UpdateError     AGT7xx  keep the bundle that runs
 │   ├── RegistryUnreachable, SignatureRejected, RollbackRefused, MetadataExpired,
-│   │   BundleUnavailable, ProbeFailed, DiskFull, VersionForbidden
+│   │   BundleUnavailable, ProbeFailed, DiskFull, VersionForbidden, BundleUnfit
 └── ChildError      AGT8xx  end the child process; the agent goes on
     ├── FrameMalformed, ChildDied, ChildOverdue
 """
@@ -172,6 +172,10 @@ class DiskFull(UpdateError):
 
 class VersionForbidden(UpdateError):
     code: ClassVar[str] = "AGT708"
+
+
+class BundleUnfit(UpdateError):
+    code: ClassVar[str] = "AGT709"
 
 
 class ChildError(EdgeError):

@@ -89,13 +89,12 @@ class Trial(Struct, kw_only=True):
 _unpack = msgspec.msgpack.Decoder(Trial).decode
 
 
-def unpack(packed: bytes) -> Trial:
-    """The trial of a stored form.
-
-    Raises:
-        msgspec.MsgspecError: it is none.
-    """
-    return _unpack(packed)
+def unpack(packed: bytes) -> Trial | None:
+    """The trial of a stored form; None when another version of the agent stored it otherwise."""
+    try:
+        return _unpack(packed)
+    except msgspec.MsgspecError:
+        return None
 
 
 def broken(trial: Trial, limits: Swap) -> str:
@@ -151,8 +150,10 @@ class Trials:
 
     def restore(self, name: str, packed: bytes) -> None:
         """Take up a trial that a restart cut off; what it was about to ask for, it asks again."""
-        self.running[name] = unpack(packed)
-        self._dirty.add(name)
+        trial = unpack(packed)
+        if trial is not None:
+            self.running[name] = trial
+            self._dirty.add(name)
 
     def limits(self, name: str) -> Swap:
         """The profile's budgets for a bundle."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from edge_agent.effects import Switch
-from edge_agent.errors import SettingsError
+from edge_agent.errors import BundleUnfit, SettingsError
 from edge_agent.happenings import BundleFailed, BundleReady, BundleStaged, BundleWithdrawn, Happening
 from edge_agent.infer.bundle import Backend, load_model
 from edge_agent.infer.model import LoadedModel
@@ -15,6 +15,7 @@ from firmware_configs.profile import Profile
 from models.bundle import SUFFIX
 from models.errors import BundleMalformed, ModelError
 
+REFUSALS = (ModelError, BundleUnfit)
 HELD_MAX = 6
 """Files kept of one bundle: enough to go back a few versions."""
 
@@ -36,6 +37,7 @@ class BundleShelf:
         self._own: dict[tuple[str, str], Path] = {}
         self.folder = Path(settings.state_dir) / "bundles"
         self.trust = Path(settings.state_dir) / "trust"
+        self._fields = {field.name for source in profile.source for field in source.field}
         self.backends: dict[str, Backend] = {model.name: model.backend for model in profile.model}
 
     def path(self, name: str, version: str) -> Path:
@@ -67,12 +69,22 @@ class BundleShelf:
 
         Raises:
             ModelError: it cannot be loaded, or the file holds something else than its name says.
+            BundleUnfit: it needs fields that the profile does not collect.
         """
         path = self.path(name, version)
-        model = load_model(path, self.backends.get(name, "onnx"))
+        model = self._fitting(load_model(path, self.backends.get(name, "onnx")))
         if (model.name, model.version) != (name, version):
             raise BundleMalformed(
                 f"{path.name} holds {model.name} {model.version}", hint="publish it again under its own name"
+            )
+        return model
+
+    def _fitting(self, model: LoadedModel) -> LoadedModel:
+        missing = sorted(set(model.spec.needed_fields) - self._fields)
+        if missing:
+            raise BundleUnfit(
+                f"{model.name} {model.version} needs {', '.join(missing)}, which the profile does not collect",
+                hint="collect them, or build a bundle without them",
             )
         return model
 
@@ -85,7 +97,7 @@ class BundleShelf:
         held = next((m for m in (active, self.trials.get(name)) if m is not None and m.version == version), None)
         try:
             model = held or self.load(name, version)
-        except ModelError as error:
+        except REFUSALS as error:
             return BundleFailed(name=name, version=version, code=error.code, reason=f"{error.what}; fix: {error.hint}")
         if asked.to != "full" and model is not active:
             self.trials[name] = model
@@ -114,18 +126,19 @@ class BundleShelf:
             news += self._load_or_go_back(name, version, previous.decode() if previous else "")
         elif name in self.active:
             news.append(BundleReady(name=name, version=self.active[name].version))
-        return news + (self._take_up_trial(name, unpack(trial)) if trial else [])
+        found = unpack(trial) if trial else None
+        return news + (self._take_up_trial(name, found) if found is not None else [])
 
     def _load_or_go_back(self, name: str, version: str, previous: str) -> list[Happening]:
         try:
             self.active[name] = self.load(name, version)
-        except ModelError as error:
+        except REFUSALS as error:
             failed = BundleFailed(
                 name=name, version=version, code=error.code, reason=f"{error.what}; fix: {error.hint}"
             )
             try:
                 self.active[name] = self.load(name, previous)
-            except ModelError:
+            except REFUSALS:
                 return [failed]
             reason = f"it cannot be loaded any more: {error.code} {error.what}"
             return [failed, BundleReady(name=name, version=previous, base=version, reason=reason)]
@@ -153,8 +166,8 @@ class BundleShelf:
         loaded = []
         for file in settings.bundles:
             try:
-                model = load_model(Path(file), self.backends.get(name_of(Path(file)), "onnx"))
-            except ModelError as error:
+                model = self._fitting(load_model(Path(file), self.backends.get(name_of(Path(file)), "onnx")))
+            except REFUSALS as error:
                 raise SettingsError(f"bundles: {file}: {error.what}", hint=error.hint) from error
             self.active[model.name] = model
             self._own[model.name, model.version] = Path(file)

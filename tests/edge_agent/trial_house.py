@@ -123,6 +123,8 @@ class TrialHouse(House):
         super().restart()
         self.pending = self.shelf.take_up(("affinity", "context"), self._recall)
         self.agent.models_changed()
+        for _ in range(2):
+            self.tell()  # turns before the broker is there: what was asked for is asked again, and answered
 
     def wish(self, name: str, version: str, rollout: Stage | None = None, revision: int = 0) -> None:
         """The coordinator's word, and the fetch that it leads to."""

@@ -123,6 +123,21 @@ def test_a_file_that_holds_something_else_than_its_name_says_is_refused(shelf: B
     assert "holds context 1.0.0" in said.reason
 
 
+def test_a_bundle_that_needs_what_the_profile_does_not_collect_does_not_serve(tmp_path: Path) -> None:
+    text = HOME.replace('name = "co2"', 'name = "carbon"').replace("fields.co2", "fields.carbon")
+    shelf = _opened(tmp_path, text)
+    said = shelf.switch(Switch(name="context", version=OLD, to="full"))
+    assert isinstance(said, BundleFailed)
+    assert said.code == "AGT709"
+    assert "co2" in said.reason
+    assert shelf.active == {}
+
+
+def test_a_trial_that_another_agent_stored_otherwise_is_forgotten(shelf: BundleShelf) -> None:
+    news = shelf.take_up(["context"], _recall(bundle_context=OLD, trial_context=b"\x81\xa1x\x01"))
+    assert news == [BundleReady(name="context", version=OLD)]
+
+
 def test_the_profiles_backend_runs(tmp_path: Path) -> None:
     text = HOME.replace('name = "context"\nversions', 'name = "context"\nbackend = "tflite"\nversions')
     shelf = _opened(tmp_path, text)
