@@ -228,7 +228,7 @@ class CompiledPlacement:
         occasion: Occasion,
         made: str,
     ) -> Choice:
-        task = models[0].spec.task if models and not self.placement.candidate else "probability"
+        task = models[0].scale if models and not self.placement.candidate else "probability"
         counts: Counts = {}
         probability = scores
         if isinstance(policy, Thompson):
@@ -255,7 +255,7 @@ def _predict(model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
     for name, row in rows.items():
         place.served.setdefault(name, row[0].tolist())
     if candidate is None:
-        return model.predict({**feeds, **rows})
+        return model.score({**feeds, **rows})
     known = None
     if place.items is model.catalogue:
         numbers = np.arange(len(place.items), dtype=np.int64)
@@ -267,7 +267,7 @@ def _predict(model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
         return np.full(len(place.items), np.nan, np.float32)
     feeds[candidate.name] = numbers
     feeds.update({name: np.repeat(row, len(numbers), axis=0) for name, row in rows.items()})
-    scored = model.predict(feeds)
+    scored = model.score(feeds)
     if known is None or len(scored) == len(place.items):
         return scored
     spread = np.full(len(place.items), np.nan, np.float32)

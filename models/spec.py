@@ -4,7 +4,9 @@ The structs mirror the document one to one. `parse` reads and cross-checks, `ren
 byte for byte the same way each time.
 """
 
+import math
 import tomllib
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -16,6 +18,7 @@ from models.limits import (
     COLUMNS_MAX,
     FEATURES_MAX,
     INPUTS_MAX,
+    KNOTS_MAX,
     PARAMETERS_MAX,
     SEQUENCE_MAX,
     SPEC_BYTES_MAX,
@@ -219,16 +222,22 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Unseen items sampled for each positive, label 0; 0: labels as given."""
 
 
-class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Turns a score into a probability that means what it says.
 
-    platt: sigmoid(scale · z + offset), with z the score of a rank model, the logit of the score of a
-    probability model. Source: Platt 1999, "Probabilistic Outputs for Support Vector Machines".
+    z is the score of a rank model, the logit of the score of a probability model.
+    temperature: sigmoid(z / temperature). platt: sigmoid(scale · z + offset). isotonic: straight lines between the
+    points (`knots`, `levels`), level beyond the outer ones. `models.calibrate` fits them.
     """
 
-    method: Literal["none", "platt"] = "none"
+    method: Literal["none", "temperature", "platt", "isotonic"] = "none"
     scale: float = 1.0
     offset: float = 0.0
+    temperature: Annotated[float, Meta(gt=0.0)] = 1.0
+    knots: Annotated[tuple[float, ...], Meta(max_length=KNOTS_MAX)] = ()
+    """Values of z, rising."""
+    levels: Annotated[tuple[Annotated[float, Meta(ge=0.0, le=1.0)], ...], Meta(max_length=KNOTS_MAX)] = ()
+    """The probability at each knot, never falling."""
 
 
 class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -330,7 +339,12 @@ def verified(spec: Spec) -> Spec:
     Raises:
         SpecInvalid: naming the part.
     """
-    for wrong, what in (*_name_faults(spec), *_input_faults(spec), *_file_faults(spec)):
+    for wrong, what in (
+        *_name_faults(spec),
+        *_input_faults(spec),
+        *_file_faults(spec),
+        *_calibration_faults(spec.calibration),
+    ):
         if wrong:
             raise SpecInvalid(f"bundle.toml of {spec.name!r}: {what}", hint="correct the spec and build again")
     return spec
@@ -391,6 +405,20 @@ def _input_faults(spec: Spec) -> list[tuple[bool, str]]:
 
 def _kind(feature: FeatureSpec) -> str:
     return str(type(feature).__struct_config__.tag)
+
+
+def _calibration_faults(calibration: Calibration) -> list[tuple[bool, str]]:
+    knots, levels = calibration.knots, calibration.levels
+    numbers = (calibration.scale, calibration.offset, calibration.temperature, *knots, *levels)
+    return [
+        (not all(map(math.isfinite, numbers)), "calibration holds a number that is not finite"),
+        (
+            (len(knots) >= 2) != (calibration.method == "isotonic") or len(knots) != len(levels),
+            "isotonic calibration has at least two knots and a level for each; others have none",
+        ),
+        (any(a >= b for a, b in pairwise(knots)), "calibration knots must rise"),
+        (any(a > b for a, b in pairwise(levels)), "calibration levels must not fall"),
+    ]
 
 
 def _file_faults(spec: Spec) -> list[tuple[bool, str]]:

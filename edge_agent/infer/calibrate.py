@@ -1,31 +1,27 @@
-"""Scores to probabilities that mean what they say."""
+"""Scores to probabilities that mean what they say, where the bundle says how."""
+
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge_agent.infer.model import F32
-from models.spec import Calibration
+from models.calibration import apply
+from models.spec import Spec
 
-_TINY = 1e-7
+F32 = NDArray[np.float32]
 
 
-def calibrate(scores: F32, task: str, calibration: Calibration) -> F32:
-    """Apply the bundle's calibration.
+def calibrated(scores: F32, spec: Spec) -> F32:
+    """The graph's scores through the bundle's calibration; as they are when it declares none.
 
     Args:
-        scores: float32 (n,): logits for task `rank`, in [0, 1] for `probability`.
-        task: `rank` or `probability`.
-        calibration: as the bundle declares it.
+        scores: float32 (n,): logits for task `rank`, in [0, 1] for `probability`; NaN stays NaN.
     Returns:
-        float32 (n,), each in [0, 1], in the order of `scores`. Method `none` leaves probabilities as they are
-        and puts logits through a sigmoid.
-    Source: Platt 1999, "Probabilistic Outputs for Support Vector Machines".
+        float32 (n,), in the order of `scores`, on the scale that `scale_of` names.
     """
-    if calibration.method == "none" and task == "probability":
-        return np.clip(scores, np.float32(0.0), np.float32(1.0))
-    scale, offset = (calibration.scale, calibration.offset) if calibration.method == "platt" else (1.0, 0.0)
-    z = scores.astype(np.float64)
-    if task == "probability":
-        z = np.clip(z, _TINY, 1.0 - _TINY)
-        z = np.log(z) - np.log1p(-z)
-    # tanh does not overflow, exp(-z) does.
-    return (0.5 * (1.0 + np.tanh(0.5 * (scale * z + offset)))).astype(np.float32)
+    return scores if spec.calibration.method == "none" else apply(scores, spec.task, spec.calibration)
+
+
+def scale_of(spec: Spec) -> Literal["rank", "probability"]:
+    """What calibrated scores are: probabilities once there is a calibration, else the task's own."""
+    return spec.task if spec.calibration.method == "none" else "probability"

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.infer.calibrate import calibrated, scale_of
 from models.errors import FeedRefused
 from models.spec import Spec
 
@@ -50,6 +52,11 @@ class LoadedModel:
         # An input whose length is the number of rows.
         object.__setattr__(self, "_rows_of", self.spec.inputs[0].name)
 
+    @property
+    def scale(self) -> Literal["rank", "probability"]:
+        """What `score` gives: logits, or probabilities."""
+        return scale_of(self.spec)
+
     def predict(self, feeds: Mapping[str, Array]) -> F32:
         """Score n rows.
 
@@ -74,6 +81,10 @@ class LoadedModel:
                 hint="do not deploy it: its graph does not score rows",
             )
         return scores
+
+    def score(self, feeds: Mapping[str, Array]) -> F32:
+        """As `predict`, through the bundle's calibration: on the scale that `scale` names."""
+        return calibrated(self.predict(feeds), self.spec)
 
     def warm_up(self) -> None:
         """Score once with one row and once with every row, so that no decision pays for first allocations.
