@@ -222,7 +222,7 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Unseen items sampled for each positive, label 0; 0: labels as given."""
 
 
-class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Turns a score into a probability that means what it says.
 
     z is the score of a rank model, the logit of the score of a probability model.
@@ -238,6 +238,9 @@ class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     """Values of z, rising."""
     levels: Annotated[tuple[Annotated[float, Meta(ge=0.0, le=1.0)], ...], Meta(max_length=KNOTS_MAX)] = ()
     """The probability at each knot, never falling."""
+
+
+_YOUNGER = ("temperature", "knots", "levels")
 
 
 class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -330,6 +333,10 @@ def parse(document: bytes) -> Spec:
 def render(spec: Spec) -> bytes:
     """bundle.toml of `spec`; `parse(render(spec)) == spec`."""
     document = msgspec.to_builtins(verified(spec))
+    # Bundles that were made before these existed read, and are written again, to the same byte.
+    for key in _YOUNGER:
+        if getattr(spec.calibration, key) == getattr(Calibration(), key):
+            del document["calibration"][key]
     return msgspec.toml.encode({key: value for key, value in document.items() if value is not None})
 
 
