@@ -1,0 +1,1 @@
+"""What is shipped: the container recipe and the Debian package."""
