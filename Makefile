@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 SEEDS ?= 32
 LOOPS ?= 10
+MACHINE ?= the machine that built it
 PAYLOADS ?= 100000
 MINUTES ?= 30
 export FLWR_TELEMETRY_ENABLED := 0
@@ -61,7 +62,7 @@ reference: setup-dev ## Write the reference profile, settings and schemas again 
 
 bundles: ## Rebuild the zoo's graphs and bundles (needs the [build] extra: torch and tensorflow)
 	.venv/bin/edge-models export --all
-	.venv/bin/edge-models build --all --out models/zoo/bundles
+	.venv/bin/edge-models build --all --measured-on "$(MACHINE)" --out models/zoo/bundles
 
 setup: ## Make .venv with what the demo needs
 	@tools/setup demo

@@ -8,9 +8,9 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models import arrays
+from models import arrays, cost
 from models.architecture import Architecture
-from models.bundle import write_bundle
+from models.bundle import open_bundle, write_bundle
 from models.card import Card, Figure, render_card
 from models.errors import BuildUnavailable, DatasetInvalid
 from models.golden import make_golden
@@ -36,6 +36,8 @@ class Options(Struct, frozen=True, kw_only=True):
     exclude_users: frozenset[str] = frozenset()
     """These people are not learned from; they measure how the model does on strangers."""
     graphs: Path = GRAPHS
+    measured_on: str = ""
+    """Name of this machine: time and memory are measured and written into the card; empty: they are not."""
 
     def given(self, name: str) -> Path:
         """The file of interactions.
@@ -154,10 +156,31 @@ def write_draft(draft: Draft, options: Options, out: Path, command: str) -> Path
         draft.label,
         draft.train.lr,
     )
-    files["card.md"] = render_card(draft.card, spec, options.seed, command)
+    files["card.md"] = render_card(draft.card, spec, options.seed, command) + _size(files, draft)
     if draft.catalogue:
         files["catalogue.txt"] = "".join(f"{item}\n" for item in draft.catalogue).encode()
-    return write_bundle(out, spec, files)
+    path = write_bundle(out, spec, files)
+    if options.measured_on:
+        _, *measured = cost.lines(cost.cost_of(open_bundle(path)))  # the first says the file's bytes, which now change
+        heading = f"Measured on {options.measured_on}:\n\n"
+        files["card.md"] += (heading + "".join(f"- {line}\n" for line in measured)).encode()
+        write_bundle(path, spec, files)
+    return path
+
+
+def _size(files: Mapping[str, bytes], draft: Draft) -> bytes:
+    """The card's section on cost; time and memory on a machine of yours: `edge-models inspect`."""
+    weights = sum(value.nbytes for value in draft.weights.values())
+    graphs = ", ".join(f"{name} {len(content):,}" for name, content in sorted(files.items()) if name != "card.md")
+    backend = (
+        "model.tflite predicts only; training runs on onnxruntime."
+        if "model.tflite" in files
+        else "There is no model.tflite: the length of the catalogue stays open, and TFLite takes fixed shapes."
+    )
+    return (
+        f"\n## Cost\n\nBytes: {graphs}. Weights in memory: {weights:,} bytes. {backend} Time and memory "
+        f"on your machine: `edge-models inspect`.\n\n"
+    ).encode()
 
 
 def rows_of(count: int, batch: int, dice: np.random.Generator) -> Iterator[NDArray[np.int64]]:

@@ -138,7 +138,7 @@ def _adam(slope: Any, state: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
     steps = state[2] + 1.0
     unbiased_mean = mean / (1.0 - BETA_MEAN**steps)
     unbiased_square = square / (1.0 - BETA_SQUARE**steps)
-    return unbiased_mean / (unbiased_square**0.5 + EPSILON), (mean, square, steps)
+    return unbiased_mean / (_torch().sqrt(unbiased_square) + EPSILON), (mean, square, steps)
 
 
 def _named(

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 @click.option("--exclude-users", default="", help="Of the ratings, do not learn from these people; measure on them.")
 @click.option("--version", "version", default="1.0.0", show_default=True, help="Version of the bundle, PEP 440.")
 @click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+@click.option(
+    "--measured-on", default="", help="Measure time and memory, and write them into the card under this name."
+)
 @click.option("--epochs", default=0, type=click.IntRange(0, 1_000), help="Passes over the data; 0: the model's own.")
 @click.option(
     "--out",
@@ -44,6 +47,7 @@ def build(
     exclude_users: str,
     version: str,
     seed: int,
+    measured_on: str,
     epochs: int,
     out: Path,
     as_json: bool,
@@ -65,6 +69,7 @@ def build(
         epochs=epochs,
         ratings=ratings,
         licence=licence,
+        measured_on=measured_on,
         users=_ids(users),
         exclude_users=_ids(exclude_users),
     )

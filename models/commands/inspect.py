@@ -19,16 +19,23 @@ BUNDLES = Path(__file__).parent.parent / "zoo" / "bundles"
 @click.option("--card", is_flag=True, help="Print the model card instead.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def inspect(path: Path, card: bool, as_json: bool) -> None:
-    """Show what a bundle takes, gives, shares and keeps to itself."""
+    """Show what a bundle takes, gives, shares, keeps to itself, and costs on this machine."""
     import msgspec
 
     from models.bundle import open_bundle
+    from models.cost import cost_of
 
     bundle = open_bundle(path)
     if card:
         click.echo(bundle.read("card.md").decode(), nl=False)
     elif as_json:
-        document = {"sha256": bundle.sha256, "bytes": bundle.size, "spec": msgspec.to_builtins(bundle.spec)}
+        document = {
+            "sha256": bundle.sha256,
+            "bytes": bundle.size,
+            "storage": bundle.storage,
+            "cost": cost_of(bundle),
+            "spec": msgspec.to_builtins(bundle.spec),
+        }
         click.echo(msgspec.json.encode(document).decode())
     else:
         click.echo(_summary(bundle))
@@ -52,6 +59,8 @@ def list_bundles(folder: Path, as_json: bool) -> None:
 
 
 def _summary(bundle: "Bundle") -> str:
+    from models.cost import cost_of
+    from models.cost import lines as cost_lines
     from models.spec import feature_names
 
     spec = bundle.spec
@@ -70,7 +79,9 @@ def _summary(bundle: "Bundle") -> str:
     lines += [f"  {p.share:<11} {p.name} {p.dtype} {list(p.shape)} starts from {p.init}" for p in spec.parameters]
     if spec.train is not None:
         t = spec.train
-        lines.append(f"train       {t.loss}, lr {t.lr:g}, batch {t.batch}, epochs {t.epochs}, negatives {t.negatives}")
+        how = f"lr {t.lr:g}, batch {t.batch}, epochs {t.epochs}, negatives {t.negatives}"
+        lines.append(f"  train       {t.loss}, {t.optimiser}, {how}")
     if spec.catalogue:
         lines.append(f"  catalogue   {len(bundle.catalogue())} items")
-    return "\n".join([*lines, f"  files       {', '.join(bundle.files)}"])
+    lines.append(f"  files       {', '.join(bundle.files)}; weights in {bundle.storage}")
+    return "\n".join([*lines, *(f"  here        {line}" for line in cost_lines(cost_of(bundle)))])

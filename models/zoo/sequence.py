@@ -86,7 +86,7 @@ def start(architecture: Architecture, items: int, dice: np.random.Generator) -> 
         elif tensor.name.endswith("bias"):
             weights[tensor.name] = np.zeros(shape, np.float32)
         else:
-            spread = 0.1 if tensor.name.endswith("_embedding") else shape[0] ** -0.5
+            spread = 0.1 if tensor.name.endswith("_embedding") else shape[-2] ** -0.5
             weights[tensor.name] = dice.normal(0.0, spread, shape).astype(np.float32)
     return weights
 

@@ -26,10 +26,11 @@ def forward(p: Mapping[str, Any], x: Mapping[str, Any]) -> Any:
     seen = p["item_embedding"][(place - 1).clip(0, None)]  # (n, LENGTH, d)
     seen = (seen * DIMENSIONS**0.5 + p["place_embedding"]) * filled[:, :, None]
     newest = seen[:, LENGTH - 1, :]  # (n, d)
-    query = _normalised(newest, p["query_scale"]) @ p["query_weight"]
-    weight = ((seen @ p["key_weight"]) * query[:, None, :]).sum(-1) * DIMENSIONS**-0.5  # (n, LENGTH)
+    # One query needs no key or value of its own for each place: (s K) q = s (K q), and sums commute with V.
+    query = _normalised(newest, p["query_scale"]) @ p["query_weight"] @ p["key_weight"].T
+    weight = (seen @ query[:, :, None])[:, :, 0] * DIMENSIONS**-0.5  # (n, LENGTH)
     weight = softmax(weight + (1.0 - filled) * _EMPTY)
-    state = newest + ((seen @ p["value_weight"]) * weight[:, :, None]).sum(1)
+    state = newest + (weight[:, None, :] @ seen)[:, 0, :] @ p["value_weight"]
     inner = (_normalised(state, p["inner_scale"]) @ p["inner_weight"] + p["inner_bias"]).clip(0, None)
     state = _normalised(state + inner @ p["outer_weight"], p["outer_scale"])
     item = x["item"]

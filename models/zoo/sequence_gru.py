@@ -15,20 +15,18 @@ from models.zoo.sequence import DIMENSIONS, LENGTH
 
 
 def forward(p: Mapping[str, Any], x: Mapping[str, Any]) -> Any:
-    """Logit of "this item comes next", (n,)."""
-    place = as_index(x["recent"])  # (n, LENGTH), row + 1, 0 empty
-    filled = as_float(place > 0)
-    seen = p["item_embedding"][(place - 1).clip(0, None)]  # (n, LENGTH, d)
-    pushed = seen @ p["input_weight"] + p["gate_bias"]  # (n, LENGTH, 3 d)
-    d = DIMENSIONS
-    state = seen[:, 0, :] * 0.0  # (n, d)
-    for at in range(LENGTH):
-        now, held = pushed[:, at, :], state @ p["state_weight"]
-        reset = sigmoid(now[:, :d] + held[:, :d])
-        update = sigmoid(now[:, d : 2 * d] + held[:, d : 2 * d])
-        fresh = tanh(now[:, 2 * d :] + reset * held[:, 2 * d :])
-        moved = update * filled[:, at : at + 1]  # an empty place leaves the state as it is
-        state = state + moved * (fresh - state)
+    """Logit of "this item comes next", (n,). Gates come in the order reset, update, fresh."""
+    place = as_index(x["recent"].T)  # (LENGTH, n), row + 1, 0 empty
+    seen = p["item_embedding"][(place - 1).clip(0, None)]  # (LENGTH, n, d)
+    pushed = seen[:, None, :, :] @ p["input_weight"] + p["gate_bias"]  # (LENGTH, 3, n, d)
+    state = seen[0] * 0.0  # (n, d)
+    # Taken apart by iteration, not by slices: the slope of a slice is a tensor of zeros around it.
+    for now, filled in zip(pushed, as_float(place > 0), strict=True):
+        push_reset, push_update, push_fresh = now
+        held_reset, held_update, held_fresh = state @ p["state_weight"]  # (3, n, d)
+        fresh = tanh(push_fresh + sigmoid(push_reset + held_reset) * held_fresh)
+        # An empty place leaves the state as it is.
+        state = state + sigmoid(push_update + held_update) * filled[:, None] * (fresh - state)
     item = x["item"]
     return (state * p["item_embedding"][item]).sum(-1) + p["item_bias"][item] + p["bias"]
 
@@ -39,9 +37,9 @@ ARCHITECTURE = Architecture(
     parameters=(
         Tensor(name="item_embedding", shape=("items", DIMENSIONS), share="shared", decay=1e-5),
         Tensor(name="item_bias", shape=("items",), share="shared", decay=1e-5),
-        Tensor(name="input_weight", shape=(DIMENSIONS, 3 * DIMENSIONS), share="shared"),
-        Tensor(name="state_weight", shape=(DIMENSIONS, 3 * DIMENSIONS), share="shared"),
-        Tensor(name="gate_bias", shape=(3 * DIMENSIONS,), share="shared"),
+        Tensor(name="input_weight", shape=(3, DIMENSIONS, DIMENSIONS), share="shared"),
+        Tensor(name="state_weight", shape=(3, DIMENSIONS, DIMENSIONS), share="shared"),
+        Tensor(name="gate_bias", shape=(3, 1, DIMENSIONS), share="shared"),
         Tensor(name="bias", shape=(1,), share="personal"),
     ),
     inputs=(
