@@ -3,7 +3,7 @@
 import click
 
 from firmware_configs.cli_group import EdgeGroup
-from models.commands import bench, build, check, export, inspect, quantise
+from models.commands import bench, build, check, export, inspect, quantise, train
 
 EXAMPLES = """
 edge-models ls
@@ -14,6 +14,7 @@ edge-models check --backend both context-1.0.0.edgeward
 edge-models quantise --int8 affinity-1.0.0.edgeward --out affinity-int8.edgeward
 edge-models export --all
 edge-models bench ml-100k --ratings ratings.csv
+edge-models train context.toml
 """
 
 
@@ -35,5 +36,6 @@ for command in (
     export.export,
     inspect.list_bundles,
     quantise.quantise,
+    train.train,
 ):
     main.add_command(command)

@@ -9,6 +9,8 @@ import gzip
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, TextIO, cast
@@ -55,10 +57,39 @@ class Reading(Struct, frozen=True, kw_only=True):
     occupied: int
 
 
+_first: ContextVar[Path | None] = ContextVar("_first", default=None)
+
+
+@contextmanager
+def looked_for_in(folder: Path) -> Iterator[None]:
+    """Within, data is looked for in `folder` before anywhere else."""
+    token = _first.set(folder)
+    try:
+        yield
+    finally:
+        _first.reset(token)
+
+
+def read_text(path: Path) -> str:
+    """A text file, perhaps gzipped, as it is.
+
+    Raises:
+        DatasetInvalid: it cannot be read, or is not UTF-8.
+    """
+    try:
+        with _open(path) as lines:
+            return lines.read()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DatasetInvalid(
+            f"{path} cannot be read: {error}", hint="check the path and that it is UTF-8 text"
+        ) from error
+
+
 def find(relative: str) -> Path | None:
     """The first place that has the file, or None."""
-    named = os.environ.get("EDGEWARD_DATA", "")
-    folders = [Path(named)] if named else []
+    named, first = os.environ.get("EDGEWARD_DATA", ""), _first.get()
+    folders = [first] if first else []
+    folders += [Path(named)] if named else []
     for folder in (*folders, _ROOT.parent / "shared" / "data", _ROOT / "data"):
         for path in (folder / relative, folder / f"{relative}.gz"):
             if path.is_file():

@@ -10,6 +10,7 @@ ModelError
 ├── BackendMissing       the runtime for this artefact is not installed
 ├── FeedRefused          inputs that the model does not take; this one decision falls back
 ├── DatasetInvalid       training data cannot be read
+├── PipelineInvalid      a training config asks for what cannot be
 └── BuildUnavailable     the heavy [build] or [bench] extra is needed and absent
 """
 
@@ -63,4 +64,9 @@ class DatasetInvalid(ModelError):
 
 class BuildUnavailable(ModelError):
     code: ClassVar[str] = "MOD109"
+    exit_status: ClassVar[int] = 2
+
+
+class PipelineInvalid(ModelError):
+    code: ClassVar[str] = "MOD111"
     exit_status: ClassVar[int] = 2

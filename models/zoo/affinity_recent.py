@@ -20,7 +20,6 @@ from models.bench import references
 from models.build import Draft, Options, rounded
 from models.card import Card, Figure
 from models.elementwise import as_float, as_index
-from models.errors import DatasetInvalid
 from models.federated import Plan
 from models.federated_affinity import Personal, Shared, scores
 from models.ranking import activity_groups
@@ -79,12 +78,7 @@ def build(options: Options) -> Draft:
     Raises:
         DatasetInvalid: no interactions were given, or nobody has two.
     """
-    if options.ratings is None:
-        raise DatasetInvalid(
-            f"{ARCHITECTURE.name} learns from the order in which people touch items, and no data that may ship has it",
-            hint=f"edge-models build {ARCHITECTURE.name} --ratings FILE, one `user,item,rating,time` a line",
-        )
-    data = splits.interactions(datasets.read_ratings(options.ratings))
+    data = splits.interactions(datasets.read_ratings(options.given(ARCHITECTURE.name)))
     question = splits.only(splits.leave_one_out(data), options.learns_from)
     items = len(data.catalogue)
     plan = replace(PLAN, seed=options.seed, participations=options.epochs or PLAN.participations)
@@ -104,6 +98,23 @@ def build(options: Options) -> Draft:
         label=label,
         card=_card(_figures(shared, own, question, items, options.seed), question, plan),
     )
+
+
+def measure(weights: Mapping[str, F32], options: Options) -> float:
+    """HR@10 in percent of these weights for people without a personal part, on the ratings that were given."""
+    data = splits.interactions(datasets.read_ratings(options.given(ARCHITECTURE.name)))
+    question = splits.only(splits.leave_one_out(data), options.learns_from)
+    items, people = len(data.catalogue), len(question.users)
+    empty = np.zeros((1, PLAN.dimensions), np.float32), np.zeros(1, np.float32)
+    shared = Shared(
+        np.concatenate([weights["item_embedding"], empty[0]]),
+        np.concatenate([weights["item_bias"], empty[1]]),
+        weights["place_weight"],
+    )
+    nobody = Personal(np.zeros((people, PLAN.dimensions), np.float32), np.zeros(people, np.float32))
+    score = scores(shared, nobody, question.histories)
+    candidates = splits.sampled(question, items, NEGATIVES_RANKED, options.seed)
+    return 100.0 * evaluate.hit_rate(evaluate.ranks(np.take_along_axis(score, candidates, 1)))
 
 
 def inputs() -> tuple[Input, ...]:
