@@ -12,7 +12,7 @@ MINUTES ?= 30
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: help demo test check lint types layers unit bench sim crash fuzz soak deb reference bundles clean setup setup-dev
+.PHONY: help demo test check lint types layers unit bench sim crash conformance fuzz soak deb reference bundles clean setup setup-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ soak: setup-dev ## A real agent at half of its capacity, watched for what grows 
 
 deb: setup-dev ## dist/edgeward_VERSION_ARCH.deb: the agent with its libraries (ARCH=arm64 for other gateways)
 	PYTHON=$(PY) packaging/debian/build dist
+
+conformance: setup-dev ## Every broker, version and feature of docs/brokers.md, the slow ones too
+	$(PY) -m pytest tests/conformance $(ARGS)
 
 reference: setup-dev ## Write the reference profile, settings and schemas again from the structs
 	$(PY) -m firmware_configs.reference

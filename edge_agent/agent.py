@@ -10,7 +10,7 @@ from edge_agent.deciding import decide, occasion_of, on_request
 from edge_agent.doors import Doors
 from edge_agent.effects import Append, Effect, Room
 from edge_agent.errors import ControlInvalid, IntakeError, TopicUnknown
-from edge_agent.gate import Figures, Gate
+from edge_agent.gate import OWN_TOPIC, Figures, Gate
 from edge_agent.happenings import (
     BundleReady,
     BundleStaged,
@@ -23,8 +23,10 @@ from edge_agent.happenings import (
     Recorded,
     Tick,
 )
+from edge_agent.intake import retained
 from edge_agent.intake.dedupe import Dedupe
 from edge_agent.intake.minimise import Minimised, again
+from edge_agent.intake.retained import Retained
 from edge_agent.intake.topic import Topics
 from edge_agent.intake.watermark import Combined
 from edge_agent.learning import learn_from, on_feedback
@@ -84,6 +86,7 @@ class Agent:
         self.counters: dict[str, int] = {}
         self.consents = Consents(profile.purpose)
         self.dedupe = Dedupe(DEDUPE_MS, DEDUPE_MAX)
+        self.retained = Retained(TOPIC_CACHE_MAX)
         self.sources = {
             s.name: CompiledSource(s, profile.retention, self.consents.needed, doors.secret) for s in profile.source
         }
@@ -193,6 +196,8 @@ class Agent:
                     self.counters.update(msgspec.msgpack.decode(value, type=dict[str, int]))
                 case "meta" if key.startswith("layout:"):
                     self.layouts.restore(int(key[7:]), value)
+                case "meta" if key.startswith(retained.PREFIX):
+                    self.retained.restore(key.removeprefix(retained.PREFIX), value)
                 case "meta":
                     self.control.restore(key, value)
         self.dedupe.restore(seen)
@@ -275,10 +280,9 @@ def _on_event(agent: Agent, source: CompiledSource, message: Message, batch: Bat
     if event is None:
         agent.count("dropped.consent")
         return
-    if not agent.dedupe.first(event.event_id, batch.settled_ms):
+    if not _is_new(agent, source, event, message, batch):
         agent.count("duplicates")
         return
-    batch.put("dedupe", event.event_id, b"", batch.settled_ms + DEDUPE_MS)
     if source.watermark.is_late(event.event_time_ms, batch.now_ms):
         agent.count("late")
         agent.count(f"late.{source.name}")
@@ -288,6 +292,23 @@ def _on_event(agent: Agent, source: CompiledSource, message: Message, batch: Bat
             agent.gate.late(event, batch)
             return
     _take(agent, source, event, message.traceparent, batch)
+
+
+def _is_new(agent: Agent, source: CompiledSource, event: Minimised, message: Message, batch: Batch) -> bool:
+    """Whether the event was not taken before; from now on it was."""
+    key, repeatable = source.sighting(event, message)
+    again = not agent.dedupe.first(key, batch.settled_ms) and repeatable
+    if message.retain or not source.named or agent.retained.knows(message.topic):
+        identity = source.identity(event, message)
+        again = again or (message.retain and agent.retained.again(message.topic, identity))
+        row, gone = agent.retained.take(message.topic, identity, retained=message.retain)
+        if row is not None:
+            batch.put("meta", retained.PREFIX + message.topic, row)
+        if gone:
+            batch.drop("meta", retained.PREFIX + gone)
+    if not again:
+        batch.put("dedupe", key, b"", batch.settled_ms + DEDUPE_MS)
+    return not again
 
 
 def _on_recorded(agent: Agent, recorded: Recorded, batch: Batch) -> None:
@@ -315,7 +336,7 @@ def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: s
         learn_from(agent, model, learn, event, occasion, batch)
     for place in agent.by_source[source.name]:
         if place.triggered(occasion):
-            decide(agent, place, occasion, "", b"", source.retention_ms, batch)
+            decide(agent, place, occasion, OWN_TOPIC, source.retention_ms, batch)
 
 
 def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> None:

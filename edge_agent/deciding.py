@@ -13,6 +13,7 @@ from edge_agent.decide import channel, decision, moment
 from edge_agent.decide.decision import Trail
 from edge_agent.effects import Append
 from edge_agent.errors import RequestInvalid
+from edge_agent.gate import Reply
 from edge_agent.happenings import Message
 from edge_agent.infer.model import Array, LoadedModel
 from edge_agent.limits import CAPS_MS, DAY_MS, EVICTED_SHARE, ID_MAX, RECENT_DECISIONS_MAX, SUBJECTS_MAX
@@ -20,8 +21,9 @@ from edge_agent.memory.profile import Profile
 from edge_agent.memory.values import before
 from edge_agent.placements import CompiledPlacement, Occasion
 from edge_agent.sources import HOUSEHOLD
-from edge_agent.wire import read_word
+from edge_agent.wire import is_json, read_word
 from firmware_configs import messages
+from firmware_configs.topics import topic_fault
 from models.spec import ItemSequence
 
 if TYPE_CHECKING:
@@ -82,8 +84,7 @@ def decide(
     agent: "Agent",
     place: CompiledPlacement,
     occasion: Occasion,
-    reply_to: str,
-    correlation: bytes,
+    reply: Reply,
     retention_ms: int,
     batch: Batch,
 ) -> None:
@@ -115,7 +116,7 @@ def decide(
         agent.histories.replace(key, channel.remember(agent.histories.get(key), now))
         batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + CAPS_MS)
     _keep_decision(agent, trail, retention_ms, batch)
-    agent.gate.decision(trail, placement, reply_to, correlation, batch)
+    agent.gate.decision(trail, placement, reply, batch)
     if placement.actuator:
         _switch(agent, place, trail, batch)
 
@@ -162,9 +163,10 @@ def _switch(agent: "Agent", place: CompiledPlacement, trail: Trail, batch: Batch
 
 
 def on_request(agent: "Agent", place: CompiledPlacement, message: Message, batch: Batch) -> None:
-    """Request/response (MQTT 5): the decision goes to the Response Topic."""
+    """Request/response: the decision goes to the topic that the request names."""
     agent.count("requests")
     request = read_word(message, messages.Request, RequestInvalid)
+    reply = _reply(message, request)
     subject = request.subject or HOUSEHOLD
     if len(subject) > ID_MAX or "\x00" in subject:
         raise RequestInvalid("the subject is too long", hint=f"at most {ID_MAX} characters")
@@ -177,7 +179,23 @@ def on_request(agent: "Agent", place: CompiledPlacement, message: Message, batch
     state = agent.profile_of(subject)
     event_time = max(state.newest_ms, message.arrived_ms) if state.newest_ms else message.arrived_ms
     occasion = occasion_of(agent, subject, state, fields, event_time, batch)
-    token = message.correlation.hex() or str(message.arrived_ms)
+    token = message.correlation.hex() or request.correlation or str(message.arrived_ms)
     occasion.event_id, occasion.trigger = f"request:{place.name}:{subject}:{token}", "request"
     occasion.items, occasion.traceparent = request.items, message.traceparent
-    decide(agent, place, occasion, message.response_topic, message.correlation, agent.retention_ms, batch)
+    decide(agent, place, occasion, reply, agent.retention_ms, batch)
+
+
+def _reply(message: Message, request: messages.Request) -> Reply:
+    """Where the answer goes, and how.
+
+    Raises:
+        RequestInvalid: nobody could publish there; said now, for the line could not.
+    """
+    topic = message.response_topic or request.reply_to
+    if fault := topic_fault(topic) if topic else "":
+        raise RequestInvalid(f"no answer can go to the reply topic: {fault}", hint="name a plain topic")
+    if len(request.correlation) > ID_MAX:
+        raise RequestInvalid("the correlation is too long", hint=f"at most {ID_MAX} characters")
+    if message.response_topic:
+        return Reply(topic=topic, data=message.correlation, correlation=request.correlation)
+    return Reply(topic=topic, correlation=request.correlation, as_json=bool(request.reply_to) and is_json(message))

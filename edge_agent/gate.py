@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from edge_agent import __version__
 from edge_agent.batch import Batch
@@ -37,6 +38,20 @@ class Figures(NamedTuple):
     signal_to_decision_ms: dict[str, Histogram]
     arrival_to_decision_ms: dict[str, Histogram]
     complete_to_ms: int
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """Where a decision goes, and how; the default is the placement's own topic."""
+
+    topic: str = ""
+    data: bytes = b""
+    """MQTT 5 Correlation Data."""
+    correlation: str = ""
+    """Echoed in the payload."""
+    as_json: bool = False
+
+
+OWN_TOPIC = Reply()
 
 
 class Gate:
@@ -111,7 +126,7 @@ class Gate:
             self._told.add(name)
             batch.effects.append(Log(level="warning", code=error.code, text=f"{error.what}; fix: {error.hint}"))
 
-    def decision(self, trail: Trail, placement: Placement, reply_to: str, correlation: bytes, batch: Batch) -> None:
+    def decision(self, trail: Trail, placement: Placement, reply: Reply, batch: Batch) -> None:
         """Publish a decision, on its topic or as the answer to a request."""
         made = DecisionMade(
             id=trail.id,
@@ -128,13 +143,15 @@ class Gate:
             event_time_ms=trail.event_time_ms,
             decided_ms=trail.decided_ms,
             traceparent=trail.traceparent,
+            correlation=reply.correlation,
         )
         self.send(
             "decision",
-            reply_to or self._topics.of("decision", trail.placement),
-            write_word(made, as_json=False),
+            reply.topic or self._topics.of("decision", trail.placement),
+            write_word(made, as_json=reply.as_json),
             batch,
-            correlation=correlation,
+            content_type=JSON if reply.as_json else MSGPACK,
+            correlation=reply.data,
             traceparent=trail.traceparent,
             expires_ms=batch.now_ms + int(placement.expiry_s * 1_000),
             placement=trail.placement,

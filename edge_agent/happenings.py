@@ -13,7 +13,12 @@ class Message(Struct, frozen=True, kw_only=True, tag="message"):
     topic: str
     payload: bytes
     qos: int = 1
+    mid: int = 0
+    """Packet identifier; 0 at QoS 0."""
+    dup: bool = False
+    """The broker delivers it again."""
     retain: bool = False
+    """The broker keeps it, and delivers it again with each subscription."""
     content_type: str = ""
     response_topic: str = ""
     correlation: bytes = b""

@@ -14,7 +14,9 @@ from firmware_configs import strict
 PREFIX = "EDGE_AGENT_"
 OF_THE_COMMAND = frozenset({"EDGE_AGENT_SETTINGS"})
 """Variables that stand for an option of the command, not for a setting."""
-PORTS = {"mqtt": 1883, "mqtts": 8883}
+PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+ENCRYPTED = {"mqtts", "wss"}
+WEBSOCKETS = {"ws", "wss"}
 
 
 class Broker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,21 +24,29 @@ class Broker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     url: Annotated[
         str,
-        Meta(pattern=r"^mqtts?://[^/\s]+$", description="`mqtt://host:port`, or `mqtts://host:port` for TLS"),
+        Meta(
+            pattern=r"^(mqtts?://[^/\s]+|wss?://[^/\s]+(/\S*)?)$",
+            description="`mqtt://host:port`, `mqtts://host:port` for TLS, `ws://host:port/path`, `wss://host:port/path`",
+        ),
     ] = "mqtt://127.0.0.1:1883"
+    protocol: Annotated[
+        Literal["auto", "5", "3.1.1"],
+        Meta(description="version of MQTT; auto: 5, and 3.1.1 where the broker does not speak 5"),
+    ] = "auto"
     user: Annotated[str, Meta(max_length=256, description="user name; empty: none")] = ""
     password_file: Annotated[
         str, Meta(description="file whose first line is the password; it is never on a command line")
     ] = ""
-    ca: Annotated[str, Meta(description="certificate (PEM) to trust instead of the system's; mqtts only")] = ""
-    cert: Annotated[str, Meta(description="client certificate (PEM); mqtts only")] = ""
-    key: Annotated[str, Meta(description="private key (PEM) of `cert`")] = ""
+    ca: Annotated[str, Meta(description="certificate (PEM) to trust instead of the system's; with TLS only")] = ""
+    cert: Annotated[str, Meta(description="client certificate (PEM); with TLS only")] = ""
+    key: Annotated[str, Meta(description="private key (PEM, without passphrase) of `cert`")] = ""
     keepalive_s: Annotated[int, Meta(ge=5, le=3_600, description="silence after which the link is probed")] = 30
     session_expiry_s: Annotated[
         int, Meta(ge=60, le=4_294_967_294, description="how long the broker keeps our messages while we are away")
     ] = 604_800
     receive_maximum: Annotated[
-        int, Meta(ge=1, le=65_535, description="unacknowledged messages that the broker may have open with us")
+        int,
+        Meta(ge=1, le=65_535, description="unacknowledged messages that the broker may have open with us; MQTT 5 only"),
     ] = 256
 
     @property
@@ -50,7 +60,17 @@ class Broker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def tls(self) -> bool:
-        return self.url.startswith("mqtts://")
+        return urlsplit(self.url).scheme in ENCRYPTED
+
+    @property
+    def websockets(self) -> bool:
+        return urlsplit(self.url).scheme in WEBSOCKETS
+
+    @property
+    def path(self) -> str:
+        """Where MQTT lives on a web server, with its query."""
+        where = urlsplit(self.url)
+        return (where.path or "/mqtt") + (f"?{where.query}" if where.query else "")
 
 
 class Registry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,7 +231,7 @@ def _checked(settings: Settings, path: Path) -> Settings:
     if not broker.tls and (broker.ca or broker.cert or broker.key):
         raise SettingsMalformed(
             f"{path}: broker: certificates are given, but {broker.url} is not encrypted",
-            hint="write mqtts:// in broker.url, or remove ca, cert and key",
+            hint="write mqtts:// or wss:// in broker.url, or remove ca, cert and key",
         )
     if bool(broker.cert) != bool(broker.key):
         raise SettingsMalformed(f"{path}: broker: `cert` and `key` go together", hint="give both or none")

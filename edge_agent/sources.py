@@ -35,6 +35,9 @@ class CompiledSource:
         self._id = tuple(source.event_id.split(".")) if source.event_id else ()
         self._time = tuple(source.event_time.split(".")) if source.event_time else ()
         self._read_time = event_time_reader(source.event_time_unit)
+        self._unnamed = f"{self.name}:@"
+        self._newest = (0, 0)
+        """Arrival in unix ms of the newest event without a name, and how many came in that millisecond before it."""
 
     def read(self, message: Message, consents: Consents) -> tuple[Minimised | None, bool]:
         """The minimised event, None when consent leaves nothing; and whether the event's own clock was believed.
@@ -56,10 +59,34 @@ class CompiledSource:
         )
         return event, believed
 
+    def sighting(self, event: Minimised, message: Message) -> tuple[str, bool]:
+        """What another delivery of the event is known by, and whether this may be one.
+
+        An event that says neither who nor when it is, such as `on`, is not the one of an hour ago because it reads the
+        same. What is delivered again has the packet identifier that it had.
+        """
+        if self._id or not event.event_id.startswith(self._unnamed):
+            return event.event_id, True
+        return f"{self._unnamed}{_digest(message, '')}:{message.mid}", message.dup
+
+    def identity(self, event: Minimised, message: Message) -> str:
+        """What a retained event is known by, however often it comes."""
+        if self._id or not event.event_id.startswith(self._unnamed):
+            return event.event_id
+        return f"{self._unnamed}{_digest(message, '')}"
+
+    @property
+    def named(self) -> bool:
+        """Whether events have ids of their own."""
+        return bool(self._id)
+
     def _event_id(self, found: Fields, message: Message, raw_time: Any) -> str:
+        if not self._id and raw_time is not None:
+            return f"{self.name}:{_digest(message, str(raw_time))}"
         if not self._id:
-            basis = message.topic.encode() + b"\x00" + str(raw_time).encode() + b"\x00" + message.payload
-            return f"{self.name}:{hashlib.sha256(basis).hexdigest()[:32]}"
+            arrived, before = self._newest
+            self._newest = (message.arrived_ms, before + 1 if arrived == message.arrived_ms else 0)
+            return f"{self._unnamed}{_digest(message, ' '.join(map(str, self._newest)))}"
         value = at_path(found, self._id)
         if type(value) is int:
             value = str(value)
@@ -68,3 +95,8 @@ class CompiledSource:
                 f"`{'.'.join(self._id)}` is no event id", hint=f"send text of at most {ID_MAX} characters there"
             )
         return f"{self.name}:{value}"
+
+
+def _digest(message: Message, when: str) -> str:
+    basis = message.topic.encode() + b"\x00" + when.encode() + b"\x00" + message.payload
+    return hashlib.sha256(basis).hexdigest()[:32]

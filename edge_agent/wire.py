@@ -24,7 +24,7 @@ def read_word(message: Message, kind: type[Word], refuse: type[IntakeError]) -> 
     """
     if len(message.payload) > PAYLOAD_BYTES_MAX:
         raise PayloadTooLarge(f"{len(message.payload)} bytes; at most {PAYLOAD_BYTES_MAX}", hint="send less at once")
-    decode = msgspec.json.decode if _is_json(message) else msgspec.msgpack.decode
+    decode = msgspec.json.decode if is_json(message) else msgspec.msgpack.decode
     try:
         return decode(message.payload, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -37,6 +37,7 @@ def write_word(word: Struct, *, as_json: bool) -> bytes:
     return _json.encode(word) if as_json else _pack.encode(word)
 
 
-def _is_json(message: Message) -> bool:
+def is_json(message: Message) -> bool:
+    """Whether the payload is JSON; msgpack otherwise."""
     # Publishers without MQTT 5 properties cannot say: an opening brace is no msgpack map of ours.
     return message.content_type == JSON or (not message.content_type and message.payload[:1] in {b"{", b"["})

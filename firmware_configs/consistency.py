@@ -9,6 +9,7 @@ from msgspec import Struct
 from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import compile_expression, paths
 from firmware_configs.profile import Bucket, Learn, Model, OnEvent, Placement, Policy, Profile, Source
+from firmware_configs.topics import filter_fault, topic_fault
 
 RULE_NAMES = frozenset({"fields", "item", "hour", "weekday", "subject", "session"})
 TRIGGER_NAMES = frozenset({"fields", "hour", "weekday", "subject", "session"})
@@ -36,6 +37,7 @@ def faults(profile: Profile) -> list[Fault]:
             for n, place in enumerate(profile.placement)
             for fault in _placement(profile, place, f"placement[{n}]")
         ),
+        *_actuators(profile),
         *_egress(profile),
         *_forbidden(profile),
     ]
@@ -93,14 +95,8 @@ def _source(profile: Profile, source: Source, where: str) -> Iterator[Fault]:
                 f"`{tag}` needs a number, the field is {field.type}",
                 "change type or transform",
             )
-    if "#" in source.topic.rstrip("#") or (
-        source.topic.endswith("#") and not source.topic.endswith(("/#",)) and source.topic != "#"
-    ):
-        yield Fault(
-            f"{where}.topic",
-            f"`{source.topic}` is not a topic filter",
-            "`#` only stands alone after the last /",
-        )
+    if fault := filter_fault(source.topic.replace("{device}", "d")):
+        yield Fault(f"{where}.topic", f"`{source.topic}` is not a topic filter", fault)
 
 
 def _model(profile: Profile, model: Model, where: str) -> Iterator[Fault]:
@@ -192,6 +188,12 @@ def _expression(profile: Profile, where: str, text: str, allowed: frozenset[str]
     free = {name for name in expression.names if len(name) > 1}
     yield from _unknown(where, "name", sorted(free - allowed), allowed)
     yield from _unknown(where, "field", sorted(paths(expression, "fields")), _fields(profile))
+
+
+def _actuators(profile: Profile) -> Iterator[Fault]:
+    for n, actuator in enumerate(profile.actuator):
+        if fault := topic_fault(actuator.topic.replace("{device}", "d")):
+            yield Fault(f"actuator[{n}].topic", f"`{actuator.topic}` is not a topic", fault)
 
 
 def _egress(profile: Profile) -> Iterator[Fault]:

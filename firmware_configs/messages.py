@@ -45,6 +45,8 @@ class DecisionMade(Struct, frozen=True, kw_only=True, omit_defaults=True):
     event_time_ms: int = 0
     decided_ms: int = 0
     traceparent: str = ""
+    correlation: str = ""
+    """Echoed from a request that named its reply topic in the payload."""
 
 
 class Feedback(Struct, frozen=True, kw_only=True):
@@ -68,13 +70,21 @@ class Consent(Struct, frozen=True, kw_only=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """`…/request/{placement}`, answered on the Response Topic with the Correlation Data."""
+    """`…/request/{placement}`, answered on the Response Topic with the Correlation Data.
+
+    MQTT 3.1.1 has neither: there `reply_to` names the topic and `correlation` is echoed in the answer, which comes in
+    the format of the request. Without either, the answer goes to `…/decision/{placement}`.
+    """
 
     subject: str = ""
     items: tuple[str, ...] = ()
     """Candidates to choose from; empty: the placement's own."""
     fields: dict[str, float | str | bool] = {}
     """Context that the profile's fields name; others are dropped."""
+    reply_to: str = ""
+    """Topic for the answer where MQTT 5's Response Topic cannot be had; that one wins."""
+    correlation: str = ""
+    """Echoed in the answer; at most 256 characters."""
 
 
 class Rejected(Struct, frozen=True, kw_only=True):

@@ -113,13 +113,20 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["json", "msgpack", "cloudevents", "scalar", "home-assistant", "zigbee2mqtt"],
         Meta(description="how the payload is read"),
     ] = "json"
-    qos: Annotated[Literal[0, 1, 2], Meta(description="QoS of the subscription")] = 1
+    qos: Annotated[
+        Literal[0, 1, 2],
+        Meta(description="0: may be lost on the way; 1 and 2: each event is decided once (2 is subscribed as 1)"),
+    ] = 1
     critical: Annotated[
         bool,
         Meta(description="commit with synchronous=FULL before the acknowledgement (survives a pulled plug)"),
     ] = False
     event_id: Annotated[
-        str, Meta(description="path of the event's own id; empty: a hash of topic, source time and payload")
+        str,
+        Meta(
+            description="path of the event's own id; empty: a hash of topic, event time and payload, and without "
+            "an event time each message is an event of its own"
+        ),
     ] = ""
     event_time: Annotated[str, Meta(description="path of the event time; empty: the time of arrival")] = ""
     event_time_unit: Literal["s", "ms", "iso8601"] = "s"

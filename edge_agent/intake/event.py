@@ -15,6 +15,10 @@ Decode = Callable[[bytes, str, Mapping[str, str], str], Fields]
 _json = msgspec.json.Decoder()
 _msgpack = msgspec.msgpack.Decoder()
 
+# MQTT 3.1.1 has no Content Type, but a map's first byte tells: no JSON text begins like a msgpack map, and what
+# msgpack reads from an opening brace is a number.
+_MSGPACK_MAPS = frozenset(bytes([first]) for first in (*range(0x80, 0x90), 0xDE, 0xDF))
+
 ON, OFF = (
     frozenset({"on", "open", "home", "true", "detected"}),
     frozenset({"off", "closed", "not_home", "false", "clear"}),
@@ -77,13 +81,13 @@ def _mapping(value: Any) -> Fields:
 
 
 def _from_json(payload: bytes, content_type: str, _p: Mapping[str, str], _t: str) -> Fields:
-    if content_type == "application/msgpack":
+    if content_type == "application/msgpack" or (not content_type and payload[:1] in _MSGPACK_MAPS):
         return _mapping(_msgpack.decode(payload))
     return _mapping(_json.decode(payload))
 
 
 def _from_msgpack(payload: bytes, content_type: str, _p: Mapping[str, str], _t: str) -> Fields:
-    if content_type == "application/json":
+    if content_type == "application/json" or (not content_type and payload[:1] == b"{"):
         return _mapping(_json.decode(payload))
     return _mapping(_msgpack.decode(payload))
 

@@ -1,49 +1,60 @@
 """The line to the broker: paho's client, driven by hand from the run loop.
 
 Nothing is acknowledged by itself. Dialling happens in a thread of its own, because a name that does not resolve
-or a host that does not answer would hold up timers; the loop touches the client only while no thread does.
+or a host that does not answer would hold up timers; the loop touches a client only while no thread does.
 """
 
-import contextlib
 import random
-import select
 import socket
-import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from msgspec import Struct
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import LogLevel, MQTTErrorCode
 from paho.mqtt.exception import MQTTException
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge_agent.errors import BrokerError, BrokerRefused, SettingsMalformed
+from edge_agent.errors import BrokerError, BrokerUnreachable, SettingsMalformed
 from edge_agent.happenings import Message
 from edge_agent.settings import Broker
+from edge_agent.shell import client as clients
 from edge_agent.shell import faults, properties
+from edge_agent.shell.aliases import Aliases
+from edge_agent.shell.client import Will
+from edge_agent.shell.sockets import Opened, writable
+from edge_agent.shell.suspect import Suspect
+from edge_agent.shell.terms import Terms, terms
+from edge_agent.shell.version import Version
 from edge_agent.shell.writes import OutboxRow
+from firmware_configs.topics import filter_fault, topic_fault
 
-PACKET_BYTES_MAX = 1_048_576
-"""Larger messages are the broker's to drop; what is above the agent's own limit is rejected by name."""
 WINDOW = 100
 """Messages that we have published and the broker has not acknowledged; the rest waits in the outbox."""
 PROBE_S = 1.0
 """How often a quiet line is looked at; `keepalive_s` says when it is probed."""
-DIAL_S = 5.0
+DIALLING_S = 60.0
 GREETING_S = 10.0
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 30.0
-QUICK: int | None = getattr(socket, "TCP_QUICKACK", None)
-"""Linux only."""
-_LET_US_PUBLISH = "let this device publish under its own topics in the broker's access list"
-_LET_US_READ = "let this device read its topics in the broker's access list, or correct the profile's `topic`"
+STEADY_S = 10.0
+"""A line that was up for this long is worth dialling again at once; one that breaks at once is not."""
+UNSTEADY = 3
+"""Lines in a row that broke before they were steady: there is a reason that the broker does not tell."""
+VISITS_MIN = 64
+VISITS_A_MESSAGE = 8
+"""paho's reads for one message at most, on average; a peer that sends what is no message cannot hold us longer."""
+REFUSALS_MAX = 64
+"""Different refusals that are told of one connection."""
+KEEPALIVE_TIMEOUT = 141
+
+__all__ = ["Arrived", "Link", "Will"]
 
 State = Literal["down", "dialling", "greeting", "up"]
 # What paho lets through when a peer sends bytes that are no MQTT.
@@ -59,14 +70,6 @@ class Arrived(Struct, frozen=True, array_like=True):
     """Which connection brought it."""
 
 
-class Will(Struct, frozen=True, kw_only=True):
-    """What the broker says for us when we are gone."""
-
-    topic: str
-    payload: bytes
-    content_type: str
-
-
 class Link:
     """One persistent session with the broker.
 
@@ -74,9 +77,9 @@ class Link:
         state: down, dialling (a thread connects), greeting (CONNECT is sent), up.
         greeted: set by a connect, for the loop to take: whether the broker remembered our session.
         fault: why there is no line; None when there is one.
-        refused: subscriptions or messages that the broker refused since they were last taken.
+        refused: what the broker did not take since this was last taken; each different one is told once a connection.
         line: number of the connection, for acknowledgements belong to one.
-        delivered: outbox entries that the broker has acknowledged since they were last taken.
+        delivered: outbox entries that are done with since they were last taken.
     """
 
     def __init__(
@@ -104,51 +107,35 @@ class Link:
         self.fault: BrokerError | None = None
         self.refused: list[BrokerError] = []
         self.delivered: list[int] = []
-        self._settings = settings
+        self._settings, self._device, self._will = settings, device, will
         self._wall_ms = wall_ms
         self._wake = wake
-        self._inbox: list[Arrived] = []
-        self._entries: dict[int, int] = {}
-        self._window = WINDOW
+        self._version = Version(settings.protocol)
+        self._suspect = Suspect()
         self._attempts = 0
-        self._due_s = self._due_probe_s = 0.0
-        self._now_s = 0.0
+        self._due_s = self._due_probe_s = self._now_s = 0.0
         self._broken: BrokerError | None = None
-        self._asked: list[str] = []
         self._dialled: list[BaseException | None] = []
-        self._poll = select.poll()
-        self._client = self._make_client(device, will)
+        self._client = self._begin()
 
-    def _make_client(self, device: str, will: Will | None) -> Client:
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            f"edgeward-{device}",
-            protocol=MQTTProtocolVersion.MQTTv5,
-            manual_ack=True,
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = DIAL_S
-        client.max_inflight_messages = 65_535
+    def _begin(self) -> Client:
+        """A client for the next connection, and nothing left of the last one."""
+        self._terms = Terms()
+        self._window = WINDOW
+        self._inbox: list[Arrived] = []
+        self._entries: dict[int, OutboxRow] = {}
+        self._asked: dict[str, int] = {}
+        self._told: set[str] = set()
+        self._aliases = Aliases()
+        self._error = ""
+        self._opened: Opened | None = None
+        client = clients.make(self._settings, self._device, self._will, self._version.now)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
-        # With this set, paho leaves writing to us: many packets, one visit.
-        client.on_socket_register_write = lambda *_: None
-        if will is not None:
-            own_will = Properties(PacketTypes.WILLMESSAGE)
-            own_will.ContentType = will.content_type
-            client.will_set(will.topic, will.payload, qos=1, retain=True, properties=own_will)
-        identify(client, self._settings)
-        asked = properties.of_connect(self._settings.session_expiry_s, self._settings.receive_maximum, PACKET_BYTES_MAX)
-        client.connect_async(
-            self._settings.host,
-            self._settings.port,
-            keepalive=self._settings.keepalive_s,
-            clean_start=False,
-            properties=asked,
-        )
+        client.on_log = self._on_log
         return client
 
     @property
@@ -169,7 +156,7 @@ class Link:
     @property
     def in_flight(self) -> frozenset[int]:
         """Outbox entries that this connection has been given and that are not yet deleted."""
-        return frozenset((*self._entries.values(), *self.delivered))
+        return frozenset((*(row[0] for row in self._entries.values()), *self.delivered))
 
     def tend(self, now_s: float) -> None:
         """Dial when it is time, probe a silent line, give up on a broker that does not greet.
@@ -178,16 +165,23 @@ class Link:
             now_s: monotonic seconds.
         """
         self._now_s = now_s
-        if self.state == "dialling" and self._dialled:
-            self._take_dialled(self._dialled.pop())
+        if self.state == "dialling":
+            if self._dialled:
+                self._take_dialled(self._dialled.pop())
+            elif now_s >= self._due_s:
+                self.fault = faults.no_dial(self._settings)
         elif self.state == "down" and now_s >= self._due_s:
-            self.state = "dialling"
-            threading.Thread(target=self._dial, name="dial", daemon=True).start()
+            self._start_dialling()
         elif self.state == "greeting" and now_s >= self._due_s:
+            self._version.silent()
             self._break(faults.silent(self._settings))
         elif self.state in {"greeting", "up"} and now_s >= self._due_probe_s:
             self._due_probe_s = now_s + PROBE_S
             self._client.loop_misc()
+            if self._attempts and self.state == "up" and now_s >= self._due_s:
+                self._attempts = 0
+                self._suspect.clear()
+                self._window = min(WINDOW, self._terms.receive_maximum)
         self._settle()
 
     def drain(self, most: int) -> list[Arrived]:
@@ -195,28 +189,20 @@ class Link:
 
         paho reads a packet or two at a visit, so it is visited until nothing more is ready.
         """
-        while self.state in {"greeting", "up"} and len(self._inbox) < most:
+        visits = VISITS_MIN + VISITS_A_MESSAGE * most
+        while self.state in {"greeting", "up"} and len(self._inbox) < most and visits:
+            visits -= 1
             try:
                 self._client.loop_read()
             except _GARBAGE as error:
-                self._break(faults.lost(f"the broker sent no MQTT: {error}", self._settings))
+                self._break(faults.no_mqtt(error, self._settings))
             self._settle()
-            if not self._readable():
+            if self.socket is None or self._opened is None or not self._opened.readable:
                 break
-        self._acknowledge_bytes()
+        if self._opened is not None:
+            self._opened.acknowledge()
         arrived, self._inbox = self._inbox, []
         return arrived
-
-    def _acknowledge_bytes(self) -> None:
-        """Ask the kernel to acknowledge now what was read.
-
-        Brokers that leave Nagle's algorithm on (mosquitto by default, rumqttd always) hold the next small packet
-        back until then, and Linux would wait 40 ms for company. The wish is forgotten after each read.
-        """
-        opened = self.socket
-        if QUICK is not None and opened is not None:
-            with contextlib.suppress(OSError):
-                opened.setsockopt(socket.IPPROTO_TCP, QUICK, 1)
 
     def acknowledge(self, arrived: Iterable[Arrived]) -> None:
         """Acknowledge in order of arrival, after the commit; what an earlier line brought comes again anyway."""
@@ -227,6 +213,8 @@ class Link:
     def publish(self, row: OutboxRow) -> bool:
         """Hand one message of the outbox to the broker; `delivered` tells when it has it.
 
+        What no broker, or not this one, would take is given up by name: it would come first again on every line.
+
         Returns:
             False: not now, try again later.
         """
@@ -235,14 +223,30 @@ class Link:
         if expires_ms and left_ms <= 0:
             self.delivered.append(entry)
             return True
-        carried = properties.of_publish(content_type, correlation, traceparent, -(-left_ms // 1_000))
-        info = self._client.publish(topic, payload, qos, bool(retain), properties=carried)
+        if why := topic_fault(topic):
+            return self._give_up(entry, faults.undelivered(topic[:100], why, "correct the topic that was asked for"))
+        granted, carried, name = self._terms, None, topic
+        if granted.modern:
+            name, alias = self._aliases.numbered(topic)
+            carried = properties.of_publish(content_type, correlation, traceparent, -(-left_ms // 1_000), alias)
+            if granted.too_large(name, len(carried.pack()), len(payload)):
+                why = f"{len(payload)} bytes; the broker takes packets of at most {granted.packet_bytes_max}"
+                return self._give_up(entry, faults.undelivered(topic, why, "raise the broker's limit on packets"))
+        if retain and not granted.retain:
+            self._refuse(faults.unretained(topic))
+        qos = min(qos, granted.qos_max, 1)
+        info = self._client.publish(name, payload, qos, bool(retain and granted.retain), properties=carried)
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
             return False
         if qos:
-            self._entries[info.mid] = entry
+            self._entries[info.mid] = row
         else:
             self.delivered.append(entry)
+        return True
+
+    def _give_up(self, entry: int, fault: BrokerError) -> bool:
+        self.delivered.append(entry)
+        self._refuse(fault)
         return True
 
     def flush(self) -> None:
@@ -255,25 +259,58 @@ class Link:
         """Ask for `filters` (topic filter → QoS), and no more for `stale` ones.
 
         QoS 2 is asked for as QoS 1: paho confirms the receipt of a QoS 2 message before it is committed, and
-        the dedupe window makes at-least-once exactly-once anyway.
+        the dedupe window makes at-least-once exactly-once anyway (docs/adr).
         """
-        if stale := list(stale):
+        if stale := [name for name in stale if not filter_fault(name)]:
             self._client.unsubscribe(stale)
-        self._asked = [name for name, _ in filters.items()]
-        self._client.subscribe([(name, SubscribeOptions(min(qos, 1))) for name, qos in filters.items()])
+        self._asked = {}
+        for name, qos in filters.items():
+            if why := filter_fault(name) or self._terms.forbid(name):
+                self._refuse(faults.unsubscribed(name, why))
+            else:
+                self._asked[name] = min(qos, 1)
+        if not self._asked:
+            return
+        if self._terms.modern:
+            # With its retained flag kept, a message that will come again on the next subscription is known as one.
+            options = [(name, SubscribeOptions(qos, retainAsPublished=True)) for name, qos in self._asked.items()]
+            self._client.subscribe(options)
+        else:
+            self._client.subscribe(list(self._asked.items()))
 
     def close(self, seconds: float) -> None:
-        """Say goodbye so that the broker publishes our last will, and wait for the bytes to leave."""
+        """Leave so that the broker publishes our last will, and wait for the bytes to leave."""
         if self.state == "up":
-            self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message"))
-            while self.wants_write and _writable(self.socket, seconds):
+            if self._terms.modern:
+                self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message"))
+            until_s = time.monotonic() + seconds
+            while self.wants_write and writable(self.socket, until_s - time.monotonic()):
                 self._client.loop_write()
+            if (opened := self.socket) is not None:
+                # MQTT 3.1.1 has no such goodbye: a DISCONNECT would take the last will back.
+                opened.close()
+        self._hang_up()
         self.state = "down"
+
+    def _hang_up(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = None
+
+    def _start_dialling(self) -> None:
+        try:
+            self._client = self._begin()
+        except SettingsMalformed as error:  # what was right at start was changed on disk
+            self._break(BrokerUnreachable(error.what, hint=error.hint))
+            return
+        self.state = "dialling"
+        self._due_s = self._now_s + DIALLING_S
+        threading.Thread(target=self._dial, name="dial", daemon=True).start()
 
     def _dial(self) -> None:
         try:
             self._client.reconnect()
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  whatever a stranger's bytes raise there, the loop has to hear of it
             self._dialled.append(error)
         else:
             self._dialled.append(None)
@@ -287,18 +324,7 @@ class Link:
         self._due_s = self._now_s + GREETING_S
         self.line += 1
         if (opened := self.socket) is not None:
-            # A decision is smaller than a segment: Nagle would hold the second one back.
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._poll = select.poll()
-            self._poll.register(opened, select.POLLIN)
-
-    def _readable(self) -> bool:
-        opened = self.socket
-        if opened is None:
-            return False
-        if isinstance(opened, ssl.SSLSocket) and opened.pending():
-            return True
-        return bool(self._poll.poll(0))
+            self._opened = Opened(opened)
 
     def _break(self, fault: BrokerError) -> None:
         """Remember why the line is gone; the first reason is the telling one."""
@@ -308,37 +334,88 @@ class Link:
         if self._broken is None:
             return
         self.fault, self._broken = self._broken, None
+        if self.state == "up":
+            self._version.parted()
         self.state = "down"
-        self._inbox.clear()
+        self._hang_up()
+        # At QoS 0 it came once and for all; the rest comes again.
+        self._inbox = [one for one in self._inbox if not one.message.qos]
         wait_s = min(BACKOFF_MIN_S * 2**self._attempts, BACKOFF_MAX_S)
         self._attempts = min(self._attempts + 1, 16)
         # Jitter, so that a fleet does not come back all at once.
         self._due_s = self._now_s + wait_s * random.uniform(0.5, 1.0)  # noqa: S311
 
+    def _refuse(self, fault: BrokerError) -> None:
+        """Tell of something that the broker did not take, once a connection."""
+        if fault.what not in self._told and len(self._told) < REFUSALS_MAX:
+            self._told.add(fault.what)
+            self.refused.append(fault)
+
     def _on_connect(
-        self, _client: Client, _data: Any, flags: ConnectFlags, reason: ReasonCode, told: Properties | None
+        self, client: Client, _data: Any, flags: ConnectFlags, reason: ReasonCode, told: Properties | None
     ) -> None:
-        if reason.is_failure:
-            self._break(faults.refused(reason, self._settings))
+        if self.state != "greeting":
+            self._break(faults.no_mqtt("it greeted us twice", self._settings))
             return
+        if reason.is_failure:
+            unsupported = reason.value == faults.UNSUPPORTED_VERSION
+            stepped = unsupported and self._version.unsupported()
+            self._break(faults.steps_down(self._settings) if stepped else faults.refused(reason, self._settings, told))
+            return
+        client.on_log = None
         self.state = "up"
         self.fault = None
-        self._attempts = 0
-        self._window = min(WINDOW, getattr(told, "ReceiveMaximum", WINDOW))
+        self._due_s = self._now_s + STEADY_S
+        self._version.greeted()
+        self._terms = terms(client.protocol, told)
+        self._aliases.allowed = self._terms.aliases
+        self._window = 1 if self._suspect.cautious else min(WINDOW, self._terms.receive_maximum)
         self.greeted = bool(flags.session_present)
+        kept_s = self._terms.session_s
+        if kept_s is not None and kept_s < self._settings.session_expiry_s:
+            self._refuse(faults.forgetful(kept_s, self._settings))
 
     def _on_disconnect(
-        self, _client: Client, _data: Any, flags: DisconnectFlags, reason: ReasonCode, _told: Properties | None
+        self, _client: Client, _data: Any, flags: DisconnectFlags, reason: ReasonCode, told: Properties | None
     ) -> None:
-        by_broker = flags.is_disconnect_packet_from_server
-        self._break((faults.refused if by_broker else faults.lost)(reason, self._settings))
+        if self.state == "up" and reason.value != KEEPALIVE_TIMEOUT:
+            self._look_for_suspect()
+        if flags.is_disconnect_packet_from_server:
+            self._break(faults.refused(reason, self._settings, told))
+        elif self.state == "greeting":
+            if self._broken is None:
+                self._version.ungreeted()
+            self._break(faults.ungreeted(self._settings, self._error))
+        elif self._asked:
+            self._break(faults.unsubscribable(self._settings))
+        elif self._attempts >= UNSTEADY:
+            self._break(faults.unsteady(self._settings))
+        else:
+            self._break(faults.lost(reason, self._settings))
+
+    def _look_for_suspect(self) -> None:
+        """Whether it is one message that the broker hangs up on."""
+        found = self._suspect.hung_up([row[0] for row in self._entries.values()])
+        if found is not None:
+            row = next(iter(self._entries.values()))
+            why = f"the broker closes the connection on it ({len(row[2])} bytes)"
+            self._give_up(found, faults.undelivered(row[1], why))
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        if self.state != "up":
+            self._break(faults.no_mqtt("a message before its greeting", self._settings))
+            return
         try:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""  # routed nowhere, so rejected and counted like any unknown topic
         told = vars(message.properties) if message.properties is not None else {}
+        if "TopicAlias" in told:
+            named = self._aliases.named(topic, told["TopicAlias"])
+            if named is None:
+                self._break(faults.no_mqtt(f"topic alias {told['TopicAlias']} names nothing", self._settings))
+                return
+            topic = named
         carried: list[tuple[str, str]] = told.get("UserProperty", [])
         traceparent = next((value for name, value in carried if name == "traceparent"), "")
         self._inbox.append(
@@ -347,6 +424,8 @@ class Link:
                     topic=topic,
                     payload=bytes(message.payload),
                     qos=message.qos,
+                    mid=message.mid,
+                    dup=bool(message.dup),
                     retain=bool(message.retain),
                     content_type=told.get("ContentType", ""),
                     response_topic=told.get("ResponseTopic", ""),
@@ -361,44 +440,26 @@ class Link:
         )
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _told: Properties | None) -> None:
-        entry = self._entries.pop(mid, None)
-        if entry is None:
+        row = self._entries.pop(mid, None)
+        if row is None:
             return
-        self.delivered.append(entry)
         if reason.is_failure:
-            self.refused.append(
-                BrokerRefused(f"the broker took a message and threw it away: {reason}", hint=_LET_US_PUBLISH)
-            )
+            self._give_up(row[0], faults.undelivered(row[1], reason))
+            return
+        self.delivered.append(row[0])
+        self._aliases.taken(row[1])
 
     def _on_subscribe(
         self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _told: Properties | None
     ) -> None:
-        for name, reason in zip(self._asked, reasons, strict=False):
+        asked, self._asked = self._asked, {}
+        for (name, qos), reason in zip(asked.items(), reasons, strict=False):
             if reason.is_failure:
-                self.refused.append(BrokerRefused(f"no subscription to {name}: {reason}", hint=_LET_US_READ))
+                self._refuse(faults.unsubscribed(name, reason))
+            elif reason.value < qos:
+                self._refuse(faults.downgraded(name, reason.value, qos))
 
-
-def _writable(opened: socket.socket | None, seconds: float) -> bool:
-    return opened is not None and bool(select.select([], [opened], [], seconds)[1])
-
-
-def identify(client: Client, broker: Broker) -> None:
-    """Who we are to the broker, and whom we trust to be it."""
-    password = None
-    if broker.password_file:
-        try:
-            password = Path(broker.password_file).read_text(encoding="utf-8").split("\n")[0]
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsMalformed(
-                f"broker.password_file: {broker.password_file} cannot be read: {error}",
-                hint="write the password in its first line",
-            ) from error
-    if broker.user:
-        client.username_pw_set(broker.user, password)
-    if broker.tls:
-        try:
-            client.tls_set(broker.ca or None, broker.cert or None, broker.key or None)
-        except (OSError, ValueError) as error:
-            raise SettingsMalformed(
-                f"broker: ca, cert or key cannot be used: {error}", hint="give PEM files that belong together"
-            ) from error
+    def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
+        """Before the greeting paho tells in its log alone what went wrong, such as TLS's own word."""
+        if level == LogLevel.MQTT_LOG_ERR:
+            self._error = text[: faults.REASON_CHARACTERS_MAX]

@@ -6,6 +6,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 REMEMBERED = 1_024
+ALIASES = 256
+"""Topics that a broker may number for us, so that it need not send their names again."""
 
 
 class Packed(Properties):
@@ -20,7 +22,7 @@ class Packed(Properties):
 
 
 @lru_cache(maxsize=REMEMBERED)
-def of_publish(content_type: str, correlation: bytes, traceparent: str, expiry_s: int) -> Packed:
+def of_publish(content_type: str, correlation: bytes, traceparent: str, expiry_s: int, alias: int = 0) -> Packed:
     """The properties of one PUBLISH.
 
     Args:
@@ -28,6 +30,7 @@ def of_publish(content_type: str, correlation: bytes, traceparent: str, expiry_s
         correlation: echoed from a request; empty: none.
         traceparent: W3C trace context as user property; empty: none.
         expiry_s: seconds that the message is worth delivering; 0: for ever.
+        alias: number of its topic at this broker; 0: none.
     """
     properties = Properties(PacketTypes.PUBLISH)
     if content_type:
@@ -38,6 +41,8 @@ def of_publish(content_type: str, correlation: bytes, traceparent: str, expiry_s
         properties.UserProperty = ("traceparent", traceparent)
     if expiry_s:
         properties.MessageExpiryInterval = expiry_s
+    if alias:
+        properties.TopicAlias = alias
     return Packed(properties.pack())
 
 
@@ -47,4 +52,5 @@ def of_connect(session_expiry_s: int, receive_maximum: int, packet_bytes_max: in
     properties.SessionExpiryInterval = session_expiry_s
     properties.ReceiveMaximum = receive_maximum
     properties.MaximumPacketSize = packet_bytes_max
+    properties.TopicAliasMaximum = ALIASES
     return properties

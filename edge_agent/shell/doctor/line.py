@@ -10,15 +10,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.errors import BrokerError, SettingsError
 from edge_agent.settings import Settings
+from edge_agent.shell import client as clients
 from edge_agent.shell import faults
 from edge_agent.shell.doctor.check import Check, fail, failed, ok, warn
-from edge_agent.shell.mqtt import identify
+from edge_agent.shell.version import candidates
 from edge_agent.shell.vitals import Vitals
 
 WAIT_S = 5.0
@@ -49,7 +50,9 @@ def broker(settings: Settings, filters: list[str], live: Vitals | None) -> Itera
     how = "TLS" if asked.tls else "not encrypted"
     yield ok("broker", f"{asked.url} lets us in after {took:.0f} ms ({how})")
     if not asked.tls and not _local(asked.host):
-        yield warn("encryption", f"{asked.url} is on the network and not encrypted", "use mqtts:// and a certificate")
+        yield warn(
+            "encryption", f"{asked.url} is on the network and not encrypted", "use mqtts:// or wss:// and a certificate"
+        )
     own = [name for name in filters if not name.startswith("$share/")]
     refused = visit.subscribe(own)
     visit.close()
@@ -86,15 +89,20 @@ class _Visit:
         Raises:
             BrokerUnreachable, SettingsMalformed
         """
-        name = f"edgeward-{settings.device}-doctor"
-        client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
-        client.connect_timeout = WAIT_S
+        answer = None
+        for version in candidates(settings.broker.protocol):
+            answer = self._knock(settings, version)
+            if answer is not None and answer.value != faults.UNSUPPORTED_VERSION:
+                break
+        return answer
+
+    def _knock(self, settings: Settings, version: MQTTProtocolVersion) -> ReasonCode | None:
+        client = clients.bare(settings.broker, f"edgeward-{settings.device}-doctor", version, keep=False)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
-        identify(client, settings.broker)
-        self._client = client
+        self._client, self._greeted = client, None
         try:
-            client.connect(settings.broker.host, settings.broker.port, clean_start=True)
+            client.connect(settings.broker.host, settings.broker.port)
         except (OSError, ValueError) as error:
             raise faults.unreachable(error, settings.broker) from error
         self._loop_until(lambda: self._greeted is not None)
@@ -104,8 +112,11 @@ class _Visit:
         """The filters that were refused; None when the broker does not answer."""
         if self._client is None or not filters:
             return []
-        options = SubscribeOptions(0, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-        self._client.subscribe([(name, options) for name in filters])
+        if self._client.protocol == clients.V5:
+            options = SubscribeOptions(0, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            self._client.subscribe([(name, options) for name in filters])
+        else:
+            self._client.subscribe([(name, 0) for name in filters])
         self._loop_until(lambda: self._granted is not None)
         if self._granted is None:
             return None
