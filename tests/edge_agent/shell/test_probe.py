@@ -4,18 +4,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge_agent.errors import ProbeFailed
 from edge_agent.shell.pipe import ProbeTask
 from edge_agent.shell.probing import probed
 from models import arrays, tflite_graph
 from models.bundle import write_bundle
+from models.tflite import FAILURES as TFLITE_FAILURES
 from models.zoo import SHIPPED
 from tests.edge_agent.shell import mutants as mutation
 from tests.edge_agent.shell.mutants import mutants
@@ -112,7 +116,7 @@ def test_a_graph_that_computes_without_end_is_stopped_by_processor_time(tmp_path
 
 
 def test_a_graph_that_would_hold_up_the_agent_while_it_loads_or_scores_is_stopped(tmp_path: Path) -> None:
-    path = with_graph(tmp_path, lambda graph: mutation.take_time(graph, 2**20, 300, b"user_bias"))
+    path = with_graph(tmp_path, lambda graph: mutation.take_time(graph, 2**20, 220, b"user_bias"))
     assert "takes more than" in verdict(path, "onnx", cpu_s=60)
 
 
@@ -153,6 +157,13 @@ def test_the_numbers_of_allowed_operators_are_those_of_the_schema() -> None:
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
     assert {name: getattr(BuiltinOperator, name) for name in tflite_graph.OPERATORS} == tflite_graph.OPERATORS
+
+
+@given(st.binary(max_size=300).map(lambda tail: tail[:4] + b"TFL3" + tail[4:]) | st.binary(max_size=50))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_judged_as_tflite_without_a_crash(raw: bytes) -> None:
+    with suppress(*TFLITE_FAILURES):
+        assert tflite_graph.faults(raw)
 
 
 @pytest.mark.parametrize("operator", ["CALL_ONCE", "WHILE", "IF", "CUSTOM", "VAR_HANDLE"])

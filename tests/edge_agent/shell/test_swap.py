@@ -5,12 +5,16 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from edge_agent.shell import inspect
+from edge_agent.happenings import BundleAsked
+from edge_agent.shell import inspect, wish
 from firmware_configs.messages import DecisionMade
 from tests.benchmarks.load import PROFILE, READING, agent_command, broker, process, wait_for, write_agent
 from tests.edge_agent.shell.test_run import Ear, command, tell
@@ -143,3 +147,26 @@ def test_a_wish_that_is_left_while_no_agent_runs_is_taken_up_at_the_start(tmp_pa
         device.decide(1)
         wait_for(lambda: not (device.state / "wish.json").exists(), "the broken wish to go")
     device.ear.close()
+
+
+@given(st.binary(max_size=200) | st.builds(msgspec.json.encode, st.dictionaries(st.text(), st.text())))
+@settings(max_examples=60, deadline=None)
+def test_a_wish_of_any_bytes_is_read_or_removed(raw: bytes) -> None:
+    with TemporaryDirectory() as folder_:
+        path = Path(folder_) / wish.FILE
+        path.write_bytes(raw)
+        asked = wish.read(Path(folder_))
+        assert path.exists() == (asked is not None)
+        if asked is not None:
+            wish.granted(Path(folder_), asked)
+            assert not path.exists()
+
+
+def test_a_wish_that_came_in_the_meantime_stays(tmp_path: Path) -> None:
+    first, second = BundleAsked(name="context", version="1.0.0"), BundleAsked(name="context", version=NEW)
+    wish.leave(tmp_path, first)
+    read = wish.read(tmp_path)
+    wish.leave(tmp_path, second)
+    assert read == first
+    wish.granted(tmp_path, first)
+    assert wish.read(tmp_path) == second
