@@ -8,8 +8,6 @@ from collections.abc import Callable
 from typing import Literal, assert_never
 
 import msgspec
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion
 
 from edge_agent.batch import Batch
 from edge_agent.doors import Doors
@@ -89,6 +87,10 @@ class Bundles:
         model = self._models.get(name)
         if model is None:
             return VersionForbidden(f"the profile has no model `{name}`", hint="add a [[model]] to the profile")
+        # Only the one device in a while that is told to change a bundle pays for this import.
+        from packaging.specifiers import SpecifierSet
+        from packaging.version import InvalidVersion
+
         try:
             allowed = SpecifierSet(model.versions).contains(version, prereleases=True)
         except InvalidVersion:

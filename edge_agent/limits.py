@@ -41,7 +41,7 @@ CANDIDATES_MAX = 10_000
 """Most candidates of one decision."""
 GRID = 512
 """Cells of the grid on which Thompson sampling is exact."""
-RECENT_DECISIONS_MAX = 2_048
+RECENT_DECISIONS_MAX = 512
 """Decisions kept in memory for feedback that comes at once."""
 CAPS_MAX = 64
 """Largest count of a frequency cap."""

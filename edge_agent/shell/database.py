@@ -8,7 +8,7 @@ from edge_agent.errors import SchemaTooNew, StoreCorrupt, StoreError, StoreUnava
 FILE = "edgeward.db"
 SCHEMA = Path(__file__).parent / "schema"
 PAGE_BYTES = 4_096
-CACHE_KIB = 4_096
+CACHE_KIB = 2_048
 WAL_PAGES = 4_000
 """Pages of the write-ahead log after which it is folded back: about 16 MiB on disk. Folding waits for the medium (a few
 ms), so it is done rarely; a page that was written many times is written back once."""
