@@ -91,6 +91,8 @@ def ledger(ctx: click.Context, state_dir: Path, as_json: bool) -> None:
     found = ledger_summary(state_dir)
     lines = [f"{kind:<14} {size:>12,} bytes" for kind, size in sorted(found["bytes"].items())]
     broken = found["broken_at"]
+    if found["since"] > 1:
+        lines.append(f"entries before {found['since']:,} gave way when the database had reached its size")
     lines.append(f"{found['entries']:,} entries, " + ("chain whole" if broken is None else f"chain broken at {broken}"))
     show(found, "\n".join(lines), as_json)
     ctx.exit(0 if broken is None else 1)

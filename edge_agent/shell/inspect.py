@@ -77,7 +77,8 @@ def ledger_summary(state_dir: Path) -> dict[str, Any]:
         "bytes": dict(ledger.summary(rows)),
         "entries": len(rows),
         "head": rows[-1].hash() if rows else ledger.GENESIS,
-        "broken_at": ledger.first_break(rows),
+        "since": rows[0].seq if rows else 1,
+        "broken_at": ledger.first_break(rows, rows[0].previous if rows else ledger.GENESIS),
     }
 
 

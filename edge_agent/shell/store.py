@@ -130,7 +130,7 @@ class Store:
             except sqlite3.Error as error:
                 if database.primary(error) != sqlite3.SQLITE_FULL or not self._is_grown():
                     raise
-                gone = self._sweeper.oldest()
+                gone = self._sweeper.oldest(self._pages_max * database.PAGE_BYTES)
                 self.rows_evicted += gone
                 if not gone:
                     raise
@@ -205,7 +205,7 @@ class Store:
     def _evict(self) -> None:
         """Make room inside the file; the sweeper says what goes first."""
         try:
-            self._sweeper.oldest()
+            self._sweeper.oldest(self._pages_max * database.PAGE_BYTES)
         except sqlite3.Error:
             return
 

@@ -14,6 +14,10 @@ SWEEP_ROWS = 500
 """Rows of each table that one sweep looks at."""
 EVICTED = ("journal", "decision", "example")
 """In this order shelves give rows up when the file has reached its size: the oldest first."""
+LEDGER_ROW_BYTES = 320
+"""What a row of the ledger takes in the file, about."""
+LEDGER_SHARE = 0.5
+"""Of the file, when it is full: above it the oldest ledger rows go first (docs/adr/0015)."""
 
 _STATE = "SELECT room, key FROM state WHERE (room, key) > (?, ?) ORDER BY room, key LIMIT ?"
 _STATE_GONE = """
@@ -32,6 +36,8 @@ _ABOVE = """
 DELETE FROM shelf WHERE number IN
     (SELECT number FROM shelf WHERE shelf = 'example' AND grp = ? ORDER BY number DESC LIMIT ? OFFSET ?)
 """
+_LEDGER = "SELECT coalesce(max(seq), 0), coalesce(max(seq) - min(seq) + 1, 0) FROM ledger"
+_LEDGER_GONE = "DELETE FROM ledger WHERE seq <= ?"
 _OLDEST = "DELETE FROM shelf WHERE number IN (SELECT number FROM shelf WHERE shelf = ? ORDER BY number LIMIT ?)"
 _COLDEST = """
 DELETE FROM state WHERE room = 'profile' AND key IN
@@ -96,9 +102,18 @@ class Sweeper:
         """
         return sum(self._connection.execute(_ABOVE, (name, SWEEP_ROWS, most)).rowcount for name, most in kept.items())
 
-    def oldest(self) -> int:
-        """Make room inside the file: the oldest rows of the least needed shelf go; then profiles that nothing was
-        heard of for longest. Returns how many."""
+    def oldest(self, file_bytes: int) -> int:
+        """Make room inside the file: the ledger's rows above its share go, else the oldest of the least needed shelf,
+        else profiles that nothing was heard of for longest.
+
+        Args:
+            file_bytes: size that the file may reach.
+        Returns:
+            How many rows went.
+        """
+        last, rows = self._connection.execute(_LEDGER).fetchone()
+        if rows > (most := int(file_bytes * LEDGER_SHARE / LEDGER_ROW_BYTES)):
+            return self._connection.execute(_LEDGER_GONE, (last - most + SWEEP_ROWS,)).rowcount
         for shelf in EVICTED:
             if gone := self._connection.execute(_OLDEST, (shelf, SWEEP_ROWS)).rowcount:
                 return gone

@@ -248,3 +248,25 @@ def test_a_file_that_reached_its_size_gives_up_its_oldest_rows_and_is_no_fault(p
     assert store.recall("decision", "d0") is None
     assert path.stat().st_size <= 4 * 1024 * 1024
     store.close()
+
+
+def test_a_ledger_gives_way_above_half_of_a_grown_file_and_its_chain_stays_whole(path: Path) -> None:
+    from edge_agent.egress.ledger import first_break, unpack
+
+    store = Store(path, 4)
+    ledger = Ledger(load(PROFILE).profile.egress, "h" * 64)
+    for batch in range(300):
+        effects: list[Effect] = [shelved(f"d{batch}-{n}", bytes(100)) for n in range(50)]
+        for _ in range(50):
+            _, key, row = ledger.enter("decision", size=1, sha256="a" * 64, now_ms=NOW)
+            effects.append(put(key, row, room="ledger"))
+        assert commit(store, *effects), store.degraded
+    store.close()
+    with sqlite3.connect(path) as reader:
+        rows = [unpack(value) for (value,) in reader.execute("SELECT value FROM ledger ORDER BY seq")]
+        (decisions,) = reader.execute("SELECT count(*) FROM shelf").fetchone()
+    reader.close()
+    assert rows[0].seq > 1
+    assert rows[-1].seq == 15_000
+    assert first_break(rows, rows[0].previous) is None
+    assert decisions > 1_000, "decisions keep their half"
