@@ -39,6 +39,8 @@ unit: setup-dev ## pytest without the slow suites (ARGS="-k word" to choose)
 
 bench: setup-dev ## Speed as ratios to a floor, one JSON object a benchmark
 	$(PY) -m tests.benchmarks.echo --json
+	$(PY) -m tests.benchmarks.ingest --json
+	$(PY) -m tests.benchmarks.footprint --json
 
 sim: setup-dev ## The agent in a faulty world (SEEDS=1000, or SEED=17 to replay one)
 	$(PY) -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
