@@ -1,8 +1,11 @@
 """`python -m tests.benchmarks.soak --minutes 30`: a real agent at half of its capacity, watched for what grows.
 
-First the bounded memories are filled (event ids, subjects) at full speed, which also measures the capacity. (The table of
-100,000 event ids takes 5 MB more, once, when 175,000 have passed through it: that is how a dict forgets.) Then events come at half of that, evenly; every ten seconds the agent's memory, its files and the latencies are noted. Growth is the
-median of the last minute over the median of the minute after the third. The last thing printed is one JSON object.
+First the bounded memories are filled (event ids, subjects) at full speed, which also measures the capacity. (The table
+of 100,000 event ids takes 5 MB more, once, when 175,000 have passed through it: that is how a dict forgets.)
+
+Then events come at half of that, evenly; every ten seconds the agent's memory, its files and the latencies are noted.
+Growth is the median of the last minute over the median of the minute after the third. The last thing printed is one
+JSON object.
 """
 
 import argparse
