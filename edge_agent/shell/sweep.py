@@ -17,7 +17,7 @@ EVICTED = ("journal", "decision", "example")
 LEDGER_ROW_BYTES = 320
 """What a row of the ledger takes in the file, about."""
 LEDGER_SHARE = 0.5
-"""Of the file, when it is full: above it the oldest ledger rows go first (docs/adr/0018)."""
+"""Of the file, when it is full: above it the oldest ledger rows go first (docs/adr/0017)."""
 
 _STATE = "SELECT room, key FROM state WHERE (room, key) > (?, ?) ORDER BY room, key LIMIT ?"
 _STATE_GONE = """
