@@ -62,6 +62,7 @@ def bare(broker: Broker, name: str, version: MQTTProtocolVersion, *, keep: bool)
     Raises:
         SettingsMalformed: a certificate, key or password file cannot be used.
     """
+    properties.share_tables()
     client = Client(
         CallbackAPIVersion.VERSION2,
         name,

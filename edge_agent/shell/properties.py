@@ -8,6 +8,22 @@ from paho.mqtt.properties import Properties
 REMEMBERED = 1_024
 ALIASES = 256
 """Topics that a broker may number for us, so that it need not send their names again."""
+_TABLES = {name: value for name, value in vars(Properties(PacketTypes.PUBLISH)).items() if name != "packetType"}
+
+
+def _with_shared_tables(self: Properties, packetType: int) -> None:  # noqa: N803 - paho's name
+    vars(self).update(_TABLES)
+    vars(self)["packetType"] = packetType
+
+
+def share_tables() -> None:
+    """Let all of paho's `Properties` share the tables of MQTT 5, section 2.2.2.2, which it makes anew for each.
+
+    It makes one for every packet that comes, 6 µs each, a fifteenth of what an event costs; nothing ever changes them.
+    A paho whose `Properties` hold anything else is left alone.
+    """
+    if set(_TABLES) == {"types", "names", "properties"}:
+        Properties.__init__ = _with_shared_tables  # type: ignore[method-assign]
 
 
 class Packed(Properties):
