@@ -1,7 +1,7 @@
 """All that the agent may ask of the shell. One step's effects commit in one transaction, then happen.
 
 Order of performance: every `Put`, `Drop`, `Append` and `Send` of a step is written in one SQLite transaction;
-then messages are acknowledged, then what is to be sent is published, then the rest (`Fetch`, `Switch`, `Train`,
+then what is to be sent is published, then messages are acknowledged, then the rest (`Fetch`, `Switch`, `Train`,
 `Answer`, `Log`) happens.
 """
 

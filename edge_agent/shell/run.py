@@ -246,6 +246,13 @@ class Loop:
         was = self.store.degraded
         committed = self.store.commit(writes, durable=durable)
         self._tell_store(was)
+        if committed and was:
+            self._outgoing.rescan(paced=False)
+        elif committed or not durable:
+            self._outgoing.add(fresh)
+        # Somebody may wait for a decision; nobody waits for an acknowledgement.
+        self.lags.expect(writes.signals, now_s)
+        self._hand_over(self._monotonic_s())
         if committed:
             self.link.acknowledge([*self._unacknowledged, *arrived])
             self._unacknowledged = []
@@ -253,12 +260,6 @@ class Loop:
             # What is critical comes again after a crash; the rest goes on in memory.
             self.link.acknowledge(one for one in arrived if not self._is_durable([one]))
             self._unacknowledged += [one for one in arrived if self._is_durable([one])]
-        if committed and was:
-            self._outgoing.rescan(paced=False)
-        elif committed or not durable:
-            self._outgoing.add(fresh)
-        self.lags.expect(writes.signals, now_s)
-        self._hand_over(self._monotonic_s())
         for effect in others:
             self._perform(effect)
 
