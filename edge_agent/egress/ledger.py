@@ -5,7 +5,7 @@ made only here, and the outbox takes nothing else.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -149,12 +149,30 @@ def unpack(packed: bytes) -> Row:
     return _decoder.decode(packed)
 
 
-def summary(rows: Iterable[Row]) -> Mapping[str, int]:
-    """Bytes by kind."""
-    total: dict[str, int] = {}
+class Pruned(Struct, frozen=True, kw_only=True):
+    """What is left of rows that a device has no room to keep: their sums, and the hash that the next row names."""
+
+    through: int = 0
+    """Sequence number of the newest row that is gone."""
+    head: str = GENESIS
+    """Its hash, hex."""
+    bytes: dict[str, int] = {}
+    """Kind → bytes of the rows that are gone."""
+
+
+def prune(pruned: Pruned, rows: Iterable[Row]) -> Pruned:
+    """Fold the oldest rows into what was pruned before.
+
+    Args:
+        rows: those that follow, in order; what is folded already counts no second time.
+    """
+    total, through, head = dict(pruned.bytes), pruned.through, pruned.head
     for row in rows:
+        if row.seq <= through:
+            continue
         total[row.kind] = total.get(row.kind, 0) + row.bytes
-    return total
+        through, head = row.seq, row.hash()
+    return Pruned(through=through, head=head, bytes=total)
 
 
 def first_break(rows: Iterable[Row], previous: str = GENESIS) -> int | None:

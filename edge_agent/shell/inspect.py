@@ -13,6 +13,7 @@ from edge_agent.decide.decision import Trail
 from edge_agent.egress import ledger
 from edge_agent.errors import DecisionUnknown
 from edge_agent.shell import database
+from edge_agent.shell.sweep import pruned_of
 from models.bundle import SUFFIX
 
 PREFIX_MIN = 6
@@ -71,14 +72,16 @@ def ledger_summary(state_dir: Path) -> dict[str, Any]:
     """What left, by kind, and whether the chain is whole."""
     connection = database.open_readable(state_dir / database.FILE)
     packed = connection.execute("SELECT value FROM ledger ORDER BY seq").fetchall()
+    pruned = pruned_of(connection)
     connection.close()
-    rows = [ledger.unpack(value) for (value,) in packed]
+    rows = [row for (value,) in packed if (row := ledger.unpack(value)).seq > pruned.through]
+    whole = ledger.prune(pruned, rows)
     return {
-        "bytes": dict(ledger.summary(rows)),
+        "bytes": whole.bytes,
         "entries": len(rows),
-        "head": rows[-1].hash() if rows else ledger.GENESIS,
-        "since": rows[0].seq if rows else 1,
-        "broken_at": ledger.first_break(rows, rows[0].previous if rows else ledger.GENESIS),
+        "since": pruned.through + 1,
+        "head": whole.head,
+        "broken_at": ledger.first_break(rows, pruned.head),
     }
 
 

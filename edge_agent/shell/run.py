@@ -37,6 +37,7 @@ from edge_agent.shell.outgoing import Outgoing
 from edge_agent.shell.say import Say
 from edge_agent.shell.shelf import BundleShelf
 from edge_agent.shell.store import Store
+from edge_agent.shell.sweep import SWEEP_ROWS
 from edge_agent.shell.timeline import Timeline, Times
 from edge_agent.shell.vigil import Vigil
 from edge_agent.shell.vitals import Porthole
@@ -46,6 +47,8 @@ from firmware_configs.messages import MSGPACK, Status, Topics
 
 TICK_S = 1.0
 SWEEP_S = 5.0
+SWEEP_BUSY_S = 0.1
+"""How soon the next sweep comes when one found as much as it looks at: deleting keeps up with what comes."""
 RECEIPT_S = 0.02
 """How long the broker's receipts wait for a transaction to ride with."""
 PACED_WAIT_S = 0.05
@@ -57,8 +60,6 @@ LEARN_GRACE_S = 30.0
 FETCHES_MAX = 64
 STOP_S = 1.0
 RESTORED = ("consent", "dedupe", "meta", "watermark")
-LEDGER_ROWS = 200_000
-"""Ledger rows read at start: what was sent today counts against today's budgets."""
 
 
 class Outside(Struct, frozen=True, kw_only=True):
@@ -102,7 +103,7 @@ class Loop:
             lags=self.lags.told,
         )
         self.agent = Agent(loaded, settings.device, doors, record=settings.record)
-        self.agent.restore(self.store.rows(RESTORED, LEDGER_ROWS), self.now_ms())  # type: ignore[arg-type]
+        self.agent.restore(self.store.rows(RESTORED, self.now_ms() // DAY_MS * DAY_MS), self.now_ms())  # type: ignore[arg-type]
         self._vigil = Vigil()
         self.link = outside.link(settings.broker, settings.device, self._will(), self.now_ms, self._vigil.wake)
         self.errands = Errands(settings, loaded.profile, self.shelf, self.say, self.store.path)
@@ -323,11 +324,11 @@ class Loop:
                 pass
 
     def _sweep(self, now_s: float) -> None:
-        self._due_sweep_s = now_s + SWEEP_S
         if not self.settings.record:  # a replay needs them all
             self.shelf.prune()
         kept = {model.name: model.examples_max for model in self.loaded.profile.model}
-        self.store.sweep(self._timeline.settled_ms, kept, self._retention_ms)
+        gone = self.store.sweep(self._timeline.settled_ms, kept, self._retention_ms)
+        self._due_sweep_s = now_s + (SWEEP_S if gone < SWEEP_ROWS else SWEEP_BUSY_S)
         if self._timeline.due:
             self.store.commit(Writes(meta={"clock": self._timeline.pack()}), durable=False)
         if self.store.rows_evicted:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_agent.egress import ledger
 from edge_agent.errors import StoreError
 from edge_agent.limits import OUTBOX_MAX, OUTBOX_SLACK
 from edge_agent.shell import database
@@ -40,7 +41,7 @@ _DELIVERED = "DELETE FROM outbox WHERE entry = ?"
 _META = "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 _ROOM = "SELECT room, key, value, expires_ms FROM state WHERE room = ? ORDER BY key"
 _SEEN = "SELECT 'dedupe', id, x'', expires_ms FROM seen ORDER BY number"
-_LEDGER = "SELECT 'ledger', printf('%012d', seq), value, 0 FROM ledger ORDER BY seq DESC LIMIT ?"
+_LEDGER = "SELECT 'ledger', printf('%012d', seq), value, 0 FROM ledger ORDER BY seq DESC"
 
 
 class Store:
@@ -264,14 +265,18 @@ class Store:
 
         Args:
             rooms: which; other rooms are recalled when they are needed.
-            ledger_since: of the room `ledger`, only this many of the newest rows.
+            ledger_since: of the room `ledger`, only the newest row and those since then, unix ms.
         Raises:
             StoreError: the database is damaged.
         """
         try:
             for room in rooms:
                 yield from self._connection.execute(*((_SEEN,) if room == "dedupe" else (_ROOM, (room,))))
-            newest = self._connection.execute(_LEDGER, (ledger_since,)).fetchall()
+            newest = []
+            for row in self._connection.execute(_LEDGER):
+                newest.append(row)
+                if ledger.unpack(row[2]).time_ms < ledger_since:
+                    break
             yield from reversed(newest)
         except sqlite3.Error as error:
             raise database.named(error, self.path) from error

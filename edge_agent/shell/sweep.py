@@ -7,6 +7,9 @@ no index of expiry times has to be kept up by every commit.
 import sqlite3
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
+from edge_agent.egress import ledger
 from edge_agent.egress.outbox import Waiting, evicted
 from edge_agent.limits import DEDUPE_MAX
 
@@ -32,6 +35,9 @@ _SHELF_GONE = "DELETE FROM shelf WHERE number > ? AND number <= ? AND expires_ms
 _SEEN = "SELECT number, expires_ms FROM seen ORDER BY number LIMIT ?"
 _SEEN_GONE = "DELETE FROM seen WHERE number <= ?"
 _SEEN_NEWEST = "SELECT coalesce(max(number), 0) FROM seen"
+_LEDGER_OLDEST = "SELECT value FROM ledger WHERE seq <= ? ORDER BY seq LIMIT ?"
+_PRUNED = "SELECT value FROM meta WHERE key = 'ledger.pruned'"
+_SET_PRUNED = "INSERT INTO meta VALUES ('ledger.pruned', ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 _ABOVE = """
 DELETE FROM shelf WHERE number IN
     (SELECT number FROM shelf WHERE shelf = 'example' AND grp = ? ORDER BY number DESC LIMIT ? OFFSET ?)
@@ -94,6 +100,16 @@ class Sweeper:
             gone = number
         return self._connection.execute(_SEEN_GONE, (gone,)).rowcount if gone else 0
 
+    def prune_ledger(self, through: int) -> int:
+        """Fold ledger rows up to the number `through`, or as many as are read at once, into their sums and the chain's
+        hash; the caller holds the transaction. Returns how many."""
+        found = self._connection.execute(_LEDGER_OLDEST, (through, 10 * SWEEP_ROWS)).fetchall()
+        if not found:
+            return 0
+        pruned = ledger.prune(pruned_of(self._connection), [ledger.unpack(value) for (value,) in found])
+        self._connection.execute(_SET_PRUNED, (msgspec.msgpack.encode(pruned),))
+        return self._connection.execute(_LEDGER_GONE, (pruned.through,)).rowcount
+
     def above(self, kept: Mapping[str, int]) -> int:
         """Delete the oldest examples above each model's share.
 
@@ -113,7 +129,7 @@ class Sweeper:
         """
         last, rows = self._connection.execute(_LEDGER).fetchone()
         if rows > (most := int(file_bytes * LEDGER_SHARE / LEDGER_ROW_BYTES)):
-            return self._connection.execute(_LEDGER_GONE, (last - most + SWEEP_ROWS,)).rowcount
+            return self.prune_ledger(last - most + SWEEP_ROWS)
         for shelf in EVICTED:
             if gone := self._connection.execute(_OLDEST, (shelf, SWEEP_ROWS)).rowcount:
                 return gone
@@ -129,3 +145,9 @@ class Sweeper:
         gone = evicted(waiting, most)
         self._connection.executemany(_OUTBOX_GONE, [(entry,) for entry in gone])
         return gone
+
+
+def pruned_of(connection: sqlite3.Connection) -> ledger.Pruned:
+    """What the database says of ledger rows that are gone."""
+    row = connection.execute(_PRUNED).fetchone()
+    return msgspec.msgpack.decode(row[0], type=ledger.Pruned) if row else ledger.Pruned()

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from edge_agent.egress.ledger import Ledger
 from edge_agent.shell import database
+from edge_agent.shell.inspect import ledger_summary
 from edge_agent.shell.store import Store
 from edge_agent.shell.sweep import Sweeper
 from edge_agent.shell.writes import Writes
+from firmware_configs.profile import Egress
 from tests.benchmarks.load import DEVICE, PROFILE, Driver, agent_command, broker, process, wait_for, write_agent
 
 ALARM = """
@@ -104,6 +107,25 @@ def test_what_waits_for_the_broker_is_bounded_and_the_worthless_goes_first(tmp_p
     assert len(left) == 700
     connection.close()
     store.close()
+
+
+def test_the_ledger_keeps_its_newest_rows_and_the_sums_and_the_chain_of_those_before(tmp_path: Path) -> None:
+    book = Ledger([Egress(kind="decision", purposes=("bench",), bytes_day_max=10**9)], "")
+    store = Store(tmp_path / database.FILE, 16)
+    writes = Writes()
+    for number in range(1_200):
+        _, key, row = book.enter("decision", size=number, sha256="", now_ms=number)
+        writes.ledger[int(key)] = row
+    store.commit(writes, durable=False)
+    connection = sqlite3.connect(tmp_path / database.FILE, isolation_level=None)
+    sweeper = Sweeper(connection)
+    assert [sweeper.prune_ledger(500), sweeper.prune_ledger(900), sweeper.prune_ledger(900)] == [500, 400, 0]
+    connection.close()
+    store.close()
+    told = ledger_summary(tmp_path)
+    assert (told["entries"], told["since"], told["broken_at"]) == (300, 901, None)
+    assert told["bytes"] == {"decision": sum(range(1_200))}
+    assert told["head"] == book.head
 
 
 def test_a_retained_message_waits_only_in_its_newest_form(tmp_path: Path) -> None:
