@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -94,18 +95,10 @@ def show(summary: Summary, console: Console) -> None:
 
 
 def _homes(summary: Summary) -> Table:
-    table = Table(title=f"Five homes on {summary.data}" if summary.agents == 5 else f"Homes on {summary.data}")
-    for heading in (
-        "home",
-        "person",
-        "events",
-        "decisions",
-        "feedback",
-        "bundle",
-        "hit rate before",
-        "after",
-    ):
-        table.add_column(heading, justify="left" if heading in {"home", "person", "bundle"} else "right")
+    title = f"Five homes on {summary.data}" if summary.agents == 5 else f"Homes on {summary.data}"
+    table = Table(title=f"{title}: held-out picks found among the best ten", box=SIMPLE_HEAD)
+    for heading in ("home", "person", "events", "decided", "joined", "bundle", "found before", "after"):
+        table.add_column(heading, justify="left" if heading in {"home", "person", "bundle"} else "right", no_wrap=True)
     for device, own in summary.per_agent.items():
         before, after = (
             own.bundles_before.get(summary.bundle, "-"),
@@ -126,7 +119,7 @@ def _homes(summary: Summary) -> Table:
 
 def _bytes(summary: Summary) -> Table:
     kinds = sorted(summary.bytes_out)
-    table = Table(title="What left each device (bytes, from its ledger)")
+    table = Table(title="What left each device (bytes, from its ledger)", box=SIMPLE_HEAD)
     table.add_column("home")
     for kind in kinds:
         table.add_column(kind, justify="right")
