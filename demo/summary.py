@@ -1,6 +1,7 @@
 """What the demo found, as a file for machines and a page for people."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -59,6 +60,10 @@ class Summary(Struct, kw_only=True):
     """The decision that was explained."""
 
 
+NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
+"""Tables that fit into eighty columns."""
+
+
 def quantile(values: list[float], q: float) -> float:
     """The nearest-rank quantile, 0 when there is nothing.
 
@@ -96,7 +101,7 @@ def show(summary: Summary, console: Console) -> None:
 
 def _homes(summary: Summary) -> Table:
     title = f"Five homes on {summary.data}" if summary.agents == 5 else f"Homes on {summary.data}"
-    table = Table(title=f"{title}: held-out picks found among the best ten", box=SIMPLE_HEAD)
+    table = Table(title=f"{title}: held-out picks found among the best ten", **NARROW)
     for heading in ("home", "person", "events", "decided", "joined", "bundle", "found before", "after"):
         table.add_column(heading, justify="left" if heading in {"home", "person", "bundle"} else "right", no_wrap=True)
     for device, own in summary.per_agent.items():
@@ -119,7 +124,7 @@ def _homes(summary: Summary) -> Table:
 
 def _bytes(summary: Summary) -> Table:
     kinds = sorted(summary.bytes_out)
-    table = Table(title="What left each device (bytes, from its ledger)", box=SIMPLE_HEAD)
+    table = Table(title="What left, in bytes, from the ledgers", **NARROW)
     table.add_column("home")
     for kind in kinds:
         table.add_column(kind, justify="right")
