@@ -188,7 +188,9 @@ def test_damaged_models_harm_nobody(backend: Backend, model: str, seed: int, tmp
 
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
-@pytest.mark.parametrize(("backend", "models", "each"), [("onnx", SHIPPED, 67), ("tflite", ("context",), 200)])
+@pytest.mark.parametrize(
+    ("backend", "models", "each"), [("onnx", SHIPPED, 50), ("tflite", ("context", "segment"), 100)]
+)
 def test_two_hundred_damaged_models_harm_nobody(
     backend: Backend, models: tuple[str, ...], each: int, tmp_path: Path
 ) -> None:
