@@ -72,3 +72,9 @@ def test_every_package_folder_can_be_found_by_setuptools() -> None:
 
 def test_movielens_is_not_in_the_repository() -> None:
     assert [_named(p) for p in _tracked("*ratings*") if p.suffix != ".py"] == []
+
+
+def test_no_merge_is_left_half_done() -> None:
+    mark = re.compile(r"^(<<<<<<<|>>>>>>>)", re.MULTILINE)
+    texts = [p for pattern in ("*.py", "*.md", "*.toml", "*.cfg") for p in _tracked(pattern)]
+    assert [_named(p) for p in texts if mark.search(p.read_text())] == []
