@@ -38,7 +38,7 @@ class House:
     def __init__(
         self,
         text: str = HOME,
-        models: tuple[str, ...] = ("affinity", "context"),
+        models: tuple[str | LoadedModel, ...] = ("affinity", "context"),
         *,
         record: bool = False,
         over_budget: bool = False,
@@ -51,7 +51,8 @@ class House:
         self.shelves: dict[tuple[str, str], Append] = {}
         self.sent: list[Send] = []
         self.effects: list[Effect] = []
-        self._models = {name: bundle(name) for name in models}
+        loaded = [bundle(one) if isinstance(one, str) else one for one in models]
+        self._models = {one.name: one for one in loaded}
         self._record = record
         self._asked: set[str] = set()
         self._over = over_budget
