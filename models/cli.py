@@ -3,7 +3,7 @@
 import click
 
 from firmware_configs.cli_group import EdgeGroup
-from models.commands import bench, build, check, export, inspect, quantise, train
+from models.commands import bench, build, check, compare, export, inspect, quantise, train
 
 EXAMPLES = """
 edge-models ls
@@ -15,6 +15,7 @@ edge-models quantise --int8 affinity-1.0.0.edgeward --out affinity-int8.edgeward
 edge-models export --all
 edge-models bench ml-100k --ratings ratings.csv
 edge-models train context.toml
+edge-models compare old.edgeward new.edgeward --ratings ratings.csv --plot difference.png
 """
 
 
@@ -33,6 +34,7 @@ for command in (
     build.build,
     inspect.inspect,
     check.check,
+    compare.compare,
     export.export,
     inspect.list_bundles,
     quantise.quantise,

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from models import calibrate, datasets, evaluate
+from models import calibrate, datasets, evaluate, held_out
 from models.bundle import Bundle, open_bundle, write_bundle
 from models.calibration import apply
 from models.errors import PipelineInvalid
@@ -21,7 +21,7 @@ from models.stored import Storage
 
 F32 = NDArray[np.float32]
 BUNDLE, FIGURES = "bundle.edgeward", "figures.json"
-CALIBRATED = ("context", "propensity")
+CALIBRATED = held_out.TABULAR
 """Models whose rows have a probability to be wrong about; a ranking of sampled candidates has none."""
 MEASURES = {
     "accuracy": evaluate.accuracy,
@@ -59,7 +59,7 @@ def calibrator(method: calibrate.Method) -> Step:
         early = early_and_late(files, model)
         epochs = asked.config.train.settings.get("epochs", 0)
         inner = build_from(early, asked, Training(epochs=int(epochs)))
-        score, label = test_scores({**early, **inner}, model)
+        score, label = scores_of_test_rows({**early, **inner})
         found = calibrate.fit(method, score, label, _opened(inner).spec.task)
         return {BUNDLE: _rewritten(_opened(files), found, "")}
 
@@ -86,24 +86,12 @@ def early_and_late(files: Files, model: str) -> dict[str, bytes]:
     return {**kept, train: "".join(head + rows[:cut]).encode(), test: "".join(head + rows[cut:]).encode()}
 
 
-def test_scores(files: Files, model: str) -> tuple[F32, F32]:
+def scores_of_test_rows(files: Files) -> tuple[F32, F32]:
     """The graph's own scores of the test rows, and their labels; both (n,)."""
     bundle = _opened(files)
     with folder_of(files) as folder, datasets.looked_for_in(folder / "data"):
-        inputs, label = _rows(model, bundle)
+        inputs, label = held_out.rows(bundle)
     return Predictor(bundle.read("predict.onnx"))(bundle.weights(), inputs), label
-
-
-def _rows(model: str, bundle: Bundle) -> tuple[dict[str, NDArray[np.generic]], F32]:
-    if model == "context":
-        from models.bench.occupancy import columns
-
-        x, y = columns("test")
-        return {"features": x}, y
-    from models.zoo import propensity
-
-    features = next(given.features for given in bundle.spec.inputs if given.from_ == "features")
-    return propensity.arrays(datasets.read_open_bandit("random"), features, bundle.catalogue())  # type: ignore[arg-type, unused-ignore]
 
 
 def float16(files: Files, asked: Asked) -> Files:
@@ -130,7 +118,7 @@ def evaluated(files: Files, asked: Asked) -> Files:
     """Measures on the test rows, before and after calibration; models of interactions keep those of their build."""
     figures = msgspec.json.decode(files[FIGURES])
     if asked.config.model in CALIBRATED:
-        score, label = test_scores(files, asked.config.model)
+        score, label = scores_of_test_rows(files)
         spec = _opened(files).spec
         for name, calibration in (("graph", Calibration()), ("served", spec.calibration)):
             probability = apply(score, spec.task, calibration)
