@@ -52,8 +52,10 @@ def list_bundles(state_dir: Path, as_json: bool) -> None:
 def use(name: str, version: str, rollout: str, state_dir: Path, as_json: bool) -> None:
     """Let VERSION of bundle NAME serve, which this device holds already (see `bundles ls`).
 
-    It counts for more than what the coordinator wants at present, until the coordinator wants something new.
+    It is probed first, in a process of its own. It counts for more than what the coordinator wants at present, until
+    the coordinator wants something new.
     """
+    _probe(state_dir / "bundles" / f"{name}-{version}.edgeward")
     _ask(state_dir, name, version, rollout, f"{name} {version} ({rollout})", as_json)
 
 
@@ -64,6 +66,20 @@ def use(name: str, version: str, rollout: str, state_dir: Path, as_json: bool) -
 def give_back(name: str, state_dir: Path, as_json: bool) -> None:
     """Give up what is on trial of bundle NAME, or go back to the version before."""
     _ask(state_dir, name, "", "full", f"{name}, one step back", as_json)
+
+
+def _probe(path: Path) -> None:
+    """Whatever the device runs of it; then what an earlier load may have died of counts no more."""
+    from edge_agent.shell.pipe import ProbeTask
+    from edge_agent.shell.probing import probed
+    from models.bundle import open_bundle
+
+    if not path.exists():
+        return  # the settings' own, or not there: the agent says so
+    probed(ProbeTask(path=str(path)))
+    if "model.tflite" in open_bundle(path).files:
+        probed(ProbeTask(path=str(path), backend="tflite"))
+    path.with_name(f".{path.stem}.loading").unlink(missing_ok=True)
 
 
 def _ask(state_dir: Path, name: str, version: str, rollout: str, words: str, as_json: bool) -> None:

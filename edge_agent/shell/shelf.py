@@ -1,7 +1,8 @@
 """The bundles that this device holds: loaded at start, switched when a new one was verified."""
 
+import contextlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from edge_agent.effects import Switch
@@ -16,6 +17,8 @@ from models.bundle import SUFFIX
 from models.errors import BundleMalformed, ModelError
 
 REFUSALS = (ModelError, BundleUnfit)
+DEATHS_MAX = 2
+"""Ends of the process while a bundle loads (a plug may be pulled just then, once) before it is left alone."""
 HELD_MAX = 6
 """Files kept of one bundle: enough to go back a few versions."""
 
@@ -68,16 +71,37 @@ class BundleShelf:
         """A version that lies here, on the backend that the profile names.
 
         Raises:
-            ModelError: it cannot be loaded, or the file holds something else than its name says.
+            ModelError: it cannot be loaded, the file holds something else than its name says, or the agent has died
+                DEATHS_MAX times while it loaded it.
             BundleUnfit: it needs fields that the profile does not collect.
         """
         path = self.path(name, version)
-        model = self._fitting(load_model(path, self.backends.get(name, "onnx")))
+        with self._surviving(name, version):
+            model = self._fitting(load_model(path, self.backends.get(name, "onnx")))
         if (model.name, model.version) != (name, version):
             raise BundleMalformed(
                 f"{path.name} holds {model.name} {model.version}", hint="publish it again under its own name"
             )
         return model
+
+    @contextlib.contextmanager
+    def _surviving(self, name: str, version: str) -> Iterator[None]:
+        """A mark on the disk while a bundle loads. What a process that died there left behind is one byte a death."""
+        mark = self.folder / f".{name}-{version}.loading"
+        deaths = mark.stat().st_size if mark.exists() else 0
+        if deaths >= DEATHS_MAX:
+            raise BundleMalformed(
+                f"the agent died {deaths} times while it loaded {name} {version}",
+                hint=f"deploy another version; or have it probed again: edge-agent bundles use {name} {version}",
+            )
+        with contextlib.suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            mark.write_bytes(b"!" * (deaths + 1))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                mark.unlink()
 
     def _fitting(self, model: LoadedModel) -> LoadedModel:
         missing = sorted(set(model.spec.needed_fields) - self._fields)

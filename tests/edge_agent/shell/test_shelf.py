@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from edge_agent.effects import Switch
 from edge_agent.errors import SettingsError
 from edge_agent.happenings import BundleFailed, BundleReady, BundleStaged, BundleWithdrawn
 from edge_agent.settings import Settings
-from edge_agent.shell.shelf import HELD_MAX, BundleShelf
+from edge_agent.shell.shelf import DEATHS_MAX, HELD_MAX, BundleShelf
 from edge_agent.trials import Trial
 from firmware_configs.loader import parse
 from tests.edge_agent.house import HOME
@@ -178,3 +181,41 @@ def test_the_oldest_files_go_but_none_that_is_in_use(shelf: BundleShelf) -> None
     assert not shelf.path("context", "1.1.0").exists()
     assert other.exists()
     assert shelf.prune() == 0
+
+
+DIES = """
+import os, sys
+from types import SimpleNamespace
+from edge_agent.shell import shelf
+from firmware_configs.loader import parse
+from tests.edge_agent.house import HOME
+shelf.load_model = lambda *_: os.abort()
+opened = shelf.BundleShelf(SimpleNamespace(state_dir=sys.argv[1]), parse(HOME).profile)
+opened.load("context", "1.0.1")
+"""
+
+
+def test_a_bundle_that_ends_the_process_while_it_loads_is_left_alone_after_two_deaths(shelf: BundleShelf) -> None:
+    recall = _recall(bundle_context=NEW, previous_context=OLD)
+    for deaths in range(DEATHS_MAX):
+        assert shelf.take_up(["context"], recall)[0] == BundleReady(name="context", version=NEW), deaths
+        for _ in range(deaths + 1):  # a load that ends well forgets the deaths before it
+            done = subprocess.run(
+                [sys.executable, "-c", DIES, str(shelf.folder.parent)], capture_output=True, check=False, timeout=60
+            )
+            assert done.returncode == -signal.SIGABRT, done.stderr
+    failed, back = shelf.take_up(["context"], recall)
+    assert isinstance(failed, BundleFailed)
+    assert "died 2 times" in failed.reason
+    assert isinstance(back, BundleReady)
+    assert back.version == OLD
+
+
+def test_a_refused_bundle_leaves_no_mark(shelf: BundleShelf) -> None:
+    shelf.path("context", NEW).write_bytes(b"torn")
+    for _ in range(3):
+        said = shelf.switch(Switch(name="context", version=NEW, to="full"))
+        assert isinstance(said, BundleFailed)
+        assert said.code == "MOD101"
+    assert "died" not in said.reason
+    assert list(shelf.folder.glob(".*")) == []

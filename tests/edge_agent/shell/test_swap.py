@@ -122,7 +122,12 @@ def test_an_operator_lists_uses_and_gives_back_and_is_told_what_is_not_there(tmp
         assert "operator" in device.bundles("ls")["context"]["refused"][NEW]
     assert [one.bundles["context"] for one in device.made().values()] == ["1.0.0", NEW, "1.0.0"]
     device.ear.close()
-    for words, names in ((("use", "context", "9.0.0"), "does not hold"), (("return", "nobody"), "no bundle `nobody`")):
+    (device.state / "bundles" / "context-1.0.5.edgeward").write_bytes(b"torn")
+    for words, names in (
+        (("use", "context", "9.0.0"), "does not hold"),
+        (("return", "nobody"), "no bundle `nobody`"),
+        (("use", "context", "1.0.5"), "not a readable archive"),
+    ):
         ended = command("bundles", *words, "--state-dir", device.state)
         assert ended.returncode == 1
         assert names in ended.stderr
