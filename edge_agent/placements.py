@@ -251,10 +251,9 @@ def _predict(model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
     """float32 (n,) for a model with a candidate input (NaN where it does not know the item), else (1,)."""
     feeds: dict[str, Array] = dict(occasion.personal(model))
     rows = occasion.rows(model)
-    candidate = next((given for given in model.spec.inputs if given.from_ == "candidate"), None)
     for name, row in rows.items():
         place.served.setdefault(name, row[0].tolist())
-    if candidate is None:
+    if not model.candidate:
         return model.score({**feeds, **rows})
     known = None
     if place.items is model.catalogue:
@@ -265,7 +264,7 @@ def _predict(model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
         numbers = numbers[known]
     if not len(numbers):
         return np.full(len(place.items), np.nan, np.float32)
-    feeds[candidate.name] = numbers
+    feeds[model.candidate] = numbers
     feeds.update({name: np.repeat(row, len(numbers), axis=0) for name, row in rows.items()})
     scored = model.score(feeds)
     if known is None or len(scored) == len(place.items):

@@ -1,7 +1,7 @@
 """The one place that imports onnxruntime and opens its sessions, and drives `train_step.onnx`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,19 @@ def open_session(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except FAILURES as error:
         raise GraphForbidden(f"onnxruntime refuses the graph: {error}", hint="export it again for opset 18") from error
+
+
+def runner(session: onnxruntime.InferenceSession) -> Callable[[list[str], Mapping[str, Array]], list[Array]]:
+    """(outputs wanted, feeds by name) → outputs, past the session's own checks where that can be done.
+
+    `InferenceSession.run` compares the names of the feeds and asks about graphics cards each time: 5 of the 15 µs of a
+    call of the zoo's size. The runtime beneath names what is missing by itself.
+    """
+    bare = getattr(session, "_sess", None)
+    if bare is None:
+        return session.run  # type: ignore[no-any-return]
+    run = bare.run
+    return lambda wanted, feeds: run(wanted, feeds, None)
 
 
 class Predictor:

@@ -28,6 +28,7 @@ class LoadedModel:
         spec: the bundle's own description.
         catalogue: item ids in the order of the candidate input's row numbers; empty without a catalogue.
         index: item id → row number.
+        candidate: name of the input that takes row numbers of the catalogue; empty: none.
         personal: what a new subject's own parameters start from, float32, read-only.
         path: where the bundle's file lies, for the learner.
         sha256: hash of the bundle's file, hex.
@@ -43,11 +44,14 @@ class LoadedModel:
     name: str = field(init=False)
     version: str = field(init=False)
     index: dict[str, int] = field(init=False)
+    candidate: str = field(init=False)
     _rows_of: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.spec.name)
         object.__setattr__(self, "version", self.spec.version)
+        named = next((given.name for given in self.spec.inputs if given.from_ == "candidate"), "")
+        object.__setattr__(self, "candidate", named)
         object.__setattr__(self, "index", {item: row for row, item in enumerate(self.catalogue)})
         # An input whose length is the number of rows.
         object.__setattr__(self, "_rows_of", self.spec.inputs[0].name)

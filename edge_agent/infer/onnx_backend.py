@@ -8,7 +8,7 @@ from edge_agent.infer.initialisers import with_defaults
 from edge_agent.infer.model import F32, Array, Runner
 from models.bundle import Bundle
 from models.errors import FeedRefused
-from models.session import FAILURES, open_session
+from models.session import FAILURES, open_session, runner
 
 
 def open_runner(bundle: Bundle) -> Runner:
@@ -19,7 +19,7 @@ def open_runner(bundle: Bundle) -> Runner:
     """
     session = open_session(with_defaults(bundle.read("predict.onnx"), bundle.weights()))
     what = f"{bundle.spec.name} {bundle.spec.version}"
-    run, wanted = session.run, ["score"]
+    run, wanted = runner(session), ["score"]
 
     def score(feeds: Mapping[str, Array]) -> F32:
         try:
