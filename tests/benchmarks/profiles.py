@@ -4,8 +4,8 @@ Real step, real store on disk, real model; only the broker is left out. Each siz
 its resident memory is its own, and after the same number of events, so that only the profiles differ and not the age
 of the database. `uniform` draws subjects at random: the worst case for a cache. `zipf` draws them as people come: few
 often, most seldom. The cost is processor time of the process, the system's part of it included: that is what the work
-costs whoever else uses the machine; elapsed time stands beside it. Sizes alternate over the rounds and ratios are
-taken within a round.
+costs whoever else uses the machine; elapsed time stands beside it. The sizes take turns block by block, and ratios are
+of neighbouring blocks, so that a drifting machine does not decide.
 """
 
 import argparse
@@ -119,23 +119,20 @@ def rss_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def one(profiles: int, events: int, seed: int) -> dict[str, Any]:
-    """Figures of one size."""
+def serve(profiles: int, seed: int) -> None:
+    """One size in this process: makes ready, then runs a block for each line of standard input that names one."""
     with load.workplace() as folder:
         bench = Bench(folder, seed)
         bench.live(profiles, SIZES[-1])
-        found: dict[str, Any] = {"profiles": profiles, "cost_us": {}, "elapsed_us": {}}
-        for distribution in DISTRIBUTIONS:
-            source = bench.batches(distribution, profiles)
-            for _ in range(2_000 // BATCH):
-                bench.events(next(source))
-            found["cost_us"][distribution], found["elapsed_us"][distribution] = _cost(bench.events, source, events)
-        found["rss_mib"] = round(rss_bytes() / MIB, 1)
-        found["hot"] = len(bench.agent.profiles)
+        sources = {distribution: bench.batches(distribution, profiles) for distribution in DISTRIBUTIONS}
         row = bench.store.recall("profile", "u0")
-        found["packed_bytes"] = len(row) if row else 0
+        print(json.dumps({"packed_bytes": len(row) if row else 0}), flush=True)
+        for line in sys.stdin:
+            distribution, events = line.split()
+            used, elapsed = _cost(bench.events, sources[distribution], int(events))
+            hot, rss = len(bench.agent.profiles), round(rss_bytes() / MIB, 1)
+            print(json.dumps({"cost_us": used, "elapsed_us": elapsed, "hot": hot, "rss_mib": rss}), flush=True)
         bench.store.close()
-        return found
 
 
 def _cost(take: Callable[[list[str]], None], source: Iterator[list[str]], events: int) -> tuple[float, float]:
@@ -148,46 +145,71 @@ def _cost(take: Callable[[list[str]], None], source: Iterator[list[str]], events
     return round(used / (len(drawn) * BATCH) * 1e6, 1), round(elapsed / (len(drawn) * BATCH) * 1e6, 1)
 
 
-def measure(rounds: int, events: int) -> dict[str, Any]:
-    """All sizes, `rounds` times in turn."""
-    runs: dict[int, list[dict[str, Any]]] = {size: [] for size in SIZES}
-    for seed in range(rounds):
-        for size in SIZES:
-            command = [sys.executable, "-m", "tests.benchmarks.profiles", "--one", str(size), "--events", str(events)]
-            done = subprocess.run([*command, "--seed", str(seed)], capture_output=True, check=True, timeout=900)
-            runs[size].append(json.loads(done.stdout))
-    least, most = SIZES[0], SIZES[-1]
+class Child:
+    """A process that serves one size."""
+
+    def __init__(self, profiles: int, seed: int) -> None:
+        command = [sys.executable, "-m", "tests.benchmarks.profiles", "--serve", str(profiles), "--seed", str(seed)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.runs: dict[str, list[dict[str, float]]] = {distribution: [] for distribution in DISTRIBUTIONS}
+
+    def hear(self) -> dict[str, float]:
+        """Its next line."""
+        assert self._process.stdout is not None
+        found: dict[str, float] = json.loads(self._process.stdout.readline())
+        return found
+
+    def run(self, distribution: str, events: int) -> None:
+        """One block."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{distribution} {events}\n")
+        self._process.stdin.flush()
+        self.runs[distribution].append(self.hear())
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+
+    def figures(self, packed_bytes: float) -> dict[str, Any]:
+        """Medians over the blocks."""
+        newest = self.runs[DISTRIBUTIONS[0]][-1]
+        return {
+            **{
+                name: {d: round(statistics.median(run[name] for run in runs), 1) for d, runs in self.runs.items()}
+                for name in ("cost_us", "elapsed_us")
+            },
+            "rss_mib": max(run["rss_mib"] for runs in self.runs.values() for run in runs),
+            "hot": newest["hot"],
+            "packed_bytes": packed_bytes,
+        }
+
+
+def measure(blocks: int, events: int) -> dict[str, Any]:
+    """All sizes, in blocks that take turns."""
+    children = {size: Child(size, size) for size in SIZES}
+    packed = {size: child.hear()["packed_bytes"] for size, child in children.items()}
+    for number in range(blocks + 1):
+        for distribution in DISTRIBUTIONS:
+            for child in children.values():
+                child.run(distribution, events)
+                if number == 0:
+                    child.runs[distribution].clear()  # it only warmed up
+    for child in children.values():
+        child.close()
+    least, most = (children[size].runs for size in (SIZES[0], SIZES[-1]))
     ratio = {
-        d: round(
-            statistics.median(
-                big["cost_us"][d] / small["cost_us"][d] for small, big in zip(runs[least], runs[most], strict=True)
-            ),
-            3,
-        )
+        d: round(statistics.median(b["cost_us"] / a["cost_us"] for a, b in zip(least[d], most[d], strict=True)), 3)
         for d in DISTRIBUTIONS
     }
-    middle = {size: _median(found) for size, found in runs.items()}
     return {
         "ratio_cost": ratio["uniform"],
         "ratio_cost_zipf": ratio["zipf"],
-        "sizes": {str(size): figures for size, figures in middle.items()},
-        "events": events,
-        "rounds": rounds,
-        "batch": BATCH,
+        "sizes": {str(size): child.figures(packed[size]) for size, child in children.items()},
+        "samples": {"blocks": blocks, "events_per_block": events, "events_per_transaction": BATCH},
         "memory_mib_max": parse(PROFILE).profile.device.memory_mib_max,
         "machine": {"python": platform.python_version(), "cores": os.cpu_count(), "arch": platform.machine()},
-    }
-
-
-def _median(found: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        **{
-            cost: {d: statistics.median(run[cost][d] for run in found) for d in DISTRIBUTIONS}
-            for cost in ("cost_us", "elapsed_us")
-        },
-        "rss_mib": statistics.median(run["rss_mib"] for run in found),
-        "hot": found[0]["hot"],
-        "packed_bytes": found[0]["packed_bytes"],
     }
 
 
@@ -195,15 +217,15 @@ def main() -> None:
     """Measure and print; the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print only the JSON object")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--events", type=int, default=20_000, help="timed events of each size and distribution")
-    parser.add_argument("--one", type=int, default=0, help="only this many profiles, in this process")
+    parser.add_argument("--blocks", type=int, default=9)
+    parser.add_argument("--events", type=int, default=2_560, help="timed events of each block")
+    parser.add_argument("--serve", type=int, default=0, help="serve this many profiles, in this process")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    if given.one:
-        print(json.dumps(one(given.one, given.events, given.seed)))
+    if given.serve:
+        serve(given.serve, given.seed)
         return
-    found = measure(given.rounds, given.events)
+    found = measure(given.blocks, given.events)
     if not given.json:
         for size, figures in found["sizes"].items():
             print(f"{int(size):>8,} profiles  {figures}")
