@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+BUNDLES = Path(__file__).parent.parent / "models" / "zoo" / "bundles"
 PREDICT = Path(__file__).parent.parent / "models" / "zoo" / "graphs" / "context" / "predict.onnx"
 DEEDS = {
     "open a session": f"from models.session import open_session; open_session(open({str(PREDICT)!r}, 'rb').read())",
     "be a learner": "import edge_agent.shell.learner, edge_agent.shell.fleet",
+    "probe a bundle": "from pathlib import Path; from edge_agent.shell.probe import probe;"
+    f"probe(max(Path({str(BUNDLES)!r}).glob('context-*')), 'tflite')",
     "run on LiteRT": "import edge_agent.infer.tflite_backend, ai_edge_litert.interpreter",
     "run rounds": "import coordinator.shell.server_app",
     "look at bundles": "from models.cli import main; main(['ls'], standalone_mode=False)",

@@ -26,6 +26,7 @@ def leave(state_dir: Path, asked: BundleAsked) -> Path:
     """
     draft, path = state_dir / f".{FILE}.{os.getpid()}", state_dir / FILE
     draft.write_bytes(msgspec.json.encode(asked))
+    draft.chmod(0o644)  # an operator is often root, the agent is not
     draft.replace(path)
     return path
 
