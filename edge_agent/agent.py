@@ -215,6 +215,9 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
     Returns:
         What is to be stored and done, in order. Pure but for `agent`.
     """
+    agent.profiles.trim()
+    agent.histories.trim()
+    agent.control.trim()
     batch = Batch(now_ms, now_ms if settled_ms is None else settled_ms)
     for happening in happenings:
         if agent.record and _is_replayed(agent, happening):
@@ -349,7 +352,8 @@ def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> N
     agent.count("consents")
     batch.put("consent", subject, msgspec.msgpack.encode(agent.consents.word(subject)))
     if not agent.consents.granted(subject):
-        agent.profiles.forget(subject)
+        # Not only forgotten: until this step is committed, the store would give the old one back.
+        agent.profiles.replace(subject, Profile(agent.layouts.now))
         batch.drop("profile", subject)
 
 

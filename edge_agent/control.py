@@ -80,6 +80,10 @@ class Control:
             self._pursue(self._desired, batch)
         self.report(batch)
 
+    def trim(self) -> None:
+        """Let go of personal parameters that were not needed lately."""
+        self._personal.trim()
+
     def status(self, batch: Batch) -> None:
         """Say that we are up, and how trials stand."""
         self._gate.status(batch)

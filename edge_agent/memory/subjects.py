@@ -12,7 +12,8 @@ State = TypeVar("State")
 class Kept(Generic[State]):
     """A bounded cache in front of the store: the least recently used go first, and nothing is lost by it.
 
-    That holds because every change is written by the step that made it: what is evicted is already stored.
+    That holds because every change is written by the step that made it, and `trim` is called between steps: what goes
+    is already stored. Within a step, as many more are held as it touches.
     """
 
     def __init__(
@@ -34,15 +35,18 @@ class Kept(Generic[State]):
         self._held: dict[str, State] = {}
 
     def limit(self, most: int) -> None:
-        """Hold at most so many states from now on."""
+        """Hold at most so many states from the next `trim` on."""
         self._most = most
-        if len(self._held) > most:
-            self._evict(most)
 
-    def _evict(self, most: int) -> None:
-        """Make room under `most`: a few more than one, for a dict's first key is found by passing over the deleted."""
-        for key in list(islice(self._held, len(self._held) - most + 1 + most // EVICTED_SHARE)):
-            del self._held[key]
+    def trim(self) -> None:
+        """Let the least recently used go. Only between steps: what a step has changed is not stored before its end.
+
+        A few more than needed go at once, for a dict's first key is found by passing over all that were deleted.
+        """
+        over = len(self._held) - self._most
+        if over > 0:
+            for key in list(islice(self._held, over + self._most // EVICTED_SHARE)):
+                del self._held[key]
 
     def __len__(self) -> int:
         return len(self._held)
@@ -54,8 +58,6 @@ class Kept(Generic[State]):
         if state is None:
             stored = self._recall(key)
             state = self._fresh() if stored is None else self._unpack(stored)
-            if len(held) >= self._most:
-                self._evict(self._most)
         held[key] = state
         return state
 
@@ -66,6 +68,4 @@ class Kept(Generic[State]):
     def replace(self, key: str, state: State) -> None:
         """Set a key's state."""
         self._held.pop(key, None)
-        if len(self._held) >= self._most:
-            self._evict(self._most)
         self._held[key] = state

@@ -92,7 +92,15 @@ def test_cold_states_come_back_from_the_store_and_memory_stays_bounded() -> None
         state = kept.get(str(n))
         state.append(n)
         stored[str(n)] = bytes(state)
-    assert len(kept) == 3
+        kept.trim()
+        assert len(kept) <= 3
+    assert [kept.get(str(n)) for n in range(10)] == [[n] for n in range(10)]
+
+
+def test_what_a_step_touches_stays_until_the_step_is_over() -> None:
+    kept: Kept[list[int]] = Kept(lambda _key: None, list, list, 3)
+    for n in range(10):
+        kept.get(str(n)).append(n)
     assert [kept.get(str(n)) for n in range(10)] == [[n] for n in range(10)]
 
 

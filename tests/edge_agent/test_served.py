@@ -10,7 +10,7 @@ from edge_agent.decide import decision
 from edge_agent.learn import examples
 from firmware_configs.messages import MSGPACK, Feedback, Topics
 from models import spec as s
-from tests.edge_agent.house import DEVICE, House, bundle
+from tests.edge_agent.house import DEVICE, HOME, PERSON, House, bundle
 
 RICH: tuple[s.FeatureSpec, ...] = (
     s.Mean(field="temperature", window_s=3_600),
@@ -52,7 +52,7 @@ def _live(house: House, moves: list[tuple[str, int, float, bool]], *, troubled: 
             house.restart()
         elif move == "evict" and troubled:
             house.agent.profiles.limit(0)
-            house.agent.profiles.limit(9)
+            house.agent.profiles.trim()
 
 
 @settings(max_examples=60, deadline=None)
@@ -83,3 +83,31 @@ def test_restarts_and_eviction_change_neither_decisions_nor_examples(moves: list
             {key: row.value for (of, key), row in house.shelves.items() if of == shelf} for house in (steady, troubled)
         )
         assert first == second
+
+
+def test_a_batch_of_more_subjects_than_memory_holds_loses_nothing() -> None:
+    one, many = House().everyone_agrees(), House().everyone_agrees()
+    for house in (one, many):
+        for n in range(30):
+            house.consent(f"p{n}", "personalise", "improve-models")
+        house.agent.profiles.limit(4)
+    picks = [many.pick(n, user=f"p{n % 30}") for n in range(90)]
+    many.tell(*picks)
+    for pick in picks:
+        one.tell(pick)
+    for n in range(30):
+        assert one.rows["profile", f"p{n}"][0] == many.rows["profile", f"p{n}"][0]
+    many.tell()
+    assert len(many.agent.profiles) <= 4
+
+
+def test_withdrawal_forgets_the_profile_even_when_an_event_follows_in_the_same_step() -> None:
+    text = HOME.replace('purposes = ["personalise"]', 'purposes = ["personalise", "operate"]')
+    house = House(text).everyone_agrees()
+    house.tell(house.pick(1), house.pick(2))
+    assert house.agent.profile_of(PERSON).session(house.now)["events"] == 2.0
+    no = {"purposes": {"personalise": False, "improve-models": False}, "time_ms": house.now + 1}
+    house.now += 1_000
+    house.tell(house.message(Topics(DEVICE).of("consent", PERSON), no), house.pick(3))
+    house.restart()
+    assert house.agent.profile_of(PERSON).session(house.now)["events"] <= 1.0
