@@ -32,7 +32,8 @@ NODE = f"node-linux-{'arm64' if platform.machine() == 'aarch64' else 'x64'}"
 PACKAGES = {NODE: "22", "node-red": "5", "onnxruntime-node": "1"}
 INSTALL_S = 600
 STOCK_COUNT = 100
-Side = tuple[load.Driver, str]
+Side = tuple[load.Driver, str, int]
+"""(driver, topic of events, process id)."""
 SETTINGS = """
 const ort = require("onnxruntime-node");
 const fs = require("fs");
@@ -101,8 +102,8 @@ def install() -> dict[str, str]:
 
 
 @contextmanager
-def nodered(name: str, workplace: Path, port: int, *, nodelay: bool) -> Iterator[None]:
-    """A running Node-RED with the flow from `bench/{name}/in` to `bench/{name}/out`."""
+def nodered(name: str, workplace: Path, port: int, *, nodelay: bool) -> Iterator[int]:
+    """The process id of a Node-RED with the flow from `bench/{name}/in` to `bench/{name}/out`."""
     folder = workplace / name
     folder.mkdir(parents=True)
     bundle = open_bundle(load.BUNDLE)
@@ -132,33 +133,38 @@ def nodered(name: str, workplace: Path, port: int, *, nodelay: bool) -> Iterator
         "--settings",
         str(folder / "settings.js"),
     )
-    with load.process(*command, log=folder / "nodered.log", environment=environment):
-        yield
+    with load.process(*command, log=folder / "nodered.log", environment=environment) as running:
+        yield running.pid
 
 
 def measure(blocks: int, count: int, seconds: float) -> dict[str, object]:
     """All figures of one run."""
     there = install()
     with load.workplace() as folder, load.broker("mosquitto", folder, "set_tcp_nodelay true\n") as port:
-        with nodered("stock", folder, port, nodelay=False):
-            stock = {"nodered": _driver(port, "stock")}
-            stock_ms, stock_rate = _blocks(stock, 1, STOCK_COUNT, seconds)
+        with nodered("stock", folder, port, nodelay=False) as pid:
+            stock = {"nodered": _driver(port, "stock", pid)}
+            stock_ms, stock_rate, _ = _blocks(stock, 1, STOCK_COUNT, seconds)
         settings = load.write_agent(folder / "agent", port)
         with (
-            nodered("nodered", folder, port, nodelay=True),
-            load.process(*load.agent_command(settings), log=folder / "agent.log"),
+            nodered("nodered", folder, port, nodelay=True) as pid,
+            load.process(*load.agent_command(settings), log=folder / "agent.log") as agent,
         ):
-            drivers = {"nodered": _driver(port, "nodered"), "agent": _driver(port, load.DEVICE, decisions())}
-            latency, rate = _blocks(drivers, blocks, count, seconds)
+            drivers = {
+                "nodered": _driver(port, "nodered", pid),
+                "agent": _driver(port, load.DEVICE, agent.pid, decisions()),
+            }
+            latency, rate, cpu = _blocks(drivers, blocks, count, seconds)
     p50 = {side: [statistics.median(block) for block in blocks] for side, blocks in latency.items()}
     p99 = {side: [p99_of(block) for block in blocks] for side, blocks in latency.items()}
     return {
         "ratio_throughput": ratio(rate["agent"], rate["nodered"]),
         "ratio_p99": ratio(p99["agent"], p99["nodered"]),
+        "ratio_cpu": ratio(cpu["agent"], cpu["nodered"]),
         "ratio_p50": ratio(p50["agent"], p50["nodered"]),
         "p50_ms": {side: spread(values) for side, values in p50.items()},
         "p99_ms": {side: spread(values) for side, values in p99.items()},
         "throughput_per_s": {side: spread(values) for side, values in rate.items()},
+        "cpu_us_per_message": {side: spread(values) for side, values in cpu.items()},
         "stock": {
             "p50_ms": round(statistics.median(stock_ms["nodered"][0]), 4),
             "p99_ms": round(p99_of(stock_ms["nodered"][0]), 4),
@@ -176,30 +182,33 @@ def measure(blocks: int, count: int, seconds: float) -> dict[str, object]:
     }
 
 
-def _driver(port: int, name: str, back: str = "") -> Side:
+def _driver(port: int, name: str, pid: int, back: str = "") -> Side:
     """A client that drives one side, once that side is warm, its compiler too."""
     driver, to = load.Driver(port, f"driver-{name}"), f"bench/{name}/in"
     driver.listen(back or f"bench/{name}/out")
     driver.warm(to)
     driver.open_loop(to, 1.0, WINDOW)
-    return driver, to
+    return driver, to, pid
 
 
 def _blocks(
     sides: dict[str, Side], blocks: int, count: int, seconds: float
-) -> tuple[dict[str, list[list[float]]], dict[str, list[float]]]:
-    """Latencies (ms) and rates (1/s) of alternating blocks, by side."""
+) -> tuple[dict[str, list[list[float]]], dict[str, list[float]], dict[str, list[float]]]:
+    """Latencies (ms), rates (1/s) and CPU a message (µs) of alternating blocks, by side."""
     latency: dict[str, list[list[float]]] = {side: [] for side in sides}
     rate: dict[str, list[float]] = {side: [] for side in sides}
+    cpu: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(blocks):
-        for side, (driver, to) in sides.items():
+        for side, (driver, to, _) in sides.items():
             latency[side].append(driver.closed_loop(to, count))
     for _ in range(blocks):
-        for side, (driver, to) in sides.items():
+        for side, (driver, to, pid) in sides.items():
+            seen, before = driver.answers, load.cpu_s(pid)
             rate[side].append(driver.open_loop(to, seconds, WINDOW))
-    for driver, _ in sides.values():
+            cpu[side].append((load.cpu_s(pid) - before) / max(1, driver.answers - seen) * 1e6)
+    for driver, *_ in sides.values():
         driver.close()
-    return latency, rate
+    return latency, rate, cpu
 
 
 def main() -> None:
