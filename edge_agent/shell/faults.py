@@ -104,7 +104,7 @@ def steps_down(broker: Broker) -> BrokerRefused:
     """The broker does not speak MQTT 5, and that is all right."""
     return BrokerRefused(
         f"{broker.url} does not speak MQTT 5: going on with 3.1.1",
-        hint='set broker.protocol to "3.1.1" to save the question; replies and expiry are told in docs/topics.md',
+        hint='set broker.protocol to "3.1.1" to save the question; docs/brokers.md says what that costs',
     )
 
 

@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -55,6 +56,8 @@ REFUSALS_MAX = 64
 KEEPALIVE_TIMEOUT = 141
 
 __all__ = ["Arrived", "Link", "Will"]
+
+_topic_fault = lru_cache(properties.REMEMBERED)(topic_fault)
 
 State = Literal["down", "dialling", "greeting", "up"]
 # What paho lets through when a peer sends bytes that are no MQTT.
@@ -223,7 +226,7 @@ class Link:
         if expires_ms and left_ms <= 0:
             self.delivered.append(entry)
             return True
-        if why := topic_fault(topic):
+        if why := _topic_fault(topic):
             return self._give_up(entry, faults.undelivered(topic[:100], why, "correct the topic that was asked for"))
         granted, carried, name = self._terms, None, topic
         if granted.modern:

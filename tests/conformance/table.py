@@ -45,6 +45,7 @@ PRODUCTS = {
 
 FEATURES = {
     "qos": Feature("events of sources with QoS 0, 1 and 2, published at QoS 0, 1 and 2, are each decided once"),
+    "publishers": Feature("the same for mosquitto_pub, a publisher of another make"),
     "flood": Feature("300 events that are published at QoS 2 as fast as it goes are each decided once"),
     "mixed": Feature(
         "publishers and listeners of the other version of MQTT are served",
