@@ -198,5 +198,9 @@ def test_a_topic_is_named_once_and_then_numbered(place: Place, version: str, nam
         assert drive(one, until=lambda: len(p.decisions()) >= 30)
         assert {m.topic for m in p.heard} == {Topics(name).of("decision", "on-one")}
         assert one.loop.link._terms.aliases > 0
-        assert one.loop.link._aliases.numbered(Topics(name).of("decision", "on-one"))[0] == ""
+        topic = Topics(name).of("decision", "on-one")
+        assert drive(one, until=lambda: one.loop.link._aliases.numbered(topic)[0] == "")
+        p.say(f"conf/{name}/one", {"id": "numbered", "value": 1.0})
+        assert drive(one, until=lambda: len(p.decisions()) >= 31)
+        assert {m.topic for m in p.heard} == {topic}
         assert one.loop.link.line == 1
