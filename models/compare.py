@@ -176,7 +176,7 @@ def _ranked(
         own = person.personalised(row_of[history], [seed, at]) if personal else {}
         scores[at, asked] = person.scores(row_of[history], row_of[asked], own)
     rows = splits.sampled(question, len(catalogue), NEGATIVES, seed)
-    rank = evaluate.ranks(np.take_along_axis(scores, rows, axis=1))
+    rank = evaluate.ranks(splits.of_candidates(scores, rows))
     full = evaluate.full_ranks(scores, question.held_out, question.touched)
     return {
         "HR@10": (rank < 10).astype(np.float64),

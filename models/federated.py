@@ -108,7 +108,7 @@ def train(
     """All rounds.
 
     Args:
-        histories: one client each, rows of the catalogue, oldest first; clients without any stay out.
+        histories: one client each, rows of the catalogue, oldest first; who touched nothing, or all, stays out.
         items: length of the catalogue.
         plan: how; `plan.seed` decides cohorts and negatives.
         start: the shared part that the first round sends.
@@ -117,8 +117,9 @@ def train(
         The shared part after the last round, and what each client holds.
     """
     dice = np.random.default_rng(plan.seed)
-    able = np.flatnonzero([len(one) > 0 for one in histories])
     pools = [negatives.untouched(items, one) for one in histories]
+    # Who has touched nothing has no positives, who has touched everything no negatives.
+    able = np.flatnonzero([len(one) > 0 and len(pool) > 0 for one, pool in zip(histories, pools, strict=True)])
     weight = np.array([bucketed(min(len(one), plan.interactions_max)) for one in histories], np.float32)
     own = Personal(
         np.zeros((len(histories), plan.dimensions), np.float32),
@@ -129,6 +130,7 @@ def train(
         part
         for _ in range(plan.participations)
         for part in np.split(dice.permutation(able), np.arange(plan.cohort, len(able), plan.cohort))
+        if len(part)
     ]
     for number, cohort in enumerate(cohorts):
         dices = [np.random.default_rng([plan.seed, number, int(one)]) for one in cohort]

@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from models.datasets import Rating
 from models.errors import DatasetInvalid
+from models.negatives import untouched
 from models.ranking import item_order
 
 I64 = NDArray[np.int64]
+NOBODY = -1
+"""In a row of candidates: no item, which competes with none."""
 
 
 class Interactions(Struct, frozen=True, kw_only=True):
@@ -120,10 +123,18 @@ def temporal(data: Interactions, moment: float) -> Question:
 def sampled(question: Question, items: int, negatives: int, seed: int) -> I64:
     """The held-out item and `negatives` items that the person never touched, each once; (users, 1 + negatives).
 
-    Uniform without replacement. A catalogue too small for that many gives everyone as many as there are for everyone.
+    Uniform without replacement. Who has touched almost everything gets as many as there are, and then NOBODY.
     """
     dice = np.random.default_rng(seed)
-    pools = [np.setdiff1d(np.arange(items), own) for own in question.touched]
-    count = min([negatives, *(len(pool) for pool in pools)])
-    drawn = [dice.choice(pool, count, replace=False) for pool in pools]
-    return np.column_stack([question.held_out, np.array(drawn, np.int64).reshape(len(pools), count)])
+    rows = np.full((len(question.users), 1 + negatives), NOBODY, np.int64)
+    rows[:, 0] = question.held_out
+    for row, own in zip(rows, question.touched, strict=True):
+        pool = untouched(items, own)
+        count = min(negatives, len(pool))
+        row[1 : 1 + count] = dice.choice(pool, count, replace=False)
+    return rows
+
+
+def of_candidates(scores: NDArray[np.floating], rows: I64) -> NDArray[np.floating]:
+    """The candidates' scores, shape of `rows`, out of everybody's scores of every item (users, items)."""
+    return np.where(rows == NOBODY, -np.inf, np.take_along_axis(scores, np.maximum(rows, 0), axis=1))

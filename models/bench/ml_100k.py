@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models import evaluate, federated, federated_affinity, intervals, splits
 from models.bench import references
 from models.datasets import read_ratings
+from models.errors import DatasetInvalid
 from models.federated import Plan
 from models.federated_affinity import Factors
 from models.splits import Question
@@ -27,6 +28,8 @@ Progress = Callable[[str], None]
 NEGATIVES = 99
 LINEAR_ITEMS_MAX = 20_000
 """Above this catalogue the references that need an items × items matrix are left out."""
+SCORES_MAX = 200_000_000
+"""People times items that are ranked at once: 800 MB."""
 REPORTED = (("FedNCF", 60.89, None), ("FedRecon", 65.43, None), ("PFedRec", 71.62, 43.44), ("GPFedRec", 72.85, 43.77))
 """Percent on MovieLens 100K, as the papers report them; not trained here."""
 
@@ -97,6 +100,11 @@ def run(ratings: Path, seeds: Sequence[int], *, validation: bool, compared: bool
     data = splits.interactions(read_ratings(ratings))
     question = splits.leave_one_out(data, back=2 if validation else 1)
     items, plan = len(data.catalogue), PLAN
+    if len(question.users) * items > SCORES_MAX:
+        raise DatasetInvalid(
+            f"{len(question.users)} people times {items} items is more than {SCORES_MAX:,} scores",
+            hint="sample the people first",
+        )
     ours: list[Measured] = []
     spent = 0.0
     for seed in seeds:
@@ -162,7 +170,7 @@ def measure(scores: F32, question: Question, items: int, seed: int) -> Measured:
     rows = splits.sampled(question, items, NEGATIVES, seed)
     touched = np.array([len(one) for one in question.touched])
     return Measured(
-        sampled=evaluate.ranks(np.take_along_axis(scores, rows, axis=1)),
+        sampled=evaluate.ranks(splits.of_candidates(scores, rows)),
         full=evaluate.full_ranks(scores, question.held_out, question.touched),
         others=items - touched,
     )

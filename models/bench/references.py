@@ -72,6 +72,7 @@ def matrix_factorisation(
     user = np.repeat(np.arange(len(histories)), [len(one) for one in histories])
     positive = np.concatenate(histories)
     pools = [negatives.untouched(items, one) for one in histories]
+    spread = [4 * len(own) if len(pool) else 0 for pool, own in zip(pools, histories, strict=True)]
     value = {
         "user": dice.normal(0.0, 0.1, (len(histories), dimensions)).astype(np.float32),
         "item": dice.normal(0.0, 0.1, (items, dimensions)).astype(np.float32),
@@ -80,11 +81,9 @@ def matrix_factorisation(
     adam, steps = Adam(lr=0.01, b2=0.999), epochs * -(-5 * len(positive) // batch)
     step = 0
     for _ in range(epochs):
-        drawn = np.concatenate(
-            [negatives.draw(pool, 4 * len(own), dice) for pool, own in zip(pools, histories, strict=True)]
-        )
-        who = np.concatenate([user, np.repeat(user, 4)]) if len(drawn) == 4 * len(user) else user
-        item = np.concatenate([positive, drawn]) if len(who) > len(user) else positive
+        drawn = np.concatenate([negatives.draw(pool, count, dice) for pool, count in zip(pools, spread, strict=True)])
+        who = np.concatenate([user, np.repeat(np.arange(len(histories)), spread)])
+        item = np.concatenate([positive, drawn])
         label = (np.arange(len(who)) < len(user)).astype(np.float32)
         order = dice.permutation(len(who))
         for rows in np.split(order, np.arange(batch, len(order), batch)):

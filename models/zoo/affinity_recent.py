@@ -114,7 +114,7 @@ def measure(weights: Mapping[str, F32], options: Options) -> float:
     nobody = Personal(np.zeros((people, PLAN.dimensions), np.float32), np.zeros(people, np.float32))
     score = scores(shared, nobody, question.histories)
     candidates = splits.sampled(question, items, NEGATIVES_RANKED, options.seed)
-    return 100.0 * evaluate.hit_rate(evaluate.ranks(np.take_along_axis(score, candidates, 1)))
+    return 100.0 * evaluate.hit_rate(evaluate.ranks(splits.of_candidates(score, candidates)))
 
 
 def inputs() -> tuple[Input, ...]:
@@ -156,7 +156,7 @@ def _figures(shared: Shared, own: Personal, question: Question, items: int, seed
     score = scores(shared, own, question.histories)
     stranger = scores(shared, Personal(own.user_vector * 0, own.user_bias * 0), question.histories)
     popular = references.popularity(references.touched(question.histories, items))
-    rank, new, base = (evaluate.ranks(np.take_along_axis(one, candidates, 1)) for one in (score, stranger, popular))
+    rank, new, base = (evaluate.ranks(splits.of_candidates(one, candidates)) for one in (score, stranger, popular))
     full = evaluate.full_ranks(score, question.held_out, question.touched)
     hits = (rank < 10).astype(float)
     gain = intervals.paired(hits, (base < 10).astype(float), seed)

@@ -61,6 +61,13 @@ def test_no_candidate_was_ever_touched_and_none_comes_twice(
     candidates = splits.sampled(question, len(data.catalogue), negatives, seed)
     np.testing.assert_array_equal(candidates, splits.sampled(question, len(data.catalogue), negatives, seed))
     for row, held_out, touched in zip(candidates, question.held_out, question.touched, strict=True):
-        assert row[0] == held_out
-        assert len(set(row)) == len(row)
-        assert not set(row[1:]) & set(touched)
+        drawn = row[row != splits.NOBODY]
+        assert drawn[0] == held_out
+        assert len(set(drawn)) == len(drawn) == 1 + min(negatives, len(data.catalogue) - len(touched))
+        assert not set(drawn[1:]) & set(touched)
+
+
+def test_nobody_competes_with_no_one() -> None:
+    scores = np.array([[0.1, 0.9], [0.1, 0.9]])
+    got = splits.of_candidates(scores, np.array([[0, splits.NOBODY], [0, 1]]))
+    np.testing.assert_array_equal(got, [[0.1, -np.inf], [0.1, 0.9]])

@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.bench import ml_100k, references
 from models.errors import DatasetInvalid
@@ -52,6 +55,34 @@ def test_a_file_in_which_nothing_can_be_held_out_is_refused(tmp_path: Path) -> N
     alone.write_text("a,x,5,1\nb,y,5,1\n")
     with pytest.raises(DatasetInvalid, match="nobody"):
         ml_100k.run(alone, [0], validation=False, compared=False, progress=lambda _line: None)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from(["Ann", "b-2", "7", "ü"]), st.sampled_from("12345678"), st.integers(0, 9)),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_any_interactions_are_measured_or_refused_by_name(rows: list[tuple[str, str, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "some.csv"
+        path.write_text("".join(f"{user},{item},1,{time}\n" for user, item, time in rows))
+        try:
+            report = ml_100k.run(path, [0], validation=False, compared=True, progress=lambda _line: None)
+        except DatasetInvalid as error:
+            assert "nobody" in str(error)
+            return
+    for row in (*report.table, *report.centralised):
+        assert 0.0 <= row.hr10 <= 100.0
+        assert row.full_mrr is None or 0.0 < row.full_mrr <= 100.0
+
+
+def test_too_many_scores_are_refused_before_memory_runs_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ml_100k, "SCORES_MAX", 10)
+    with pytest.raises(DatasetInvalid, match="sample the people"):
+        ml_100k.run(taste_ratings(tmp_path / "a.csv"), [0], validation=False, compared=False, progress=print)
 
 
 def test_validation_never_sees_the_test_item(tmp_path: Path) -> None:
