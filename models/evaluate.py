@@ -51,7 +51,7 @@ def full_ranks(scores: NDArray[np.floating], held_out: I64, seen: Sequence[I64])
     for row, columns in enumerate(seen):
         competes[row, columns] = False
     target = scores[np.arange(len(held_out)), held_out][:, None]
-    above = (scores >= target) & competes
+    above = ~(scores < target) & competes  # what is not a number is a miss
     above[np.arange(len(held_out)), held_out] = False
     return np.asarray(above.sum(axis=1), np.int64)
 

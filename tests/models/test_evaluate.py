@@ -31,6 +31,11 @@ def test_the_full_ranking_leaves_out_what_was_touched() -> None:
     np.testing.assert_array_equal(evaluate.full_ranks(scores, held_out, seen), [1, 2])
 
 
+def test_a_held_out_item_without_a_score_comes_last() -> None:
+    scores = np.array([[np.nan, 0.2, 0.1]])
+    assert evaluate.full_ranks(scores, np.array([0]), [np.zeros(0, np.int64)])[0] == 2
+
+
 def test_the_chance_of_a_hit_by_hand() -> None:
     """3 of 5 competitors are better; of 2 drawn, fewer than 1 is better in 1 of 10 draws, fewer than 2 in 7."""
     rank, others = np.array([3]), np.array([5])
