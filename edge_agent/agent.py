@@ -300,7 +300,7 @@ def _on_event(agent: Agent, source: CompiledSource, message: Message, batch: Bat
 def _is_new(agent: Agent, source: CompiledSource, event: Minimised, message: Message, batch: Batch) -> bool:
     """Whether the event was not taken before; from now on it was."""
     key, repeatable = source.sighting(event, message)
-    again = not agent.dedupe.first(key, batch.settled_ms) and repeatable
+    again = not agent.dedupe.first(key, batch.now_ms, batch.settled_ms) and repeatable
     if message.retain or not source.named or agent.retained.knows(message.topic):
         identity = source.identity(event, message)
         again = again or (message.retain and agent.retained.again(message.topic, identity))
@@ -310,13 +310,13 @@ def _is_new(agent: Agent, source: CompiledSource, event: Minimised, message: Mes
         if gone:
             batch.drop("meta", retained.PREFIX + gone)
     if not again:
-        batch.put("dedupe", key, b"", batch.settled_ms + DEDUPE_MS)
+        batch.put("dedupe", key, b"", batch.now_ms + DEDUPE_MS)
     return not again
 
 
 def _on_recorded(agent: Agent, recorded: Recorded, batch: Batch) -> None:
     event = again(recorded.source, recorded.event_id, recorded.event_time_ms, recorded.subject, recorded.fields)
-    agent.dedupe.first(event.event_id, batch.settled_ms)
+    agent.dedupe.first(event.event_id, batch.now_ms, batch.settled_ms)
     _take(agent, agent.sources[recorded.source], event, recorded.traceparent, batch)
 
 

@@ -75,10 +75,10 @@ def on_feedback(agent: "Agent", message: Message, batch: Batch) -> None:
     if item not in trail.items:
         raise FeedbackUnknown("the item was not in the slate", hint="name an item of the decision, or none")
     cause = f"feedback:{trail.id}:{item}"
-    if not agent.dedupe.first(cause, batch.settled_ms):
+    if not agent.dedupe.first(cause, batch.now_ms, batch.settled_ms):
         agent.count("duplicates")
         return
-    batch.put("dedupe", cause, b"", batch.settled_ms + DEDUPE_MS)
+    batch.put("dedupe", cause, b"", batch.now_ms + DEDUPE_MS)
     agent.count("feedback.joined")
     _reward(agent, placement.name, item, outcome.value, batch)
     agent.trials.rewarded(trail.bundles, outcome.value)

@@ -25,10 +25,16 @@ class Dedupe:
         for key, expires_ms in sorted(rows, key=lambda row: row[1]):
             self._seen[key] = expires_ms
 
-    def first(self, key: str, now_ms: int) -> bool:
-        """True the first time within the window."""
+    def first(self, key: str, now_ms: int, settled_ms: int | None = None) -> bool:
+        """True the first time within the window.
+
+        Args:
+            key: the event's id.
+            now_ms: unix ms, from which the window is counted.
+            settled_ms: unix ms, by which it ends; None: `now_ms`.
+        """
         expires = self._seen.get(key)
-        if expires is not None and expires > now_ms:
+        if expires is not None and expires > (now_ms if settled_ms is None else settled_ms):
             return False
         if expires is not None:
             del self._seen[key]

@@ -61,10 +61,6 @@ class Kept(Generic[State]):
         held[key] = state
         return state
 
-    def forget(self, key: str) -> None:
-        """Drop a key from memory, so that the store's word counts again."""
-        self._held.pop(key, None)
-
     def replace(self, key: str, state: State) -> None:
         """Set a key's state."""
         self._held.pop(key, None)

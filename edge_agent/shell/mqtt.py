@@ -81,6 +81,7 @@ class Link:
         greeted: set by a connect, for the loop to take: whether the broker remembered our session.
         fault: why there is no line; None when there is one.
         refused: what the broker did not take since this was last taken; each different one is told once a connection.
+        settled_ms: unix ms, for what has expired; the loop gives it its own.
         line: number of the connection, for acknowledgements belong to one.
         delivered: outbox entries that are done with since they were last taken.
     """
@@ -111,7 +112,7 @@ class Link:
         self.refused: list[BrokerError] = []
         self.delivered: list[int] = []
         self._settings, self._device, self._will = settings, device, will
-        self._wall_ms = wall_ms
+        self._wall_ms = self.settled_ms = wall_ms
         self._wake = wake
         self._version = Version(settings.protocol)
         self._suspect = Suspect()
@@ -222,8 +223,8 @@ class Link:
             False: not now, try again later.
         """
         entry, topic, payload, qos, retain, content_type, correlation, traceparent, expires_ms, _kind = row
-        left_ms = expires_ms - self._wall_ms() if expires_ms else 0
-        if expires_ms and left_ms <= 0:
+        left_ms = max(1, expires_ms - self._wall_ms()) if expires_ms else 0
+        if expires_ms and expires_ms <= self.settled_ms():
             self.delivered.append(entry)
             return True
         if why := _topic_fault(topic):

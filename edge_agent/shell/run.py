@@ -106,6 +106,7 @@ class Loop:
         self.agent.restore(self.store.rows(RESTORED, self.now_ms() // DAY_MS * DAY_MS), self.now_ms())  # type: ignore[arg-type]
         self._vigil = Vigil()
         self.link = outside.link(settings.broker, settings.device, self._will(), self.now_ms, self._vigil.wake)
+        self.link.settled_ms = lambda: self._timeline.settled_ms
         self.errands = Errands(settings, loaded.profile, self.shelf, self.say, self.store.path)
         self.errands.take_up(self.store.recall)
         self.agent.models_changed()

@@ -32,6 +32,8 @@ PROFILE = load(Path(__file__).parent / "profile.toml")
 DEVICE = "sim-1"
 START_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
+YEARS_MS = 14 * 365 * 24 * HOUR_MS
+"""A leap of the clock, as of a battery that fails."""
 STEADFAST = ("ann", "bea")
 """They agree at the start and never take it back."""
 FICKLE = ("cat", "dan")
@@ -217,7 +219,7 @@ class World:
         self._wall_ms += hop * 1_000
         if self.prng.random() < 0.1:
             self.books.jumps += 1
-            self._wall_ms += self.prng.choice([-2 * HOUR_MS, HOUR_MS, 24 * HOUR_MS, -60_000])
+            self._wall_ms += self.prng.choice([-2 * HOUR_MS, HOUR_MS, 24 * HOUR_MS, -60_000, YEARS_MS, -YEARS_MS])
 
     def _line(self) -> None:
         self.broker.reachable = not self.broker.reachable
