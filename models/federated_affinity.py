@@ -170,13 +170,13 @@ def _shared(shared: Shared, placed: Layout, seen: F32, item: I64, slope: F32, st
     for lag, weight in enumerate(shared.place_weight[::-1], start=1):
         to_seen[:-lag] += weight * to_query[lag:]
         place[-lag] = np.einsum("td,td->d", to_query[lag:], seen[:-lag])
-    embedding = _summed(item.reshape(-1), slope.reshape(-1), state, item.shape[1], rows)
-    embedding += _summed(placed.flat, np.ones(len(placed.flat), np.float32), to_seen, 1, rows)
+    embedding = summed(item.reshape(-1), slope.reshape(-1), state, item.shape[1], rows)
+    embedding += summed(placed.flat, np.ones(len(placed.flat), np.float32), to_seen, 1, rows)
     bias = np.bincount(item.reshape(-1), slope.reshape(-1), rows).astype(np.float32)
     return Shared(embedding, bias, place)
 
 
-def _summed(index: I64, factor: F32, source: F32, times: int, rows: int) -> F32:
+def summed(index: I64, factor: F32, source: F32, times: int, rows: int) -> F32:
     """out[index[r]] += factor[r] · source[r // times], float32 (rows, d). `np.add.at` would take twice as long."""
     narrow = index.astype(np.uint16) if rows <= 1 << 16 else index  # 16-bit keys sort by radix
     order = np.argsort(narrow, kind="stable")

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from models import negatives
 from models.federated import Adam
+from models.federated_affinity import summed
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -96,9 +97,9 @@ def matrix_factorisation(
 def _gradient(value: dict[str, F32], who: I64, item: I64, label: F32) -> dict[str, F32]:
     p, q = value["user"][who], value["item"][item]
     z = np.einsum("bd,bd->b", p, q) + value["bias"][item, 0]
-    slope = ((0.5 * (1.0 + np.tanh(0.5 * z)) - label) / len(label)).astype(np.float32)[:, None]
-    found = {name: 1e-6 * one for name, one in value.items()}
-    np.add.at(found["user"], who, slope * q)
-    np.add.at(found["item"], item, slope * p)
-    np.add.at(found["bias"], item, slope)
-    return found
+    slope = ((0.5 * (1.0 + np.tanh(0.5 * z)) - label) / len(label)).astype(np.float32)
+    return {
+        "user": 1e-6 * value["user"] + summed(who, slope, q, 1, len(value["user"])),
+        "item": 1e-6 * value["item"] + summed(item, slope, p, 1, len(value["item"])),
+        "bias": 1e-6 * value["bias"] + np.bincount(item, slope, len(value["bias"])).astype(np.float32)[:, None],
+    }
