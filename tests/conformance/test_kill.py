@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edge_agent.decide import decision
+from firmware_configs.messages import Topics
 from tests.benchmarks.load import agent_command, wait_for
 from tests.conformance.brokers import Place
 from tests.conformance.device import profile, url, write
@@ -41,7 +42,10 @@ def test_an_event_published_at_qos_2_is_decided_once_whoever_is_killed(
     moments = {97, 214, 331}
     with ExitStack() as stack:
         p = stack.enter_context(peer(place.port("plain", version), f"p-{name}", version))
+        p.listen(Topics(name).of("status"))
         running = start()
+        # Its status is sent after its subscriptions, so the broker has these.
+        wait_for(lambda: bool(p.heard), "the agent's status")
         for n in range(EVENTS):
             p.say(f"conf/{name}/two", {"id": f"{n}", "value": 1.0}, 2, wait=n % 20 == 19)
             if n in moments:

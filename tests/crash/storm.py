@@ -9,6 +9,7 @@ import random
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -47,13 +48,25 @@ class Ears:
 
     def __init__(self, port: int) -> None:
         self.heard: Counter[str] = Counter()
+        self.agent_listens = False
+        """The agent's status came: it is sent after the agent's subscriptions, so the broker has these."""
+        self._status = Topics(load.DEVICE).of("status")
+        listens = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, "ears", protocol=MQTTProtocolVersion.MQTTv5)
         self._client.on_message = self._on_message
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = lambda *_: listens.set()
         self._client.connect("127.0.0.1", port)
-        self._client.subscribe(Topics(load.DEVICE).of("decision", "presence"), qos=1)
         self._client.loop_start()
+        assert listens.wait(load.READY_S), "the broker did not answer to a subscription"
+
+    def _on_connect(self, client: Client, *_: object) -> None:
+        client.subscribe([(Topics(load.DEVICE).of("decision", "presence"), 1), (self._status, 1)])
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        if message.topic == self._status:
+            self.agent_listens = True
+            return
         self.heard[msgspec.msgpack.decode(message.payload, type=DecisionMade).id] += 1
 
     def close(self) -> None:
@@ -76,7 +89,7 @@ def storm(folder: Path, kills: int, seed: int, broker: str = "iotcore", rate: in
         ears, mouth = Ears(port), load.Driver(port, "mouth")
         running = _start(settings, folder)
         database = folder / "agent" / "state" / "edgeward.db"
-        load.wait_for(lambda: "connected" in (folder / "agent.log").read_text(), "the agent")
+        load.wait_for(lambda: ears.agent_listens, "the agent")
         sent = 0
         for _ in range(kills):
             until = time.monotonic() + dice.uniform(0.15, 1.2)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edge_agent import reference
 from edge_agent.errors import SettingsMalformed
-from edge_agent.settings import load
+from edge_agent.settings import Broker, load
 from firmware_configs.reference import FOLDER
 
 LEAST = 'device = "d1"\nstate_dir = "state"\n'
@@ -98,3 +98,26 @@ def test_the_variable_that_names_the_settings_file_is_no_setting(tmp_path: Path)
     file = tmp_path / "agent.toml"
     file.write_text(f'device = "a"\nstate_dir = "{tmp_path}"\n')
     assert load(file, {"EDGE_AGENT_SETTINGS": str(file)}).device == "a"
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("mqtt://h", (False, False, "h", 1883, "/mqtt")),
+        ("mqtts://h", (True, False, "h", 8883, "/mqtt")),
+        ("ws://h", (False, True, "h", 80, "/mqtt")),
+        ("wss://h:9001/a/b?c=d", (True, True, "h", 9001, "/a/b?c=d")),
+        ("mqtt://[::1]:2883", (False, False, "::1", 2883, "/mqtt")),
+    ],
+)
+def test_a_broker_is_found_by_its_url(url: str, found: tuple[bool, bool, str, int, str]) -> None:
+    broker = Broker(url=url)
+    assert (broker.tls, broker.websockets, broker.host, broker.port, broker.path) == found
+
+
+@pytest.mark.parametrize("line", ['url = "mqtt://h/path"', 'url = "http://h"', 'protocol = "4"', 'protocol = "3.1"'])
+def test_a_transport_or_version_that_there_is_not_is_named(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(LEAST + f"[broker]\n{line}\n")
+    with pytest.raises(SettingsMalformed, match=f"broker.{line.split(maxsplit=1)[0]}"):
+        load(file, {})
