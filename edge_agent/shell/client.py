@@ -5,8 +5,10 @@ outbox again, and certificates and passwords that were renewed on disk are used 
 """
 
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
+from paho.mqtt import client as paho_client
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -20,6 +22,20 @@ PACKET_BYTES_MAX = 1_048_576
 """Larger messages are the broker's to drop; what is above the agent's own limit is rejected by name."""
 DIAL_S = 5.0
 V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
+
+
+_Frames: Any = getattr(paho_client, "_WebsocketWrapper", None)
+_create_frame: Any = getattr(_Frames, "_create_frame", None)
+
+
+def mask_frames() -> None:
+    """Let paho mask its answers to pings, too, as RFC 6455, section 5.1, demands of a client.
+
+    It answers unmasked (paho 2.2.0), and servers that keep to the standard then close the connection: those on Python's
+    websockets ping every 20 s. A paho that makes frames in another way is left alone.
+    """
+    if _create_frame is not None:
+        _Frames._create_frame = lambda self, opcode, data, _masked=1: _create_frame(self, opcode, data, 1)  # noqa: SLF001
 
 
 class Will(Struct, frozen=True, kw_only=True):
@@ -74,6 +90,7 @@ def bare(broker: Broker, name: str, version: MQTTProtocolVersion, *, keep: bool)
     )
     client.connect_timeout = DIAL_S
     if broker.websockets:
+        mask_frames()
         client.ws_set_options(path=broker.path)
     _identify(client, broker)
     return client

@@ -1,6 +1,8 @@
 """The line against strangers: whatever they send, each end of it is a named fault, and the loop goes on."""
 
+import base64
 import contextlib
+import hashlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -100,6 +102,32 @@ def test_whatever_a_web_server_answers_the_end_is_a_named_fault(
     line = Line(one.port, "ws")
     assert line.until(lambda: line.link.fault is not None), words[0]
     assert line.says("AGT601", "fix:")
+
+
+def test_a_web_servers_ping_is_answered_in_a_masked_frame() -> None:
+    """RFC 6455, section 5.1: a server must close the connection on a frame that is not masked."""
+    answers: list[bytes] = []
+
+    def talk(connection: socket.socket, _before: int) -> None:
+        asked = b""
+        while not asked.endswith(b"\r\n\r\n"):
+            asked += connection.recv(4_096)
+        key = next(line.split(b": ")[1] for line in asked.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key"))
+        guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key + guid).digest())  # noqa: S324  as RFC 6455 has it
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        connection.sendall(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+        connection.recv(4_096)
+        connection.sendall(b"\x82\x05" + GREETING_5 + b"\x89\x02hi")
+        answers.append(connection.recv(4_096))
+
+    with stranger(talk) as one:
+        line = Line(one.port, "ws", protocol="5")
+        assert line.until(lambda: answers), line.told
+        first, second = answers[0][:2]
+        assert (first, second) == (0x8A, 0x80 | 2), "PONG, masked, two bytes"
+        mask, body = answers[0][2:6], answers[0][6:8]
+        assert bytes(byte ^ mask[n] for n, byte in enumerate(body)) == b"hi"
 
 
 def test_a_peer_that_never_greets_is_named() -> None:
