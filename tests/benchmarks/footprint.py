@@ -1,9 +1,10 @@
 """`python -m tests.benchmarks.footprint --json`: memory and start of the agent beside floor F3, in one run.
 
 Memory: resident set (VmRSS) of an agent with one model that holds 10,000 subjects' profiles, over that of a bare
-process with the same libraries imported. Start: from the process's birth to the first decision at the subscriber, the
-event waiting at the broker, over the bare process's imports and its session. Growth: CPU an event at each number of
-profiles.
+process with the same libraries imported (and, as a second figure, over one that has opened the model, too).
+Start: from the process's birth to the first decision at the subscriber, the event waiting at the broker, over the bare
+process's imports and its session; as wall clock, and as the process's own CPU, which a busy machine disturbs less.
+Growth: CPU an event at each number of profiles.
 """
 
 import argparse
@@ -39,13 +40,19 @@ def measure(kind: str, runs: int, sizes: list[int]) -> dict[str, object]:
         driver = load.Driver(port, "driver")
         driver.listen(decisions())
         start: dict[str, list[float]] = {"floor": [], "agent": []}
+        cpu: dict[str, list[float]] = {"floor": [], "agent": []}
+        opened: list[float] = []
         settings = load.write_agent(folder / "agent", port, PROFILE)
         with load.process(*load.agent_command(settings), log=folder / "agent.log"):
             driver.warm(TOPIC, who="nobody")
         for _ in range(runs):
-            with _bare(str(graph)) as (_pid, seconds):
+            with _bare(str(graph)) as (pid, seconds):
                 start["floor"].append(seconds)
-            start["agent"].append(_first_decision(driver, settings, folder / "agent.log"))
+                opened.append(load.rss_mib(pid))
+                cpu["floor"].append(load.cpu_s(pid))
+            seconds, spent = _first_decision(driver, settings, folder / "agent.log")
+            start["agent"].append(seconds)
+            cpu["agent"].append(spent)
         floor = []
         for _ in range(runs):
             with _bare() as (pid, _seconds):
@@ -56,9 +63,12 @@ def measure(kind: str, runs: int, sizes: list[int]) -> dict[str, object]:
     cost = {size: found["cpu_us_per_event"] for size, found in grown.items()}
     return {
         "ratio_rss": round(memory[PROFILES] / statistics.median(floor), 3),
+        "ratio_rss_with_session": round(memory[PROFILES] / statistics.median(opened), 3),
         "ratio_cold_start": ratio(start["agent"], start["floor"]),
+        "ratio_cold_start_cpu": ratio(cpu["agent"], cpu["floor"]),
         "ratio_cost_growth": round(cost[max(sizes)] / cost[min(sizes)], 3),
-        "rss_mib": {"floor": spread(floor), "agent": memory},
+        "rss_mib": {"floor": spread(floor), "floor_with_session": spread(opened), "agent": memory},
+        "cold_start_cpu_s": {side: spread(values) for side, values in cpu.items()},
         "cold_start_s": {side: spread(values) for side, values in start.items()},
         "cpu_us_per_event": cost,
         "samples": {"starts": runs, "profiles": PROFILES, "events_a_size": EVENTS},
@@ -80,16 +90,16 @@ def _bare(*words: str) -> Iterator[tuple[int, float]]:
         yield running.pid, time.perf_counter() - started
 
 
-def _first_decision(driver: load.Driver, settings: Path, log: Path) -> float:
-    """Seconds from the agent's birth to its first decision; the event waits at the broker."""
+def _first_decision(driver: load.Driver, settings: Path, log: Path) -> tuple[float, float]:
+    """Wall and CPU seconds from the agent's birth to its first decision; the event waits at the broker."""
     driver.send(TOPIC, who="nobody")
     driver.settle(0.1)
     seen, started = driver.answers, time.perf_counter()
-    with load.process(*load.agent_command(settings), log=log):
+    with load.process(*load.agent_command(settings), log=log) as running:
         while driver.answers == seen:
             driver.tend(50)
             assert time.perf_counter() - started < load.READY_S, log.read_text()
-        return time.perf_counter() - started
+        return time.perf_counter() - started, load.cpu_s(running.pid)
 
 
 def _grow(driver: load.Driver, settings: Path, sizes: list[int], log: Path) -> dict[int, dict[str, float]]:
