@@ -25,7 +25,7 @@ def decided(database: Path) -> Counter[str]:
     return Counter(decision.unpack(value).event_id for (value,) in rows)
 
 
-@runs("kill")
+@runs("kill", slow=("mosquitto-3.1.1", "iotcore-3.1.1"))
 def test_an_event_published_at_qos_2_is_decided_once_whoever_is_killed(
     place: Place, version: str, name: str, folder: Path
 ) -> None:

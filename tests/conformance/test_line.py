@@ -142,7 +142,7 @@ def test_what_the_access_list_forbids_is_named_and_the_rest_goes_on(place: Place
         assert one.loop.link.line == 1
 
 
-@runs("taken-over")
+@runs("taken-over", slow=("mosquitto-3.1.1", "iotcore-3.1.1"))
 def test_a_second_agent_with_the_same_id_is_named(place: Place, version: str, name: str, folder: Path) -> None:
     where = url(place, "plain", version)
     first = write(folder / "a", where, name, profile(), protocol=version)
@@ -154,7 +154,7 @@ def test_a_second_agent_with_the_same_id_is_named(place: Place, version: str, na
         )
 
 
-@runs("limit")
+@runs("limit", slow=("mosquitto-3.1.1", "iotcore-3.1.1"))
 def test_a_message_larger_than_the_broker_takes_is_given_up_by_name(
     place: Place, version: str, name: str, folder: Path
 ) -> None:
