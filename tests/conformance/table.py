@@ -183,8 +183,8 @@ agent does the same with less help:
   (mosquitto: `max_inflight_messages`, `message_size_limit 262144`); the agent reads no faster than it commits.
 - A refused message is acknowledged, or the connection is closed, and nothing says why. A message on which the broker
   hangs up three times in a row, sent alone, is given up by name.
-- A live event does not say that the broker retains it. One without an id, on a topic where nothing was retained when the
-  agent subscribed, is decided once more after the agent's next restart.
+- A live event does not say that the broker retains it. One without an id, on a topic where nothing was retained when
+  the agent subscribed, is decided once more after the agent's next restart.
 - Topic names are sent whole, and what the broker keeps for an absent device is bounded by the broker alone.
 
 ## QoS 2
