@@ -55,6 +55,8 @@ class Control:
         self._bundles = Bundles(profile, doors, trials, self._count)
         self._run, self._learning = "", ""
         self._resumed = False
+        # Before anything was learned nobody has any: then no event need ask the store.
+        self._has_personal = doors.holds("personal")
         self._personal: Kept[dict[str, Array]] = Kept(
             lambda key: doors.recall("personal", key), _unpacked, dict, PERSONAL_MAX
         )
@@ -186,11 +188,12 @@ class Control:
             key = personal_key(learned.bundle, subject)
             batch.put("personal", key, packed)
             self._personal.replace(key, _unpacked(packed))
+            self._has_personal = True
         self._count("rounds.trained")
 
     def personal(self, model: LoadedModel, subject: str) -> Mapping[str, Array]:
         """The subject's own parameters for a model; what no longer fits its shapes starts again."""
-        if not model.personal:
+        if not model.personal or not self._has_personal:
             return {}
         held = self._personal.get(personal_key(model.name, subject))
         return {

@@ -19,6 +19,7 @@ class Doors:
             Replay answers what was recorded.
         trials: name → the model on trial beside the active one. The shell changes it, then says `BundleStaged`.
         clock: monotonic seconds, to compare what two versions cost; nothing else depends on it.
+        holds: room → whether the store has any row of it, as of the start.
         lags: how long decisions took until now, by placement: from the signal, and from its arrival; for status only.
         local_hour: unix ms → (hour 0-23, weekday 0-6 from Monday) where the device stands.
     """
@@ -30,4 +31,5 @@ class Doors:
     local_hour: Callable[[int], tuple[int, int]]
     trials: Mapping[str, LoadedModel] = field(default_factory=dict)
     clock: Callable[[], float] = float
+    holds: Callable[[str], bool] = lambda _room: True
     lags: Callable[[], tuple[dict[str, Histogram], dict[str, Histogram]]] = lambda: ({}, {})

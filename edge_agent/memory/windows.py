@@ -61,8 +61,12 @@ def _slot(row: Row, at: int, bucket: int, buckets: int, width: int) -> int | Non
     At `at` stands the newest bucket's number; the buckets' numbers follow.
     """
     newest = int(row[at])
-    if bucket > newest:
-        for gone in range(max(newest + 1, bucket - buckets + 1), bucket + 1):
+    if bucket >= newest + buckets:
+        # After a silence longer than the window, as of most subjects among many.
+        row[at + 1 : at + 1 + buckets * width] = array("d", bytes(8 * buckets * width))
+        row[at] = bucket
+    elif bucket > newest:
+        for gone in range(newest + 1, bucket + 1):
             first = at + 1 + (gone % buckets) * width
             for n in range(first, first + width):
                 row[n] = 0.0

@@ -95,6 +95,7 @@ class Loop:
         doors = Doors(
             secret=self.store.secret,
             recall=self.store.recall,
+            holds=self.store.holds,
             models=self.shelf.active,
             over_budget=Watch(self._monotonic_s).over_budget,
             local_hour=local_hours(settings.timezone),

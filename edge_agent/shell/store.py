@@ -260,6 +260,10 @@ class Store:
         found = self._ask(statement, key, where)
         return bytes(found[0][0]) if found else None
 
+    def holds(self, room: str) -> bool:
+        """Whether there is any row of a room."""
+        return bool(self._ask("SELECT 1 FROM state WHERE room = ? LIMIT 1", room))
+
     def rows(self, rooms: Sequence[str], ledger_since: int) -> Iterator[tuple[str, str, bytes, int]]:
         """State as (room, key, value, expires_ms), by room and key.
 

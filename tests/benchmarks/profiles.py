@@ -68,6 +68,7 @@ class Bench:
         doors = Doors(
             secret=self.store.secret,
             recall=self.store.recall,
+            holds=self.store.holds,
             models={model.name: model, "windows": windows},
             over_budget=Watch().over_budget,
             local_hour=local_hours("UTC"),

@@ -270,3 +270,10 @@ def test_a_ledger_gives_way_above_half_of_a_grown_file_and_its_chain_stays_whole
     assert rows[-1].seq == 15_000
     assert first_break(rows, rows[0].previous) is None
     assert decisions > 1_000, "decisions keep their half"
+
+
+def test_it_knows_whether_a_room_has_any_row(store: Store) -> None:
+    assert not store.holds("profile")
+    commit(store, put("u", b"1"))
+    assert store.holds("profile")
+    assert not store.holds("personal")
