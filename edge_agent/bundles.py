@@ -172,6 +172,9 @@ class Bundles:
         name, active = asked.name, self._doors.models.get(asked.name)
         serves = active.version if active is not None else ""
         trial = self._trials.running.get(name)
+        if asked.leaving and asked.leaving not in {serves, trial.version if trial is not None else serves}:
+            self._say("info", "bundles", f"{name} {asked.leaving} is not in use, nothing to do", batch)
+            return
         if not asked.version or asked.version == serves:
             if trial is not None and trial.stage != "full":
                 self._call_off(name, "an operator of this device gave it up", batch)

@@ -89,6 +89,8 @@ class BundleAsked(Struct, frozen=True, kw_only=True, tag="bundle-asked"):
     name: str
     version: str = ""
     """Empty: give up what is on trial, or go back to the version before."""
+    leaving: str = ""
+    """What is to be given up; when it is neither on trial nor active any more, nothing happens. Empty: whatever is."""
     to: Stage = "full"
 
 

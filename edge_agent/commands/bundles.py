@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from edge_agent.commands.options import json_option, show, state_option
-from firmware_configs.profile import Stage
 
 WAIT_S = 3.0
 """How long a command waits for a running agent, which looks every second."""
@@ -56,7 +55,8 @@ def use(name: str, version: str, rollout: str, state_dir: Path, as_json: bool) -
     the coordinator wants something new.
     """
     _probe(state_dir / "bundles" / f"{name}-{version}.edgeward")
-    _ask(state_dir, name, version, rollout, f"{name} {version} ({rollout})", as_json)
+    asked = {"version": version, "to": rollout}
+    _ask(state_dir, name, asked, f"{name} {version} ({rollout})", as_json)
 
 
 @bundles.command("return")
@@ -65,7 +65,12 @@ def use(name: str, version: str, rollout: str, state_dir: Path, as_json: bool) -
 @json_option
 def give_back(name: str, state_dir: Path, as_json: bool) -> None:
     """Give up what is on trial of bundle NAME, or go back to the version before."""
-    _ask(state_dir, name, "", "full", f"{name}, one step back", as_json)
+    from edge_agent.shell.inspect import bundles as read
+
+    one = read(state_dir).get(name)
+    tried = one["trial"] if one is not None else None
+    leaving = tried["version"] if tried else one["active"] if one is not None else ""
+    _ask(state_dir, name, {"leaving": leaving}, f"{name} {leaving}, given up", as_json)
 
 
 def _probe(path: Path) -> None:
@@ -82,7 +87,9 @@ def _probe(path: Path) -> None:
     path.with_name(f".{path.stem}.loading").unlink(missing_ok=True)
 
 
-def _ask(state_dir: Path, name: str, version: str, rollout: str, words: str, as_json: bool) -> None:
+def _ask(state_dir: Path, name: str, asked: dict[str, str], words: str, as_json: bool) -> None:
+    import msgspec
+
     from edge_agent.errors import BundleUnavailable
     from edge_agent.happenings import BundleAsked
     from edge_agent.shell import wish
@@ -92,11 +99,12 @@ def _ask(state_dir: Path, name: str, version: str, rollout: str, words: str, as_
     if name not in found:
         hint = f"known are {', '.join(found) or 'none'}"
         raise BundleUnavailable(f"this device has no bundle `{name}`", hint=hint)
+    version = asked.get("version", "")
     if version and version not in found[name]["held"]:
         hint = f"held are {', '.join(found[name]['held']) or 'none'}; deploy it with edge-coordinator"
         raise BundleUnavailable(f"this device does not hold {name} {version}", hint=hint)
     try:
-        path = wish.leave(state_dir, BundleAsked(name=name, version=version, to=_stage(rollout)))
+        path = wish.leave(state_dir, msgspec.convert({"type": "bundle-asked", "name": name, **asked}, BundleAsked))
     except OSError as error:
         raise BundleUnavailable(f"{state_dir}: {error.strerror}", hint="run it as the agent's user") from error
     deadline = time.monotonic() + WAIT_S
@@ -105,7 +113,3 @@ def _ask(state_dir: Path, name: str, version: str, rollout: str, words: str, as_
     taken = not path.exists()
     outcome = "the agent has taken it up; see `edge-agent bundles ls`" if taken else "taken up when the agent starts"
     show({"asked": words, "taken": taken}, f"{words}: {outcome}", as_json)
-
-
-def _stage(word: str) -> Stage:
-    return "shadow" if word == "shadow" else "canary" if word == "canary" else "full"

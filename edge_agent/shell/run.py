@@ -27,7 +27,7 @@ from edge_agent.happenings import (
 from edge_agent.intake.pressure import Arrival, Pressure, Rule
 from edge_agent.limits import CAPS_MS, DAY_MS, DEDUPE_MS
 from edge_agent.settings import Broker, Settings
-from edge_agent.shell import database, wish
+from edge_agent.shell import database
 from edge_agent.shell.clock import Watch, local_hours, monotonic_s, wall_ms
 from edge_agent.shell.errands import Errands
 from edge_agent.shell.lags import Lags
@@ -41,6 +41,7 @@ from edge_agent.shell.sweep import SWEEP_ROWS
 from edge_agent.shell.timeline import Timeline, Times
 from edge_agent.shell.vigil import Vigil
 from edge_agent.shell.vitals import Porthole
+from edge_agent.shell.wish import Wishes
 from edge_agent.shell.writes import Writes
 from firmware_configs.loader import Loaded
 from firmware_configs.messages import MSGPACK, Status, Topics
@@ -84,6 +85,7 @@ class Loop:
         """
         self.settings, self.loaded = settings, loaded
         self._state_dir = Path(settings.state_dir)
+        self._wishes = Wishes(self._state_dir)
         self.say = Say(settings.log, settings.device)
         outside = outside or Outside()
         self._monotonic_s = outside.monotonic_s
@@ -187,7 +189,7 @@ class Loop:
         Returns:
             Whether a batch was full, so that more is there than the system would wake us for.
         """
-        now_s, asked = self._monotonic_s(), None
+        now_s = self._monotonic_s()
         self.link.tend(now_s)
         self._tell_line()
         arrived = [] if self.store.overflowing else self.link.drain(self.settings.batch_max)
@@ -196,16 +198,13 @@ class Loop:
         if now_s >= self._due_tick_s:
             self._due_tick_s = now_s + TICK_S
             happenings.append(Tick())
-            asked = wish.read(self._state_dir)
-            if asked is not None:
-                happenings.append(asked)
+            happenings += self._wishes.take()
             notify("WATCHDOG=1")
             if self._porthole is not None:
                 self._porthole.answer(self)
         if happenings or self._is_receipt_due(now_s):
             self._step(happenings, arrived, now_s)
-        if asked is not None:
-            wish.granted(self._state_dir, asked)
+            self._wishes.stepped()
         self._hand_over(now_s)
         self.errands.start_next(now_s)
         if now_s >= self._due_sweep_s:

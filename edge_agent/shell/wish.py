@@ -1,7 +1,7 @@
 """What an operator of this device asks of its agent, left in a file: `edge-agent bundles use` writes, the loop reads.
 
 The database has one writer, the agent; so an operator asks, and the agent does it in a transaction of its own. A wish
-that is left while no agent runs is taken up at the next start. It is deleted once it is committed.
+that is left while no agent runs is taken up at the next start. It is deleted once what came of it is committed.
 """
 
 import contextlib
@@ -16,6 +16,31 @@ FILE = "wish.json"
 BYTES_MAX = 4_096
 
 _decoder = msgspec.json.Decoder(BundleAsked)
+
+
+class Wishes:
+    """The loop's side: a wish is read once, and deleted after the step that heard what the shell did about it."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._open: BundleAsked | None = None
+        self._steps = 0
+
+    def take(self) -> list[BundleAsked]:
+        """The wish that waits, unless one is being granted."""
+        if self._open is not None:
+            return []
+        self._open, self._steps = read(self._state_dir), 0
+        return [self._open] if self._open is not None else []
+
+    def stepped(self) -> None:
+        """A step is committed: the first took the wish, the second its outcome."""
+        if self._open is None:
+            return
+        self._steps += 1
+        if self._steps > 1:
+            granted(self._state_dir, self._open)
+            self._open = None
 
 
 def leave(state_dir: Path, asked: BundleAsked) -> Path:
@@ -46,7 +71,7 @@ def read(state_dir: Path) -> BundleAsked | None:
 
 
 def granted(state_dir: Path, asked: BundleAsked) -> None:
-    """The wish is committed; one that came in the meantime stays."""
+    """The wish is done; one that came in the meantime stays."""
     if read(state_dir) == asked:
         with contextlib.suppress(OSError):
             (state_dir / FILE).unlink()

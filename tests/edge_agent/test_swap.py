@@ -337,6 +337,16 @@ def test_an_operator_gives_a_trial_up_uses_another_version_and_is_told_what_cann
     assert "1.0.0" in versions(made)
 
 
+def test_what_is_not_in_use_any_more_is_given_up_once() -> None:
+    made = house()
+    made.wish("context", NEW, "full")
+    made.tell(BundleAsked(name="context", leaving=NEW))
+    made.tell(BundleAsked(name="context", leaving=NEW))  # a crash between the deed and the deletion of the wish
+    made.tell(Tick())
+    assert made.shelf.active["context"].version == "1.0.0"
+    assert made.agent.counters["swap.returned"] == 1
+
+
 def test_a_trial_whose_file_cannot_be_loaded_ends_and_the_old_version_serves() -> None:
     made = house("shadow")
     made.tell(BundleFailed(name="context", version=NEW, code="MOD105", reason="no"))
