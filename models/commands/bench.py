@@ -100,3 +100,25 @@ def occupancy(seeds: int, as_json: bool) -> None:
         click.echo(f"{row.name:<22}{accuracy:>15}{f1:>15}{row.auc:>9.4f}{row.log_loss:>10.4f}{row.ece:>8.4f}")
     for name, gain in report.gain.items():
         click.echo(f"accuracy over {name}: {gain.value:+.2f} points, 95 % {gain.low:+.2f} to {gain.high:+.2f}")
+
+
+@bench.command(name="context")
+@click.option("--ratings", type=click.Path(path_type=Path), help=f"For rhythm and other people.  [default: {RATINGS}]")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def ablations(ratings: Path | None, as_json: bool) -> None:
+    """What each kind of context is worth: held-out log loss without it minus with everything."""
+    import msgspec
+
+    from models.bench import context as bench_
+    from models.datasets import find
+
+    report = bench_.run(ratings or find(RATINGS))
+    if as_json:
+        click.echo(msgspec.json.encode(report).decode())
+        return
+    click.echo(f"{'data':<14}{'context':<28}{'worth, nats':>12}   95 % interval{'share of constant':>24}")
+    for row in report.table:
+        interval = f"{row.low:+.6f} to {row.high:+.6f}"
+        click.echo(f"{row.data:<14}{row.group:<28}{row.value:>+12.6f}   {interval:<26}{row.share:>10.2%}")
+    for what, why in report.not_measured.items():
+        click.echo(f"not measured: {what}: {why}")

@@ -53,11 +53,11 @@ TRAIN = Train(loss="bce", lr=0.2, batch=64, epochs=5)
 
 def build(options: Options) -> Draft:
     """Train on the training days, measure on the later test days."""
-    x, y = _arrays(datasets.read_occupancy("training"))
-    test_x, test_y = _arrays(datasets.read_occupancy("test"))
+    x, y = arrays(datasets.read_occupancy("training"))
+    test_x, test_y = arrays(datasets.read_occupancy("test"))
     dice = np.random.default_rng(options.seed)
     epochs = options.epochs or TRAIN.epochs
-    weights = _train(TrainStep(options.graph("context", "train_step.onnx")), x, y, epochs, dice)
+    weights = train(TrainStep(options.graph("context", "train_step.onnx")), x, y, epochs, dice)
     score = Predictor(options.graph("context", "predict.onnx"))(weights, {"features": test_x})
     figures = _figures(score, x, y, test_x, test_y, options.seed)
     return Draft(
@@ -85,7 +85,7 @@ def build(options: Options) -> Draft:
 
 def measure(weights: Mapping[str, F32], options: Options) -> float:
     """Accuracy on the test days, in percent."""
-    x, y = _arrays(datasets.read_occupancy("test"))
+    x, y = arrays(datasets.read_occupancy("test"))
     score = Predictor(options.graph("context", "predict.onnx"))(weights, {"features": x})
     return 100.0 * evaluate.accuracy(score, y)
 
@@ -94,12 +94,12 @@ def _features() -> tuple[Last, ...]:
     return tuple(Last(field=field) for field in FIELDS)
 
 
-def _arrays(rows: Sequence[Reading]) -> tuple[F32, F32]:
+def arrays(rows: Sequence[Reading]) -> tuple[F32, F32]:
     x = np.array([[getattr(row, field) for field in FIELDS] for row in rows], np.float32)
     return x, np.array([row.occupied for row in rows], np.float32)
 
 
-def _train(step: TrainStep, x: F32, y: F32, epochs: int, dice: np.random.Generator) -> dict[str, F32]:
+def train(step: TrainStep, x: F32, y: F32, epochs: int, dice: np.random.Generator) -> dict[str, F32]:
     weights: dict[str, F32] = {
         "mean": x.mean(axis=0, dtype=np.float64).astype(np.float32),
         "scale": (1.0 / x.std(axis=0, dtype=np.float64)).astype(np.float32),

@@ -32,11 +32,17 @@ class Spells(Struct, frozen=True, kw_only=True):
     """(n,), place of the person in the sorted ids."""
     hour: I64
     """(n,), 0 to 23."""
+    at: NDArray[np.float64]
+    """(n,), when the hour begins, unix seconds."""
 
     def of(self, some: NDArray[np.bool_]) -> "Spells":
         """The rows that are true in `some`."""
         return Spells(
-            features=self.features[some], label=self.label[some], person=self.person[some], hour=self.hour[some]
+            features=self.features[some],
+            label=self.label[some],
+            person=self.person[some],
+            hour=self.hour[some],
+            at=self.at[some],
         )
 
     def since_bin(self) -> I64:
@@ -57,11 +63,11 @@ def of_ratings(rows: Sequence[Rating]) -> Spells:
     parts = [_person(index, np.sort(np.array(by_user[user])), end) for index, user in enumerate(sorted(by_user))]
     if not 0 < sum(1 + len(part[1]) for part in parts) <= ROWS_MAX:
         raise DatasetInvalid(f"nobody, or more than {ROWS_MAX} person-hours", hint="give fewer people, or some")
-    features, label, person, hour = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Spells(features=features, label=label, person=person, hour=hour)
+    features, label, person, hour, at = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Spells(features=features, label=label, person=person, hour=hour, at=at)
 
 
-def _person(index: int, times: NDArray[np.float64], end: float) -> tuple[F32, F32, I64, I64]:
+def _person(index: int, times: NDArray[np.float64], end: float) -> tuple[F32, F32, I64, I64, NDArray[np.float64]]:
     gap = np.diff(times)
     last = np.append(np.flatnonzero(gap > SITTING_S), len(times) - 1)  # newest event of each sitting
     asked: list[float] = []
@@ -90,6 +96,7 @@ def _person(index: int, times: NDArray[np.float64], end: float) -> tuple[F32, F3
         np.array(label, np.float32),
         np.full(len(now), index, np.int64),
         hour,
+        now,
     )
 
 
