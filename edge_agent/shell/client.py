@@ -17,6 +17,7 @@ from paho.mqtt.properties import Properties
 from edge_agent.errors import SettingsMalformed
 from edge_agent.settings import Broker
 from edge_agent.shell import properties
+from edge_agent.shell.quick import quick
 
 PACKET_BYTES_MAX = 1_048_576
 """Larger messages are the broker's to drop; what is above the agent's own limit is rejected by name."""
@@ -52,9 +53,10 @@ def make(broker: Broker, device: str, will: Will | None, version: MQTTProtocolVe
     Raises:
         SettingsMalformed: a certificate, key or password file cannot be used.
     """
-    client = bare(broker, f"edgeward-{device}", version, keep=True)
+    client = bare(broker, f"edgeward-{device}", version, keep=True, kind=quick())
     modern = version == V5
-    client.max_inflight_messages = 65_535
+    # No limit: the window is ours to keep, and with one paho looks through all that is on its way at each PUBACK.
+    client.max_inflight_messages = 0
     # With this set, paho leaves writing to us: many packets, one visit.
     client.on_socket_register_write = lambda *_: None
     if will is not None:
@@ -69,7 +71,7 @@ def make(broker: Broker, device: str, will: Will | None, version: MQTTProtocolVe
     return client
 
 
-def bare(broker: Broker, name: str, version: MQTTProtocolVersion, *, keep: bool) -> Client:
+def bare(broker: Broker, name: str, version: MQTTProtocolVersion, *, keep: bool, kind: type[Client] = Client) -> Client:
     """A client that knows the way in, and no more.
 
     Args:
@@ -79,7 +81,7 @@ def bare(broker: Broker, name: str, version: MQTTProtocolVersion, *, keep: bool)
         SettingsMalformed: a certificate, key or password file cannot be used.
     """
     properties.share_tables()
-    client = Client(
+    client = kind(
         CallbackAPIVersion.VERSION2,
         name,
         clean_session=None if version == V5 else not keep,

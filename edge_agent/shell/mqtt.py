@@ -29,6 +29,7 @@ from edge_agent.shell import client as clients
 from edge_agent.shell import faults, properties
 from edge_agent.shell.aliases import Aliases
 from edge_agent.shell.client import Will
+from edge_agent.shell.quick import Plain
 from edge_agent.shell.sockets import Opened, writable
 from edge_agent.shell.suspect import Suspect
 from edge_agent.shell.terms import Terms, terms
@@ -405,7 +406,7 @@ class Link:
             why = f"the broker closes the connection on it ({len(row[2])} bytes)"
             self._give_up(found, faults.undelivered(row[1], why))
 
-    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage | Plain) -> None:
         if self.state != "up":
             self._break(faults.no_mqtt("a message before its greeting", self._settings))
             return
