@@ -116,7 +116,7 @@ def test_a_graph_that_computes_without_end_is_stopped_by_processor_time(tmp_path
 
 
 def test_a_graph_that_would_hold_up_the_agent_while_it_loads_or_scores_is_stopped(tmp_path: Path) -> None:
-    path = with_graph(tmp_path, lambda graph: mutation.take_time(graph, 2**20, 220, b"user_bias"))
+    path = with_graph(tmp_path, lambda graph: mutation.take_time(graph, 2**20, 800, b"user_bias"))
     assert "takes more than" in verdict(path, "onnx", cpu_s=60)
 
 
