@@ -62,6 +62,7 @@ class Summary(Struct, kw_only=True):
 
 NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
 """Tables that fit into eighty columns."""
+PERSON_MAX = 10
 
 
 def quantile(values: list[float], q: float) -> float:
@@ -101,7 +102,7 @@ def show(summary: Summary, console: Console) -> None:
 
 def _homes(summary: Summary) -> Table:
     title = f"Five homes on {summary.data}" if summary.agents == 5 else f"Homes on {summary.data}"
-    table = Table(title=f"{title}: held-out picks found among the best ten", **NARROW)
+    table = Table(title=f"{title}: picks found among ten", **NARROW)
     for heading in ("home", "person", "events", "decided", "joined", "bundle", "found before", "after"):
         table.add_column(heading, justify="left" if heading in {"home", "person", "bundle"} else "right", no_wrap=True)
     for device, own in summary.per_agent.items():
@@ -111,7 +112,7 @@ def _homes(summary: Summary) -> Table:
         )
         table.add_row(
             device,
-            own.user,
+            own.user if len(own.user) <= PERSON_MAX else f"…{own.user[1 - PERSON_MAX :]}",
             str(own.events),
             str(own.decisions),
             str(own.feedback_joined),
