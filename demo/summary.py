@@ -62,7 +62,7 @@ class Summary(Struct, kw_only=True):
 
 NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
 """Tables that fit into eighty columns."""
-PERSON_MAX = 10
+PERSON_MAX = 8
 
 
 def quantile(values: list[float], q: float) -> float:
