@@ -36,6 +36,7 @@ from edge_agent.limits import (
     DEDUPE_MS,
     ID_MAX,
     MIB,
+    PRESENT_MAX,
     PROFILES_MIN,
     PROFILES_SHARE,
     SUBJECTS_MAX,
@@ -47,10 +48,11 @@ from edge_agent.memory import profile_v1
 from edge_agent.memory.consent import Consents
 from edge_agent.memory.features import Features
 from edge_agent.memory.layout import Layouts
+from edge_agent.memory.presence import Presence
 from edge_agent.memory.profile import Profile
 from edge_agent.memory.subjects import Kept
 from edge_agent.placements import CompiledPlacement
-from edge_agent.sources import CompiledSource
+from edge_agent.sources import HOUSEHOLD, CompiledSource
 from edge_agent.trials import Trials
 from edge_agent.wire import read_word
 from firmware_configs import messages
@@ -116,6 +118,7 @@ class Agent:
         self._hold_states(doors)
         self.layouts = Layouts()
         self.features = Features([], self.layouts)
+        self.presence = Presence(PRESENT_MAX)
         self.models_changed()
 
     def _figures(self, now_ms: int) -> Figures:
@@ -166,7 +169,8 @@ class Agent:
             if given.from_ == "features"
         ]
         catalogues = {id(given): index for given, index in pairs}
-        self.features = Features((given for given, _ in pairs), self.layouts, catalogues)
+        device_class = self.profile.device.class_
+        self.features = Features((given for given, _ in pairs), self.layouts, catalogues, device_class)
         budget = self.profile.device.memory_mib_max * MIB * PROFILES_SHARE
         self.profiles.limit(max(PROFILES_MIN, int(budget / self.features.profile_bytes)))
 
@@ -194,6 +198,8 @@ class Agent:
                     ledger.append(value)
                 case "meta" if key == "counters":
                     self.counters.update(msgspec.msgpack.decode(value, type=dict[str, int]))
+                case "meta" if key == "present":
+                    self.presence.restore(value)
                 case "meta" if key.startswith("layout:"):
                     self.layouts.restore(int(key[7:]), value)
                 case "meta" if key.startswith(retained.PREFIX):
@@ -331,6 +337,10 @@ def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: s
         batch.put("meta", f"layout:{agent.layouts.now.generation}", agent.layouts.now.pack())
     state.take(event, agent.features, source.session_gap_ms, now)
     batch.touch("profile", event.subject, lambda: profiles.pack(state), now + source.retention_ms)
+    if agent.features.others_ms and event.subject != HOUSEHOLD:
+        span_ms = min(agent.features.others_ms, agent.retention_ms)
+        if agent.presence.hear(event.subject, event.event_time_ms, span_ms, now):
+            _keep_presence(agent, batch)
     if agent.record:
         _journal(event, traceparent, source, batch)
     occasion = occasion_of(agent, event.subject, state, event.fields, event.event_time_ms, batch)
@@ -340,6 +350,14 @@ def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: s
     for place in agent.by_source[source.name]:
         if place.triggered(occasion):
             decide(agent, place, occasion, OWN_TOPIC, source.retention_ms, batch)
+
+
+def _keep_presence(agent: Agent, batch: Batch) -> None:
+    if agent.presence.newest_ms:
+        expires_ms = min(agent.presence.newest_ms, batch.now_ms) + agent.retention_ms
+        batch.touch("meta", "present", agent.presence.pack, expires_ms)
+    else:
+        batch.drop("meta", "present")
 
 
 def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> None:
@@ -355,6 +373,8 @@ def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> N
         # Not only forgotten: until this step is committed, the store would give the old one back.
         agent.profiles.replace(subject, Profile(agent.layouts.now))
         batch.drop("profile", subject)
+        if agent.presence.forget(subject):
+            _keep_presence(agent, batch)
 
 
 def _on_tick(agent: Agent, batch: Batch) -> None:

@@ -24,7 +24,7 @@ from edge_agent.sources import HOUSEHOLD
 from edge_agent.wire import is_json, read_word
 from firmware_configs import messages
 from firmware_configs.topics import topic_fault
-from models.spec import ItemSequence
+from models.spec import ItemSequence, OthersPresent
 
 if TYPE_CHECKING:
     from edge_agent.agent import Agent
@@ -42,10 +42,13 @@ def occasion_of(
 ) -> Occasion:
     held: dict[tuple[str, str], dict[str, F32]] = {}
 
+    def others(spec: OthersPresent) -> float:
+        return agent.presence.others(subject, event_time_ms, int(spec.window_s * 1_000), spec.most)
+
     def read(model: LoadedModel, known: Profile) -> dict[str, F32]:
         local = agent.doors.local_hour(event_time_ms)
         return {
-            given.name: agent.features.row(given, known, event_time_ms, local)
+            given.name: agent.features.row(given, known, event_time_ms, local, others)
             for given in model.spec.inputs
             if given.from_ == "features"
         }

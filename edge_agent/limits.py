@@ -34,6 +34,8 @@ PROFILES_SHARE = 0.125
 PROFILES_MIN = 64
 """Profiles in memory, however little that is."""
 MIB = 1_048_576
+PRESENT_MAX = 256
+"""People whose newest event counts for `others-present`; more than twice as many as a bundle may ask for."""
 WINDOW_BUCKETS = 32
 """Buckets of a sliding window: a count is exact to a 32nd of the window."""
 

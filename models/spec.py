@@ -19,6 +19,7 @@ from models.limits import (
     FEATURES_MAX,
     INPUTS_MAX,
     KNOTS_MAX,
+    OTHERS_MAX,
     PARAMETERS_MAX,
     SEQUENCE_MAX,
     SPEC_BYTES_MAX,
@@ -126,7 +127,10 @@ class WeekdayCos(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 
 
 class OneHot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="one-hot", tag_field="kind"):
-    """One column for each known value of a text field; an unknown value is all zeros."""
+    """One column for each known value of a field; an unknown value is all zeros.
+
+    Of a number field, such as a coarse latitude, `values` are the numbers to 6 digits: "52.5", "-0.1", "7".
+    """
 
     field: Identifier
     values: Annotated[tuple[str, ...], Meta(min_length=1, max_length=VALUES_MAX)]
@@ -151,6 +155,26 @@ class ItemSequence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return self.length
 
 
+class OthersPresent(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="others-present", tag_field="kind"
+):
+    """How many other subjects of the device had an event in the last `window_s`; at most `most` are told."""
+
+    window_s: Seconds
+    most: Annotated[int, Meta(ge=1, le=OTHERS_MAX)] = 5
+    width: ClassVar[int] = 1
+
+
+class DeviceClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="device-class", tag_field="kind"):
+    """One column for each known [device] class of a profile; another class is all zeros."""
+
+    values: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=VALUES_MAX)]
+
+    @property
+    def width(self) -> int:
+        return len(self.values)
+
+
 class Constant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="constant", tag_field="kind"):
     """Always the same number."""
 
@@ -171,6 +195,8 @@ FeatureSpec = (
     | WeekdayCos
     | OneHot
     | ItemSequence
+    | OthersPresent
+    | DeviceClass
     | Constant
 )
 
@@ -279,10 +305,12 @@ def feature_names(given: Input) -> list[str]:
     names: list[str] = []
     for feature in given.features:
         match feature:
-            case OneHot(field=field, values=values):
-                names += [f"one-hot({field})={value}" for value in values]
+            case OneHot() | DeviceClass():
+                names += [f"{_kind(feature)}{_of_field(feature)}={value}" for value in feature.values]
             case ItemSequence(field=field, length=length):
                 names += [f"sequence({field})[-{back}]" for back in range(length, 0, -1)]
+            case OthersPresent(window_s=window_s, most=most):
+                names.append(f"others-present({window_s:g}s,{most})")
             case Last(field=field):
                 names.append(field)
             case Count(field=field, source=source, window_s=window_s):
@@ -414,6 +442,10 @@ def _input_faults(spec: Spec) -> list[tuple[bool, str]]:
     faults.append((candidates > 1, "at most one candidate input"))
     faults.append((bool(candidates) != spec.catalogue, "catalogue is true exactly when an input is a candidate"))
     return faults
+
+
+def _of_field(feature: OneHot | DeviceClass) -> str:
+    return f"({feature.field})" if isinstance(feature, OneHot) else ""
 
 
 def _kind(feature: FeatureSpec) -> str:

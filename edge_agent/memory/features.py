@@ -5,7 +5,7 @@ outlive the bundle that asked for them. What a feature says depends on event tim
 where two events have the same time, the one that came later counts as the newer.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from edge_agent.memory.values import SEQUENCE
 from models.spec import (
     Constant,
     Count,
+    DeviceClass,
     Ewma,
     FeatureSpec,
     HourCos,
@@ -27,18 +28,30 @@ from models.spec import (
     Last,
     Mean,
     OneHot,
+    OthersPresent,
     TimeSince,
     WeekdayCos,
     WeekdaySin,
     Window,
 )
 
+Others = Callable[[OthersPresent], float]
+"""How many other people are there, as a feature asks it."""
+
+
+def _nobody(_spec: OthersPresent) -> float:
+    return 0.0
+
 
 class Features:
     """All trackers that the active bundles need, and one reader for each bundle's inputs."""
 
     def __init__(
-        self, inputs: Iterable[Input], layouts: Layouts, catalogues: Mapping[int, Mapping[str, int]] | None = None
+        self,
+        inputs: Iterable[Input],
+        layouts: Layouts,
+        catalogues: Mapping[int, Mapping[str, int]] | None = None,
+        device_class: str = "",
     ) -> None:
         """Compile every `features` input of the active bundles.
 
@@ -46,11 +59,17 @@ class Features:
             inputs: of all active bundles.
             layouts: where trackers lie; the present one grows by those that are new.
             catalogues: id() of an input → item → row of its bundle's catalogue, for sequences of items.
+            device_class: of the profile.
         """
+        served = tuple(inputs)
         found = {
-            id(given): [_compile(spec, (catalogues or {}).get(id(given), {})) for spec in given.features]
-            for given in inputs
+            id(given): [_compile(spec, (catalogues or {}).get(id(given), {}), device_class) for spec in given.features]
+            for given in served
         }
+        self._others = {id(given): asked for given in served if (asked := _others_of(given))}
+        windows_s = (spec.window_s for asked in self._others.values() for _, spec in asked)
+        self.others_ms = int(max(windows_s, default=0.0) * 1_000)
+        """The longest window in which other people are counted, ms; 0: no bundle counts them."""
         self.trackers = {one.key: one for columns in found.values() for one in columns if isinstance(one, Tracker)}
         """By key."""
         self._layout = layouts.hold({key: one.size for key, one in self.trackers.items()})
@@ -90,18 +109,23 @@ class Features:
                 for n in range(at, at + size):
                     row[n] = 0.0
 
-    def row(self, given: Input, profile: Profile, now_ms: int, local: Local) -> NDArray[np.float32]:
+    def row(
+        self, given: Input, profile: Profile, now_ms: int, local: Local, others: Others = _nobody
+    ) -> NDArray[np.float32]:
         """The input's features for one subject.
 
         Args:
             given: an input that this was compiled from.
             now_ms: event time at which to read windows, unix ms.
+            others: counts the other people; they are in no profile.
         Returns:
             float32, shape (1, columns), in the order of the input's features.
         """
         found: list[float] = []
         for column in self._columns[id(given)]:
             found.extend(column(profile, now_ms, local))
+        for place, spec in self._others.get(id(given), ()):
+            found[place] = others(spec)
         return np.array([found], dtype=np.float32)
 
     @property
@@ -116,7 +140,34 @@ class Features:
         return {key: one.words for key, one in self.trackers.items() if one.words}
 
 
-def _compile(spec: FeatureSpec, catalogue: Mapping[str, int]) -> Tracker | Column:
+def _others_of(given: Input) -> list[tuple[int, OthersPresent]]:
+    """The columns that count other people."""
+    found: list[tuple[int, OthersPresent]] = []
+    place = 0
+    for spec in given.features:
+        if isinstance(spec, OthersPresent):
+            found.append((place, spec))
+        place += spec.width
+    return found
+
+
+def _compile(spec: FeatureSpec, catalogue: Mapping[str, int], device_class: str) -> Tracker | Column:
+    tracker = _tracker(spec, catalogue)
+    if tracker is not None:
+        return tracker
+    match spec:
+        case Constant(value=value):
+            return _still(value)
+        case OthersPresent():
+            return _still(0.0)  # `row` fills it in
+        case DeviceClass(values=classes):
+            return _still(*(float(one == device_class) for one in classes))
+        case HourSin() | HourCos() | WeekdaySin() | WeekdayCos():
+            return values.cyclic(spec)
+    raise TypeError(f"no tracker for {spec!r}")  # pragma: no cover
+
+
+def _tracker(spec: FeatureSpec, catalogue: Mapping[str, int]) -> Tracker | None:
     match spec:
         case Last():
             return values.last(spec)
@@ -130,8 +181,8 @@ def _compile(spec: FeatureSpec, catalogue: Mapping[str, int]) -> Tracker | Colum
             return values.item_sequence(spec, catalogue)
         case Count() | Mean() | Window():
             return windows.tracker(spec)
-        case Constant(value=value):
-            return lambda _p, _t, _l: (value,)
-        case HourSin() | HourCos() | WeekdaySin() | WeekdayCos():
-            return values.cyclic(spec)
-    raise TypeError(f"no tracker for {spec!r}")  # pragma: no cover
+    return None
+
+
+def _still(*columns: float) -> Column:
+    return lambda _p, _t, _l: columns

@@ -75,6 +75,8 @@ def one_hot(spec: OneHot) -> Tracker:
 
         def update(row: Row, fields: Fields, _source: str, t_ms: int, _profile: Profile) -> None:
             value = fields.get(field)
+            if type(value) is float:
+                value = f"{value + 0.0:g}"  # -0.0 is 0, too
             if type(value) is str and t_ms >= row[when]:
                 row[at], row[when] = words.get(value, 0.0), t_ms
 

@@ -21,8 +21,8 @@ Interval = Callable[[F64], tuple[float, float]]
 Groups = dict[str, tuple[F32, F32]]
 """Group of columns → training rows and test rows of them."""
 NOT_MEASURED = {
-    "location cell": "no data set here has places; declare a coarse location as `one-hot`",
-    "device type": "no data set here names it; declare it as `one-hot`",
+    "location cell": "no data set here has places; declare a `coarse-location` as `one-hot`",
+    "device type": "no data set here names it; declare it as `device-class`",
     "time of day in the office": "the file has no clock",
 }
 SEED = 0

@@ -9,13 +9,16 @@ from models.errors import SpecInvalid
 from models.spec import (
     Constant,
     Count,
+    DeviceClass,
     Ewma,
+    FeatureSpec,
     HourSin,
     Input,
     ItemSequence,
     Last,
     Mean,
     OneHot,
+    OthersPresent,
     Parameter,
     Spec,
     TimeSince,
@@ -38,7 +41,7 @@ def test_what_is_rendered_is_what_is_parsed(name: str) -> None:
 EVERY_KIND = Input(
     name="features",
     dtype="float32",
-    shape=(-1, 9),
+    shape=(-1, 12),
     from_="features",
     features=(
         Last(field="co2"),
@@ -48,6 +51,8 @@ EVERY_KIND = Input(
         TimeSince(source="room", cap_s=3600),
         HourSin(),
         OneHot(field="door", values=("open", "shut")),
+        OthersPresent(window_s=600, most=3),
+        DeviceClass(values=("kiosk", "home-gateway")),
         Constant(value=1.0),
     ),
 )
@@ -63,9 +68,35 @@ def test_every_feature_names_its_columns() -> None:
         "hour-sin",
         "one-hot(door)=open",
         "one-hot(door)=shut",
+        "others-present(600s,3)",
+        "device-class=kiosk",
+        "device-class=home-gateway",
         "constant(1)",
     ]
     assert feature_fields(EVERY_KIND) == ("co2", "light", "door")
+
+
+@pytest.mark.parametrize(
+    ("feature", "word"),
+    [
+        ({"kind": "others-present"}, "window_s"),
+        ({"kind": "others-present", "window_s": 0}, "window_s"),
+        ({"kind": "others-present", "window_s": 60, "most": 0}, "most"),
+        ({"kind": "others-present", "window_s": 60, "most": 101}, "most"),
+        ({"kind": "others-present", "window_s": 60, "field": "co2"}, "field"),
+        ({"kind": "device-class", "values": []}, "values"),
+        ({"kind": "device-class", "values": ["Not A Class"]}, "values"),
+    ],
+)
+def test_context_that_makes_no_sense_is_refused_with_the_place(feature: dict[str, object], word: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=word):
+        msgspec.convert(feature, FeatureSpec)
+
+
+def test_others_are_told_up_to_five_unless_the_bundle_says_otherwise() -> None:
+    assert msgspec.convert({"kind": "others-present", "window_s": 60}, FeatureSpec) == OthersPresent(
+        window_s=60, most=5
+    )
 
 
 SEQUENCE = Input(
