@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edge_agent.decide import decision
 from edge_agent.effects import Append
+from edge_agent.happenings import Happening
 from edge_agent.limits import DAY_MS, FUTURE_MS_MAX
 from edge_agent.memory.presence import Presence
 from firmware_configs.messages import Topics
@@ -137,6 +138,26 @@ def test_who_withdraws_leaves_no_trace_even_in_the_same_step() -> None:
     assert b"anna" not in house.rows["meta", "present"][0]
     _agree(house, "ben", granted=False)
     assert ("meta", "present") not in house.rows
+
+
+def test_who_was_there_longer_ago_than_the_longest_window_is_forgotten() -> None:
+    house = _house()
+    house.tell(house.pick(1, user="anna"))
+    for number, kept in ((2, True), (3, False)):
+        house.now += WINDOW_S * 1_000 - 1 if kept else 1
+        house.tell(house.pick(number, user="ben"))
+        assert (b"anna" in house.rows["meta", "present"][0]) == kept
+
+
+@settings(max_examples=15, deadline=None)
+@given(STORY)
+def test_a_journal_replays_to_the_same_rows(story: Story) -> None:
+    house, again = _house(), _house()
+    _live(house, story, restarts=True)
+    for row in [one for one in house.shelves.values() if one.shelf == "journal"]:
+        again.now = row.made_ms
+        again.tell(msgspec.msgpack.decode(row.value, type=Happening))
+    assert _served(again) == _served(house)
 
 
 def test_a_withdrawal_counts_after_the_bundle_that_asked_is_gone() -> None:
