@@ -1,9 +1,10 @@
 """paho's client, with a short way for the two packets that an event costs: a plain PUBLISH in, a plain PUBACK in.
 
 For each of them paho makes tables of properties and reasons that a plain packet does not have, takes four locks that
-guard against threads which we do not have, and looks through callbacks that are not set: a tenth of what an event
-costs. Everything else, and every packet that says more, goes paho's own way. These are methods of paho's own, so a
-paho whose methods are called otherwise is left alone (docs/adr/0014); the conformance suite is the contract.
+guard against threads which we do not have, and looks through callbacks that are not set. Everything else, and every
+packet that says more, goes paho's own way. These are methods of paho's own, so a paho whose methods are called
+otherwise is left alone (docs/adr/0014); `tests/edge_agent/shell/test_quick.py` and the conformance suite are the
+contract.
 """
 
 from typing import Any, Literal
