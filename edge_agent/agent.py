@@ -51,6 +51,7 @@ from edge_agent.memory.layout import Layouts
 from edge_agent.memory.presence import Presence
 from edge_agent.memory.profile import Profile
 from edge_agent.memory.subjects import Kept
+from edge_agent.people import People
 from edge_agent.placements import CompiledPlacement
 from edge_agent.sources import HOUSEHOLD, CompiledSource
 from edge_agent.trials import Trials
@@ -87,6 +88,7 @@ class Agent:
         )
         self.counters: dict[str, int] = {}
         self.consents = Consents(profile.purpose)
+        self.people = People()
         self.dedupe = Dedupe(DEDUPE_MS, DEDUPE_MAX)
         self.retained = Retained(TOPIC_CACHE_MAX)
         self.sources = {

@@ -80,6 +80,7 @@ def occasion_of(
         rows_before=rows_before,
         personal=personal,
         counts={},
+        person=agent.people.person(subject, batch.now_ms),
     )
 
 

@@ -12,6 +12,7 @@ from edge_agent.happenings import Message
 from edge_agent.intake.minimise import Minimised
 from edge_agent.learn import attribution, examples, feedback
 from edge_agent.limits import DEDUPE_MS
+from edge_agent.observing import REWARD, observe
 from edge_agent.placements import Occasion
 from edge_agent.wire import read_word
 from firmware_configs import messages
@@ -82,6 +83,7 @@ def on_feedback(agent: "Agent", message: Message, batch: Batch) -> None:
     agent.count("feedback.joined")
     _reward(agent, placement.name, item, outcome.value, batch)
     agent.trials.rewarded(trail.bundles, outcome.value)
+    observe(agent, trail, REWARD, outcome.value, batch)
     if placement.models and agent.consents.all_allowed(_model(agent, placement.models[0]).purposes, trail.subject):
         first = item == trail.items[0]
         example = examples.Example(

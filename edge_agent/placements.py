@@ -52,6 +52,8 @@ class Occasion(Struct, kw_only=True):
     items: tuple[str, ...] = ()
     """A request's own candidates."""
     traceparent: str = ""
+    person: str
+    """Whose subject it is; what must be the same across a person's devices goes by it."""
 
 
 class _Field(Struct):
@@ -99,7 +101,7 @@ class CompiledPlacement:
         place = self._candidates(models, occasion)
         values = self._values(occasion) if self._rules.any else {}
         verdict = self._rules.apply(place.items, place.index, values)
-        arm = assign(placement.experiment, occasion.subject, doors.secret) if placement.experiment else None
+        arm = assign(placement.experiment, occasion.person, doors.secret) if placement.experiment else None
         policy = arm.policy if arm is not None and arm.policy is not None else placement.policy
         scores, why = self._score(models, place, verdict, occasion, made)
         if self._trials.running:

@@ -1,0 +1,57 @@
+"""What no type can say: the parts of a profile must agree with each other. One module a part."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from firmware_configs.consistency.egress import actuator_faults, egress_faults
+from firmware_configs.consistency.fault import Fault
+from firmware_configs.consistency.placements import RULE_NAMES, TRIGGER_NAMES, placement_faults
+from firmware_configs.consistency.sources import model_faults, source_faults
+from firmware_configs.profile import Profile
+
+__all__ = ["RULE_NAMES", "TRIGGER_NAMES", "Fault", "faults"]
+
+
+def faults(profile: Profile) -> list[Fault]:
+    """Everything that contradicts, in the order of the document."""
+    return [
+        *_duplicates(profile),
+        *(fault for n, source in enumerate(profile.source) for fault in source_faults(profile, source, f"source[{n}]")),
+        *(fault for n, model in enumerate(profile.model) for fault in model_faults(profile, model, f"model[{n}]")),
+        *(
+            fault
+            for n, place in enumerate(profile.placement)
+            for fault in placement_faults(profile, place, f"placement[{n}]")
+        ),
+        *actuator_faults(profile),
+        *egress_faults(profile),
+        *_forbidden(profile),
+    ]
+
+
+def _duplicates(profile: Profile) -> Iterator[Fault]:
+    groups: dict[str, list[str]] = {
+        "source": [s.name for s in profile.source],
+        "source.field": [f.name for s in profile.source for f in s.field],
+        "purpose": [p.name for p in profile.purpose],
+        "model": [m.name for m in profile.model],
+        "placement": [p.name for p in profile.placement],
+        "actuator": [a.name for a in profile.actuator],
+        "egress (kind)": [str(e.kind) for e in profile.egress],
+    }
+    for group, names in groups.items():
+        for name, times in Counter(names).items():
+            if times > 1:
+                yield Fault(group, f"`{name}` stands {times} times", "give each its own name")
+
+
+def _forbidden(profile: Profile) -> Iterator[Fault]:
+    categories = set(profile.sensitive.forbidden_categories)
+    for n, source in enumerate(profile.source):
+        for m, field in enumerate(source.field):
+            if any(field.category == c or field.category.startswith(f"{c}.") for c in categories):
+                where = f"source[{n}].field[{m}].category"
+                yield Fault(where, f"`{field.category}` is forbidden by [sensitive]", "do not collect it")
+    for n, purpose in enumerate(profile.purpose):
+        if purpose.name in profile.sensitive.forbidden_purposes:
+            yield Fault(f"purpose[{n}]", f"`{purpose.name}` is forbidden by [sensitive]", "remove the purpose")

@@ -1,0 +1,33 @@
+"""What leaves and what is switched."""
+
+from collections.abc import Iterator
+
+from firmware_configs.consistency.fault import Fault, purposes, unknown
+from firmware_configs.profile import Profile
+from firmware_configs.topics import topic_fault
+
+
+def actuator_faults(profile: Profile) -> Iterator[Fault]:
+    """What contradicts in the actuators."""
+    for n, actuator in enumerate(profile.actuator):
+        if fault := topic_fault(actuator.topic.replace("{device}", "d")):
+            yield Fault(f"actuator[{n}].topic", f"`{actuator.topic}` is not a topic", fault)
+
+
+def egress_faults(profile: Profile) -> Iterator[Fault]:
+    """What contradicts in the egress tables, or cannot leave though something needs it to."""
+    for n, egress in enumerate(profile.egress):
+        where = f"egress[{n}]"
+        yield from unknown(f"{where}.purposes", "purpose", egress.purposes, purposes(profile))
+        if (egress.kind == "update") != (egress.destination == "superlink"):
+            fix = 'destination = "superlink" for updates, "mqtt" for the rest'
+            yield Fault(f"{where}.destination", f"`{egress.kind}` cannot go to `{egress.destination}`", fix)
+        if egress.kind == "update" and egress.privacy is None:
+            yield Fault(where, "an update without [egress.privacy]", "declare at least clip_norm")
+    kinds = {e.kind for e in profile.egress}
+    if profile.placement and "decision" not in kinds:
+        yield Fault("egress", "placements decide, but no [[egress]] lets a decision out", 'add kind = "decision"')
+    for n, source in enumerate(profile.source):
+        if source.late == "side" and "late-event" not in kinds:
+            fix = 'add an [[egress]] with kind = "late-event", or choose apply or drop'
+            yield Fault(f"source[{n}].late", "`side` publishes, but no [[egress]] lets late events out", fix)

@@ -1,0 +1,72 @@
+"""Placements: what they name must be there, and their expressions must compile."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from firmware_configs.consistency.fault import Fault, fields, purposes, unknown
+from firmware_configs.errors import ExpressionError
+from firmware_configs.expressions import compile_expression, paths
+from firmware_configs.profile import OnEvent, Placement, Policy, Profile
+
+RULE_NAMES = frozenset({"fields", "item", "hour", "weekday", "subject", "session"})
+TRIGGER_NAMES = frozenset({"fields", "hour", "weekday", "subject", "session"})
+
+
+def placement_faults(profile: Profile, place: Placement, where: str) -> Iterator[Fault]:
+    """What contradicts in one placement."""
+    yield from unknown(f"{where}.purposes", "purpose", place.purposes, purposes(profile))
+    yield from unknown(f"{where}.models", "model", place.models, [m.name for m in profile.model])
+    if isinstance(place.trigger, OnEvent):
+        yield from unknown(
+            f"{where}.trigger.source", "source", [place.trigger.source], [s.name for s in profile.source]
+        )
+        if place.trigger.when:
+            yield from expression_faults(profile, f"{where}.trigger.when", place.trigger.when, TRIGGER_NAMES)
+    if place.actuator:
+        yield from unknown(f"{where}.actuator", "actuator", [place.actuator], [a.name for a in profile.actuator])
+    for n, rule in enumerate(place.rule):
+        yield from expression_faults(profile, f"{where}.rule[{n}].when", rule.when, RULE_NAMES)
+    for n, candidate in enumerate(place.candidate):
+        if candidate.score:
+            names = frozenset(m.replace("-", "_") for m in place.models)
+            yield from expression_faults(profile, f"{where}.candidate[{n}].score", candidate.score, names)
+    yield from _choices(profile, place, where)
+
+
+def _choices(profile: Profile, place: Placement, where: str) -> Iterator[Fault]:
+    items = [c.item for c in place.candidate]
+    for item, times in Counter(items).items():
+        if times > 1:
+            yield Fault(f"{where}.candidate", f"`{item}` stands {times} times", "name each candidate once")
+    if not place.candidate and not place.models:
+        yield Fault(
+            where,
+            "neither candidates nor models: nothing to choose from",
+            "add [[placement.candidate]] or models",
+        )
+    if place.candidate and place.fallback and place.fallback not in items:
+        yield Fault(f"{where}.fallback", f"`{place.fallback}` is not a candidate", f"use one of: {', '.join(items)}")
+    outcomes = [r.outcome for r in place.reward]
+    for outcome, times in Counter(outcomes).items():
+        if times > 1:
+            yield Fault(f"{where}.reward", f"`{outcome}` stands {times} times", "one value an outcome")
+    if place.experiment is not None:
+        policies: list[Policy | None] = [arm.policy for arm in place.experiment.arms]
+        if len({arm.name for arm in place.experiment.arms}) != len(policies):
+            yield Fault(f"{where}.experiment.arms", "arms share a name", "give each arm its own name")
+    if place.actuator:
+        known = {item for a in profile.actuator if a.name == place.actuator for item in a.payloads}
+        yield from unknown(f"{where}.candidate", f"payload of actuator `{place.actuator}` for", items, known)
+
+
+def expression_faults(profile: Profile, where: str, text: str, allowed: frozenset[str]) -> Iterator[Fault]:
+    """Whether an expression compiles, within its bounds, and speaks only of what is there."""
+    try:
+        expression = compile_expression(text)
+    except ExpressionError as error:
+        yield Fault(where, error.what, error.hint)
+        return
+    # Names bound by a macro (`list.exists(x, x > 1)`) look like free names; single letters are let through.
+    free = {name for name in expression.names if len(name) > 1}
+    yield from unknown(where, "name", sorted(free - allowed), allowed)
+    yield from unknown(where, "field", sorted(paths(expression, "fields")), fields(profile))

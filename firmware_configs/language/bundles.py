@@ -1,0 +1,65 @@
+"""Which bundles a device may run, what they learn from, and how a new version takes over."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from firmware_configs.language.terms import Name, Share, Stage
+
+
+class Learn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An event that is itself a training example, besides feedback on decisions."""
+
+    source: Name
+    item: Annotated[str, Meta(description="field that names the candidate; empty for models without candidates")] = ""
+    label: Annotated[float | None, Meta(description="constant label")] = None
+    label_field: Annotated[str, Meta(description="field that holds the label, when it is not constant")] = ""
+
+
+class Swap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a new version takes over from the one that serves, and when it gives way again."""
+
+    start: Annotated[
+        Stage,
+        Meta(
+            description="where a new version starts unless the coordinator says otherwise: scored beside the old one, "
+            "serving a share of the subjects, or serving everyone"
+        ),
+    ] = "full"
+    shadow_decisions: Annotated[
+        int, Meta(ge=1, le=1_000_000_000, description="decisions scored beside the old version before the canary")
+    ] = 200
+    canary_share: Annotated[
+        float, Meta(gt=0.0, le=1.0, description="share of the subjects, by keyed hash, that the new version serves")
+    ] = 0.1
+    canary_decisions: Annotated[
+        int, Meta(ge=1, le=1_000_000_000, description="decisions by the new version before it serves everyone")
+    ] = 200
+    watched_decisions: Annotated[
+        int, Meta(ge=0, le=1_000_000_000, description="decisions after which a version that serves everyone is kept")
+    ] = 200
+    decisions_min: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="decisions before errors or latency may bring the old version back")
+    ] = 20
+    error_max: Annotated[
+        Share, Meta(description="share of decisions in which it fails or overruns the placement's budget")
+    ] = 0.05
+    latency_ratio_max: Annotated[
+        float, Meta(ge=1.0, description="mean time of a call, as a multiple of the old version's; counts above 1 ms")
+    ] = 3.0
+    reward_drop_max: Annotated[
+        Share, Meta(description="mean reward below the old version's, beyond three standard errors")
+    ] = 0.05
+
+
+class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bundle that this device may run."""
+
+    name: Name
+    versions: Annotated[str, Meta(description="allowed versions, PEP 440 specifiers: `>=1.0,<2`")]
+    purposes: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    backend: Annotated[Literal["onnx", "tflite"], Meta(description="which of the bundle's artefacts to run")] = "onnx"
+    federated: Annotated[bool, Meta(description="take part in rounds (an `update` egress is needed too)")] = False
+    examples_max: Annotated[int, Meta(ge=1, le=1_000_000, description="examples kept; then the oldest go")] = 10_000
+    learn: tuple[Learn, ...] = ()
+    swap: Swap = Swap()

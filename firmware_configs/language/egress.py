@@ -1,0 +1,40 @@
+"""What may leave the device, and what a decision may switch."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from firmware_configs.language.terms import Name, Positive
+
+
+class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Differential privacy of an egress, as declared; unit of privacy: one device."""
+
+    clip_norm: Annotated[Positive, Meta(description="L2 norm an update is clipped to")]
+    noise_multiplier: Annotated[float, Meta(ge=0.0, description="0: clipped only, no epsilon can be stated")] = 0.0
+    delta: Annotated[float, Meta(gt=0.0, lt=1.0)] = 1e-5
+    epsilon_max: Annotated[Positive | None, Meta(description="budget; no more updates when it is spent")] = None
+
+
+class Egress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind of thing that may leave the device. What has no [[egress]] does not leave."""
+
+    kind: Literal["decision", "status", "update", "metric", "experiment", "rejection", "late-event"]
+    destination: Annotated[Literal["mqtt", "superlink"], Meta(description="who gets it")] = "mqtt"
+    purposes: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    bytes_day_max: Annotated[
+        int, Meta(ge=1, description="bytes in 24 hours, payloads counted; then it waits or is dropped")
+    ]
+    privacy: Privacy | None = None
+    k_min: Annotated[int, Meta(ge=1, description="devices that must be added up before anyone may read the result")] = 1
+
+
+class Actuator(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something that a decision may switch, and the limits that no model can pass."""
+
+    name: Name
+    topic: Annotated[str, Meta(min_length=1, description="command topic; `{device}` is replaced")]
+    payloads: Annotated[
+        dict[str, str], Meta(min_length=1, description="decided item → payload sent; others are refused")
+    ]
+    per_minute_max: Annotated[int, Meta(ge=1, le=60)] = 6
