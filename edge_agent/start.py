@@ -21,6 +21,9 @@ def start(settings_path: Path, profile: Path | None) -> None:
     # What is made from here to the first turn lives as long as the process: looking through it again and again for
     # garbage costs a tenth of the start, and later a pause for every full collection.
     gc.disable()
+    # numpy's linear algebra would start a thread for each processor, which spin while we start (half of its CPU) and
+    # have nothing to do later: models run on their own runtime.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edge_agent.errors import SettingsError, StoreCorrupt
     from edge_agent.settings import load as load_settings
     from edge_agent.shell.database import FILE, suspect
