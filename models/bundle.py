@@ -38,6 +38,7 @@ class Bundle:
         self.sha256 = hashlib.sha256(raw).hexdigest()
         self.size = len(raw)
         self._files = MappingProxyType(dict(files))
+        self._weights: dict[str, F32] = {}
 
     def __repr__(self) -> str:
         return f"Bundle({self.spec.name}-{self.spec.version}, sha256={self.sha256[:12]})"
@@ -67,8 +68,10 @@ class Bundle:
         Raises:
             SpecInvalid: weights.npz and bundle.toml disagree.
         """
-        found = arrays.unpack(self.read("weights.npz"), "weights.npz")
-        return matched(self.spec, restored(found))
+        if not self._weights:
+            found = arrays.unpack(self.read("weights.npz"), "weights.npz")
+            self._weights = matched(self.spec, restored(found))
+        return dict(self._weights)
 
     @property
     def storage(self) -> Storage:

@@ -154,6 +154,9 @@ class BundleShelf:
         return news + (self._take_up_trial(name, found) if found is not None else [])
 
     def _load_or_go_back(self, name: str, version: str, previous: str) -> list[Happening]:
+        own, active = self._own.get((name, version)), self.active.get(name)
+        if own is not None and active is not None and (active.version, self.path(name, version)) == (version, own):
+            return [BundleReady(name=name, version=version)]  # the settings' own was loaded a moment ago
         try:
             self.active[name] = self.load(name, version)
         except REFUSALS as error:
