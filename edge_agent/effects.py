@@ -13,7 +13,7 @@ from edge_agent.egress.ledger import Entered
 from firmware_configs.profile import Stage
 
 Room = Literal["profile", "dedupe", "watermark", "consent", "bandit", "caps", "personal", "ledger", "session", "meta"]
-Shelf = Literal["decision", "example", "journal"]
+Shelf = Literal["decision", "example", "journal", "outcome"]
 
 
 class Put(Struct, frozen=True, kw_only=True, tag="put"):

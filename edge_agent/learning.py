@@ -10,7 +10,7 @@ from edge_agent.effects import Append
 from edge_agent.errors import FeedbackUnknown
 from edge_agent.happenings import Message
 from edge_agent.intake.minimise import Minimised
-from edge_agent.learn import attribution, examples, feedback
+from edge_agent.learn import attribution, earned, examples, feedback
 from edge_agent.limits import DEDUPE_MS
 from edge_agent.observing import REWARD, observe
 from edge_agent.placements import Occasion
@@ -84,12 +84,28 @@ def on_feedback(agent: "Agent", message: Message, batch: Batch) -> None:
     _reward(agent, placement.name, item, outcome.value, batch)
     agent.trials.rewarded(trail.bundles, outcome.value)
     observe(agent, trail, REWARD, outcome.value, batch)
+    _keep_earned(agent, trail, earned.Earned(trail.id, item, REWARD, outcome.value, word.outcome, happened), batch)
     if placement.models and agent.consents.all_allowed(_model(agent, placement.models[0]).purposes, trail.subject):
         first = item == trail.items[0]
         example = examples.Example(
             features=trail.features, item=item, label=outcome.value, propensity=trail.propensity if first else 1.0
         )
         _keep_example(agent, placement.models[0], cause, example, trail.subject, agent.retention_ms, batch)
+
+
+def _keep_earned(agent: "Agent", trail: decision.Trail, found: earned.Earned, batch: Batch) -> None:
+    """Beside the decision, for as long; the first word on an item and metric counts."""
+    batch.append(
+        Append(
+            shelf="outcome",
+            id=f"{found.decision}:{found.item}:{found.metric}",
+            group=trail.placement,
+            value=earned.pack(found),
+            made_ms=batch.now_ms,
+            expires_ms=batch.now_ms + agent.retention_ms,
+            subject=trail.subject,
+        )
+    )
 
 
 def _model(agent: "Agent", name: str) -> Model:

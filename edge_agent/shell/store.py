@@ -23,7 +23,7 @@ GROWN_PAGES = 64
 """A transaction needs some pages at once: within so many of its limit, a file counts as grown."""
 BACKLOG_BYTES_MAX = 16 * 1024 * 1024
 """Memory for what a full disk refuses; above, the loop reads no more from the broker."""
-SHELVES = frozenset({"decision", "example", "journal"})
+SHELVES = frozenset({"decision", "example", "journal", "outcome"})
 
 _PUT = (
     "INSERT INTO state VALUES (?, ?, ?, ?) "

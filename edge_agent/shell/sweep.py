@@ -15,7 +15,7 @@ from edge_agent.limits import DEDUPE_MAX
 
 SWEEP_ROWS = 500
 """Rows of each table that one sweep looks at."""
-EVICTED = ("journal", "decision", "example")
+EVICTED = ("journal", "decision", "outcome", "example")
 """In this order shelves give rows up when the file has reached its size: the oldest first."""
 LEDGER_ROW_BYTES = 320
 """What a row of the ledger takes in the file, about."""

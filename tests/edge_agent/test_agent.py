@@ -11,7 +11,7 @@ from edge_agent.decide import decision
 from edge_agent.effects import Answer, Append, Fetch, Log, Put, Send, Train
 from edge_agent.egress import ledger
 from edge_agent.happenings import BundleFailed, Connected, EgressAsked, Learned, LearnerEnded, Tick
-from edge_agent.learn import examples, parameters
+from edge_agent.learn import earned, examples, parameters
 from firmware_configs.messages import (
     MSGPACK,
     DecisionMade,
@@ -292,6 +292,8 @@ def test_feedback_becomes_a_reward_and_an_example_with_the_features_that_were_se
     assert example.features == trail.features
     assert example.label == 0.0
     assert house.agent.counters["feedback.joined"] == 1
+    (kept,) = [earned.unpack(a.value) for a in house.shelves.values() if a.shelf == "outcome"]
+    assert kept == earned.Earned(made.id, made.items[0], "reward", 0.0, "override", house.now)
 
 
 def test_the_same_feedback_counts_once_and_unknown_feedback_is_rejected() -> None:
