@@ -1,6 +1,46 @@
-"""What a run may claim about privacy. It claims nothing that was not accounted for."""
+"""What a run may claim about privacy, and what a population has left. It claims nothing that was not accounted for.
+
+The unit of privacy is one device: two runs are neighbours when one device takes part in one and not in the other.
+ε comes from the library `dp-accounting` by privacy loss distributions (PLD) or Rényi divergences (RDP); here stands
+only which events it is given. It takes seconds to import, so each function that needs it imports it.
+
+Source: Abadi et al. 2016, "Deep Learning with Differential Privacy"; McMahan et al. 2018, "Learning Differentially
+Private Recurrent Language Models"; Koskela et al. 2020 and Doroshenko et al. 2022 for PLD; Mironov 2017 for RDP.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
+
+from coordinator.errors import BudgetInvalid, PrivacyRefused
+
+if TYPE_CHECKING:
+    from dp_accounting import DpEvent
+
+Accountant = Literal["pld", "rdp"]
+Sampling = Literal["poisson", "none"]
+UNIT = "one device"
+NOISE_MAX = 10_000.0
+
+
+class Spend(Struct, frozen=True, kw_only=True):
+    """Rounds that released a sum of clipped updates with Gaussian noise."""
+
+    noise_multiplier: float
+    """Standard deviation of the noise on the sum, in units of the clipping norm; > 0."""
+    rate: float
+    """Probability with which a device is asked in a round, in (0, 1]; 1.0: everyone, no amplification is claimed."""
+    rounds: int = 1
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """How much a population may spend on one bundle."""
+
+    epsilon: float
+    delta: float
+    accountant: Accountant = "pld"
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -8,9 +48,14 @@ class Claim(Struct, frozen=True, kw_only=True):
 
     private: bool
     text: str
+    epsilon: float = math.inf
+    delta: float = 0.0
+    unit: str = UNIT
+    sampling: str = ""
+    accountant: str = ""
 
 
-def claim(clip_norm: float, rounds: int, reports: int) -> Claim:
+def clipped_only(clip_norm: float, rounds: int, reports: int) -> Claim:
     """The claim of a run whose updates are clipped and not noised.
 
     Clipping alone bounds one device's influence and gives no ε: saying so is the whole of it.
@@ -22,3 +67,128 @@ def claim(clip_norm: float, rounds: int, reports: int) -> Claim:
             f"was added, so no ε can be stated. {rounds} rounds, at least {reports} devices in each."
         ),
     )
+
+
+def claim(spent: Iterable[Spend], delta: float, accountant: Accountant = "pld") -> Claim:
+    """The claim of everything that was released to this population so far.
+
+    Raises:
+        BudgetInvalid: a number is out of its range.
+    """
+    rows = list(spent)
+    reached = epsilon(rows, delta, accountant)
+    rates = sorted({row.rate for row in rows})
+    sampling = "none: every device is asked" if rates in ([], [1.0]) else f"Poisson, q = {_listed(rates)}"
+    noises = _listed(sorted({row.noise_multiplier for row in rows}))
+    rounds = sum(row.rounds for row in rows)
+    return Claim(
+        private=True,
+        text=(
+            f"({reached:.4g}, {delta:g})-differential privacy; unit: {UNIT}; {rounds} rounds of clipped updates with "
+            f"Gaussian noise of multiplier {noises} on their sum; sampling: {sampling}; accountant: "
+            f"{accountant.upper()} (dp-accounting)."
+        ),
+        epsilon=reached,
+        delta=delta,
+        sampling=sampling,
+        accountant=accountant,
+    )
+
+
+def epsilon(spent: Iterable[Spend], delta: float, accountant: Accountant = "pld") -> float:
+    """ε of all the rounds together, at δ = `delta`.
+
+    Args:
+        spent: what was released.
+        delta: in (0, 1).
+        accountant: `pld` is tighter, `rdp` faster.
+    Raises:
+        BudgetInvalid: a number is out of its range.
+    """
+    rows = [_checked(row) for row in spent]
+    if not 0.0 < delta < 1.0:
+        raise BudgetInvalid(f"δ = {delta:g} is not between 0 and 1", hint="use less than 1 / devices, such as 1e-5")
+    if not rows:
+        return 0.0
+    from absl import logging as said
+    from dp_accounting.pld import PLDAccountant
+    from dp_accounting.rdp import RdpAccountant
+
+    # It warns of each Rényi order that it leaves out; leaving one out only makes ε larger.
+    said.set_verbosity(said.ERROR)
+    account = PLDAccountant() if accountant == "pld" else RdpAccountant()
+    for row in _together(rows):
+        account.compose(_event(row))
+    return float(account.get_epsilon(delta))
+
+
+def noise_for(budget: Budget, rate: float, rounds: int) -> float:
+    """The smallest noise multiplier (to 1e-3) with which so many rounds stay within the budget.
+
+    Raises:
+        BudgetInvalid: a number is out of its range, or no noise up to `NOISE_MAX` is enough.
+    """
+    _checked(Spend(noise_multiplier=1.0, rate=rate, rounds=rounds))
+    low, high = 0.0, 1.0
+    while epsilon([Spend(noise_multiplier=high, rate=rate, rounds=rounds)], budget.delta, "rdp") > budget.epsilon:
+        low, high = high, high * 2.0
+        if high > NOISE_MAX:
+            raise BudgetInvalid(f"no noise keeps {rounds} rounds within ε = {budget.epsilon:g}", hint="fewer rounds")
+    # RDP is never tighter than PLD: its answer is an upper end for the search.
+    while high - low > 1e-3:
+        middle = (low + high) / 2.0
+        row = Spend(noise_multiplier=middle, rate=rate, rounds=rounds)
+        fits = middle > 0.0 and epsilon([row], budget.delta, budget.accountant) <= budget.epsilon
+        low, high = (low, middle) if fits else (middle, high)
+    return high
+
+
+def refuse_beyond(budget: Budget, spent: Iterable[Spend], more: Spend) -> float:
+    """ε once `more` is spent as well; to be asked, and entered, before anything is released.
+
+    Raises:
+        PrivacyRefused: it would exceed the budget.
+        BudgetInvalid: a number is out of its range.
+    """
+    rows = list(spent)
+    after = epsilon([*rows, more], budget.delta, budget.accountant)
+    if after > budget.epsilon:
+        before = epsilon(rows, budget.delta, budget.accountant)
+        raise PrivacyRefused(
+            f"the budget is ε = {budget.epsilon:g} at δ = {budget.delta:g}; ε = {before:.4g} is spent, and this would "
+            f"make it {after:.4g}",
+            hint="more noise, fewer rounds, or a new bundle trained from data that was not in these rounds",
+        )
+    return after
+
+
+def _checked(row: Spend) -> Spend:
+    if not (math.isfinite(row.noise_multiplier) and 0.0 < row.noise_multiplier <= NOISE_MAX):
+        raise BudgetInvalid(f"a noise multiplier of {row.noise_multiplier:g} protects nothing", hint="use about 1")
+    if not 0.0 < row.rate <= 1.0:
+        raise BudgetInvalid(f"a sampling rate of {row.rate:g} is none", hint="devices asked a round / devices")
+    if row.rounds < 1:
+        raise BudgetInvalid(f"{row.rounds} rounds", hint="at least 1")
+    return row
+
+
+def _together(rows: Iterable[Spend]) -> list[Spend]:
+    """Rounds of the same noise and rate as one row: composition does not ask for an order, and this is quicker."""
+    rounds: dict[tuple[float, float], int] = {}
+    for row in rows:
+        key = (row.noise_multiplier, row.rate)
+        rounds[key] = rounds.get(key, 0) + row.rounds
+    return [Spend(noise_multiplier=noise, rate=rate, rounds=count) for (noise, rate), count in rounds.items()]
+
+
+def _event(row: Spend) -> "DpEvent":
+    from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+
+    released: DpEvent = GaussianDpEvent(row.noise_multiplier)
+    if row.rate < 1.0:
+        released = PoissonSampledDpEvent(row.rate, released)
+    return SelfComposedDpEvent(released, row.rounds)
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)

@@ -6,22 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from firmware_configs.cli_group import JSON_HELP, EdgeGroup
+from coordinator.commands.accountant import accountant
+from coordinator.commands.options import home_option, json_option, show
+from firmware_configs.cli_group import EdgeGroup
 
 if TYPE_CHECKING:
     from coordinator.shell.train import Outcome
-
-DEFAULT_HOME = "~/.edgeward"
-
-home_option = click.option(
-    "--home",
-    default=DEFAULT_HOME,
-    show_default=True,
-    envvar="EDGE_COORDINATOR_HOME",
-    help="Folder of keys, registry and database.",
-    callback=lambda _c, _p, value: Path(value).expanduser(),
-)
-json_option = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 
 
 @click.group(
@@ -37,6 +27,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 )
 def main() -> None:
     """Federated rounds on Flower, a signed registry of bundles, and what every device should run."""
+
+
+main.add_command(accountant)
 
 
 @main.command()
@@ -92,7 +85,7 @@ def enrol(device: str, public_key: Path, home: Path, as_json: bool) -> None:
     from coordinator.shell.enrol import enrol as run
 
     done = run(home, device, public_key)
-    _print({"device": done.name, "node": str(done.node)}, f"enrolled {done.name} as node {done.node}", as_json)
+    show({"device": done.name, "node": str(done.node)}, f"enrolled {done.name} as node {done.node}", as_json)
 
 
 @nodes.command("revoke")
@@ -104,7 +97,7 @@ def revoke(device: str, home: Path, as_json: bool) -> None:
     from coordinator.shell.enrol import revoke as run
 
     done = run(home, device)
-    _print({"device": done.name, "revoked": True}, f"revoked {done.name}", as_json)
+    show({"device": done.name, "revoked": True}, f"revoked {done.name}", as_json)
 
 
 @nodes.command("ls")
@@ -117,7 +110,7 @@ def list_nodes(home: Path, as_json: bool) -> None:
     found = Store(home).devices(revoked=True)
     rows = [{"device": d.name, "node": str(d.node), "revoked": d.revoked} for d in found]
     lines = [f"{d.name:<24} {d.node:>20}{'  revoked' if d.revoked else ''}" for d in found]
-    _print(rows, "\n".join(lines) or "no device is enrolled", as_json)
+    show(rows, "\n".join(lines) or "no device is enrolled", as_json)
 
 
 @main.group()
@@ -134,7 +127,7 @@ def publish(path: Path, home: Path, as_json: bool) -> None:
     from coordinator.shell.train import publish as run
 
     done = run(home, path)
-    _print(
+    show(
         {"bundle": done.bundle, "version": done.version, "bytes": done.bytes, "sha256": done.sha256},
         f"published {done.bundle} {done.version} ({done.bytes:,} bytes)",
         as_json,
@@ -151,7 +144,7 @@ def list_registry(home: Path, as_json: bool) -> None:
     found = Registry.existing(home).published()
     rows = [{"bundle": t.bundle, "version": t.version, "bytes": t.bytes, "sha256": t.sha256} for t in found]
     lines = [f"{t.bundle:<20} {t.version:<12} {t.bytes:>12,}  {t.sha256[:16]}…" for t in found]
-    _print(rows, "\n".join(lines) or "nothing is published", as_json)
+    show(rows, "\n".join(lines) or "nothing is published", as_json)
 
 
 @registry.command("root")
@@ -174,7 +167,7 @@ def deploy(bundle: str, version: str, devices: Sequence[str], home: Path, as_jso
     from coordinator.shell.train import deploy as run
 
     asked = run(home, bundle, version, list(devices) or None)
-    _print({"bundle": bundle, "version": version, "devices": asked}, f"asked {len(asked)} devices", as_json)
+    show({"bundle": bundle, "version": version, "devices": asked}, f"asked {len(asked)} devices", as_json)
 
 
 @main.command()
@@ -208,7 +201,7 @@ def train(bundle: str, home: Path, as_json: bool, **given: Any) -> None:
     from coordinator.shell.train import train as run
 
     done = run(home, Request(bundle=bundle, **given), lambda line: click.echo(line, err=as_json))
-    _print(msgspec.to_builtins(done), _told(done), as_json)
+    show(msgspec.to_builtins(done), _told(done), as_json)
 
 
 def _told(done: "Outcome") -> str:
@@ -240,7 +233,7 @@ def list_rounds(home: Path, as_json: bool) -> None:
             f"  loss {r['loss_before']:.4f} → {r['loss_after']:.4f}  {r['seconds']:.1f} s"
             for r in run["rounds"]
         ]
-    _print(found, "\n".join(lines) or "no run yet", as_json)
+    show(found, "\n".join(lines) or "no run yet", as_json)
 
 
 @main.command()
@@ -268,16 +261,7 @@ def status(home: Path, as_json: bool) -> None:
         "endpoints": msgspec.to_builtins(endpoints),
         "devices": {name: msgspec.to_builtins(told[name]) if name in told else None for name in sorted(names)},
     }
-    _print(data, "\n".join(lines), as_json)
-
-
-def _print(data: Any, text: str, as_json: bool) -> None:
-    if as_json:
-        import json
-
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
-    else:
-        click.echo(text)
+    show(data, "\n".join(lines), as_json)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ EdgeError
 │   ├── NotRunning, PortTaken, ChildFailed, UnknownDevice, UnknownBundle, KeyInvalid, DeviceTaken,
 │   │   AlreadyRunning
 ├── RoundError         CRD2xx  the round is abandoned; nothing is published
-│   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed
+│   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed, BudgetInvalid
 └── RegistryError      CRD3xx  nothing is published
     ├── VersionTaken, VersionStale, NameInvalid, RegistryMissing
 """
@@ -77,6 +77,11 @@ class PrivacyRefused(RoundError):
 
 class FlowerFailed(RoundError):
     code: ClassVar[str] = "CRD205"
+
+
+class BudgetInvalid(RoundError):
+    code: ClassVar[str] = "CRD206"
+    exit_status: ClassVar[int] = 2
 
 
 class RegistryError(EdgeError):

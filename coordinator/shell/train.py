@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from coordinator import registry, rounds
-from coordinator.accountant import claim
+from coordinator.accountant import clipped_only
 from coordinator.errors import FlowerFailed, RoundError, UnknownBundle, UnknownDevice
 from coordinator.rounds import Round
 from coordinator.shell import flower
@@ -122,7 +122,7 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
         version=version,
         strategy=request.strategy,
         rounds=finished,
-        privacy=claim(request.clip_norm, len(finished), min(row.reports for row in finished)).text,
+        privacy=clipped_only(request.clip_norm, len(finished), min(row.reports for row in finished)).text,
         devices=len(devices),
         reported=arrived,
         seconds=round(time.monotonic() - started, 2),
@@ -261,7 +261,7 @@ def _publish(signed: Registry, parent: Bundle, result: Path, done: list[Round], 
     note = (
         f"{request.strategy}, {len(done)} federated rounds with {reports} or more devices each, seed {request.seed}. "
         f"Mean loss reported by the devices: {done[0].loss_before:.4f} before, {done[-1].loss_after:.4f} after. "
-        f"{claim(request.clip_norm, len(done), reports).text}"
+        f"{clipped_only(request.clip_norm, len(done), reports).text}"
     )
     path = with_weights(parent, {name: whole[name] for name in wanted}, version, folder, note)
     signed.publish(path)

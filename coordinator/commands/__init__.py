@@ -1,0 +1,1 @@
+"""The parts of `edge-coordinator`, one subject a module."""

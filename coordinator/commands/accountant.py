@@ -1,0 +1,122 @@
+"""`edge-coordinator accountant`: what rounds cost in privacy, before they are run and after."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coordinator.commands.options import home_option, json_option, show
+
+EXAMPLE = {"clients": 1_000, "rate": 0.05, "rounds": 100, "noise": 1.0, "delta": 1e-5}
+
+
+@click.command()
+@click.argument("bundle", default="")
+@click.option("--clients", type=click.IntRange(1), help="Devices of the population; only said.")
+@click.option("--rate", type=float, default=1.0, show_default=True, help="Probability that a round asks a device.")
+@click.option("--rounds", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--noise", type=float, help="Noise multiplier: deviation of the noise / clipping norm.")
+@click.option("--epsilon", type=float, help="Instead of --noise: the budget; tells the noise that it takes.")
+@click.option("--delta", type=float, default=1e-5, show_default=True)
+@click.option("--example", is_flag=True, help="1,000 devices, Poisson q = 0.05, 100 rounds, noise 1.0, δ = 1e-5.")
+@home_option
+@json_option
+def accountant(
+    bundle: str,
+    clients: int | None,
+    rate: float,
+    rounds: int,
+    noise: float | None,
+    epsilon: float | None,
+    delta: float,
+    example: bool,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """What rounds cost in differential privacy; with BUNDLE: what was spent on it so far, and what is left.
+
+    The unit of privacy is one device. Every number comes from the library dp-accounting, by PLD and by RDP.
+
+    \b
+    edge-coordinator accountant --rate 0.05 --rounds 100 --noise 1.0
+    edge-coordinator accountant --rate 0.05 --rounds 100 --epsilon 8
+    edge-coordinator accountant affinity
+    """
+    if bundle:
+        found = _spent(bundle, home)
+        show(found, _spent_text(found), as_json)
+        return
+    if example:
+        clients, rate, rounds = int(EXAMPLE["clients"]), EXAMPLE["rate"], int(EXAMPLE["rounds"])
+        noise, epsilon, delta = EXAMPLE["noise"], None, EXAMPLE["delta"]
+    if (noise is None) == (epsilon is None):
+        raise click.UsageError("give exactly one of --noise and --epsilon, or --example, or a BUNDLE")
+    found = _planned(clients, rate, rounds, noise, epsilon, delta)
+    show(found, _planned_text(found), as_json)
+
+
+def _planned(
+    clients: int | None, rate: float, rounds: int, noise: float | None, epsilon: float | None, delta: float
+) -> dict[str, Any]:
+    from coordinator import accountant as accounts
+
+    if noise is None:
+        noise = accounts.noise_for(accounts.Budget(epsilon=epsilon or 0.0, delta=delta), rate, rounds)
+    spend = [accounts.Spend(noise_multiplier=noise, rate=rate, rounds=rounds)]
+    return {
+        "clients": clients,
+        "unit": accounts.UNIT,
+        "sampling": f"Poisson, q = {rate:g}" if rate < 1.0 else "none: every device is asked",
+        "rate": rate,
+        "rounds": rounds,
+        "noise_multiplier": noise,
+        "delta": delta,
+        "epsilon": {"pld": accounts.epsilon(spend, delta, "pld"), "rdp": accounts.epsilon(spend, delta, "rdp")},
+    }
+
+
+def _planned_text(found: dict[str, Any]) -> str:
+    devices = f"{found['clients']:,} devices; " if found["clients"] else ""
+    return (
+        f"{devices}{found['rounds']:,} rounds, noise multiplier {found['noise_multiplier']:.4g}, "
+        f"sampling: {found['sampling']}\n"
+        f"unit of privacy: {found['unit']}; δ = {found['delta']:g}\n"
+        f"ε = {found['epsilon']['pld']:.2f} by PLD, {found['epsilon']['rdp']:.2f} by RDP (dp-accounting)"
+    )
+
+
+def _spent(bundle: str, home: Path) -> dict[str, Any]:
+    from coordinator import accountant as accounts
+    from coordinator.shell.privacy_store import PrivacyStore
+
+    told = []
+    for account in PrivacyStore(home).accounts(bundle):
+        budget = account.budget
+        reached = accounts.epsilon(account.spent, budget.delta, budget.accountant)
+        told.append(
+            {
+                "population": account.population,
+                "epsilon": reached,
+                "epsilon_max": budget.epsilon,
+                "left": max(0.0, budget.epsilon - reached),
+                "delta": budget.delta,
+                "accountant": budget.accountant,
+                "unit": accounts.UNIT,
+                "rounds": sum(row.rounds for row in account.spent),
+            }
+        )
+    return {"bundle": bundle, "populations": told}
+
+
+def _spent_text(found: dict[str, Any]) -> str:
+    if not found["populations"]:
+        return f"nothing was spent on `{found['bundle']}`: no private round of it has run here"
+    lines = [f"{found['bundle']} (unit of privacy: {found['populations'][0]['unit']})"]
+    for one in found["populations"]:
+        share = 0 if math.isinf(one["epsilon"]) else round(100 * one["epsilon"] / one["epsilon_max"])
+        lines.append(
+            f"  {one['population']}: ε = {one['epsilon']:.3f} of {one['epsilon_max']:g} ({share} %) at δ = "
+            f"{one['delta']:g}, {one['rounds']:,} rounds, {one['accountant'].upper()}"
+        )
+    return "\n".join(lines)

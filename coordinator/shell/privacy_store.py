@@ -1,0 +1,154 @@
+"""What each population has spent on each bundle. A round's spending is written before its result is released.
+
+A round is spent once: it is keyed by run and number, so a round that is resumed after a crash finds its own entry.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from coordinator.accountant import Budget, Spend, refuse_beyond
+from coordinator.errors import PrivacyRefused
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS privacy_budget (
+    bundle TEXT NOT NULL,
+    population TEXT NOT NULL,
+    value BLOB NOT NULL,                    -- coordinator.accountant.Budget, msgpack
+    PRIMARY KEY (bundle, population)
+);
+CREATE TABLE IF NOT EXISTS privacy_spend (
+    run TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    bundle TEXT NOT NULL,
+    population TEXT NOT NULL,
+    value BLOB NOT NULL,                    -- coordinator.accountant.Spend, msgpack
+    spent_ms INTEGER NOT NULL,
+    PRIMARY KEY (run, round)
+);
+"""
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """One population's account of one bundle."""
+
+    population: str
+    budget: Budget
+    spent: list[Spend]
+
+
+class PrivacyStore:
+    """The accounts in a coordinator's home."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self._path = home / "coordinator.db"
+        with self._open() as database:
+            database.executescript(_SCHEMA)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        database = sqlite3.connect(self._path, timeout=15, isolation_level=None)
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+            yield database
+        finally:
+            database.close()
+
+    def accounts(self, bundle: str) -> list[Account]:
+        """The bundle's accounts by population."""
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT population, value FROM privacy_budget WHERE bundle = ? ORDER BY population", (bundle,)
+            ).fetchall()
+            return [
+                Account(
+                    population=population,
+                    budget=msgspec.msgpack.decode(value, type=Budget),
+                    spent=[spend for _, spend in _spent(database, bundle, population)],
+                )
+                for population, value in rows
+            ]
+
+    def spend(self, bundle: str, population: str, budget: Budget, run: str, number: int, spend: Spend) -> float:
+        """Enter a round's spending; returns ε with it.
+
+        The budget is the one that was first given for this bundle and population, or a smaller one.
+
+        Raises:
+            PrivacyRefused: the budget does not allow it, or the round was entered with other numbers; nothing is
+                written.
+        """
+        with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                reached = self._enter(database, bundle, population, budget, run, number, spend)
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+            return reached
+
+    def _enter(
+        self,
+        database: sqlite3.Connection,
+        bundle: str,
+        population: str,
+        budget: Budget,
+        run: str,
+        number: int,
+        spend: Spend,
+    ) -> float:
+        kept = _lowest(database, bundle, population, budget)
+        held = _spent(database, bundle, population)
+        before = [row for key, row in held if key != (run, number)]
+        reached = refuse_beyond(kept, before, spend)
+        own = next((row for key, row in held if key == (run, number)), None)
+        if own is not None and own != spend:
+            raise PrivacyRefused(
+                f"round {number} of {run} was entered with other numbers", hint="start a new run for other noise"
+            )
+        database.execute(
+            "INSERT OR REPLACE INTO privacy_budget (bundle, population, value) VALUES (?, ?, ?)",
+            (bundle, population, msgspec.msgpack.encode(kept)),
+        )
+        if own is None:
+            database.execute(
+                "INSERT INTO privacy_spend (run, round, bundle, population, value, spent_ms) VALUES (?, ?, ?, ?, ?, ?)",
+                (run, number, bundle, population, msgspec.msgpack.encode(spend), int(time.time() * 1_000)),
+            )
+        return reached
+
+
+def _lowest(database: sqlite3.Connection, bundle: str, population: str, asked: Budget) -> Budget:
+    """The stricter of the stored budget and the one that is asked for: nobody raises a budget by asking again.
+
+    Raises:
+        PrivacyRefused: the two state δ or accountant differently, so their ε cannot be compared.
+    """
+    row = database.execute(
+        "SELECT value FROM privacy_budget WHERE bundle = ? AND population = ?", (bundle, population)
+    ).fetchone()
+    if row is None:
+        return asked
+    held = msgspec.msgpack.decode(row[0], type=Budget)
+    if (held.delta, held.accountant) != (asked.delta, asked.accountant):
+        raise PrivacyRefused(
+            f"this population's budget is stated at δ = {held.delta:g} by {held.accountant.upper()}",
+            hint=f"use --delta {held.delta:g} --accountant {held.accountant}",
+        )
+    return held if held.epsilon <= asked.epsilon else asked
+
+
+def _spent(database: sqlite3.Connection, bundle: str, population: str) -> list[tuple[tuple[str, int], Spend]]:
+    rows = database.execute(
+        "SELECT run, round, value FROM privacy_spend WHERE bundle = ? AND population = ? ORDER BY spent_ms, run, round",
+        (bundle, population),
+    ).fetchall()
+    return [((run, number), msgspec.msgpack.decode(value, type=Spend)) for run, number, value in rows]
