@@ -17,7 +17,7 @@ from paho.mqtt.properties import Properties
 from edge_agent.errors import SettingsMalformed
 from edge_agent.settings import Broker
 from edge_agent.shell import properties
-from edge_agent.shell.quick import quick
+from edge_agent.shell.quick import PahoClient, quick
 
 PACKET_BYTES_MAX = 1_048_576
 """Larger messages are the broker's to drop; what is above the agent's own limit is rejected by name."""
@@ -47,7 +47,7 @@ class Will(Struct, frozen=True, kw_only=True):
     content_type: str
 
 
-def make(broker: Broker, device: str, will: Will | None, version: MQTTProtocolVersion) -> Client:
+def make(broker: Broker, device: str, will: Will | None, version: MQTTProtocolVersion) -> PahoClient:
     """A client that has not dialled; its session at the broker outlives it.
 
     Raises:
@@ -71,7 +71,9 @@ def make(broker: Broker, device: str, will: Will | None, version: MQTTProtocolVe
     return client
 
 
-def bare(broker: Broker, name: str, version: MQTTProtocolVersion, *, keep: bool, kind: type[Client] = Client) -> Client:
+def bare(
+    broker: Broker, name: str, version: MQTTProtocolVersion, *, keep: bool, kind: type[PahoClient] = PahoClient
+) -> PahoClient:
     """A client that knows the way in, and no more.
 
     Args:

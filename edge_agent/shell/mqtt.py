@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import LogLevel, MQTTErrorCode
+from paho.mqtt.enums import LogLevel
 from paho.mqtt.exception import MQTTException
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -29,7 +29,8 @@ from edge_agent.shell import client as clients
 from edge_agent.shell import faults, properties
 from edge_agent.shell.aliases import Aliases
 from edge_agent.shell.client import Will
-from edge_agent.shell.quick import Plain
+from edge_agent.shell.packets import Publish
+from edge_agent.shell.quick import PahoClient, heard
 from edge_agent.shell.sockets import Opened, writable
 from edge_agent.shell.suspect import Suspect
 from edge_agent.shell.terms import Terms, terms
@@ -50,8 +51,7 @@ STEADY_S = 10.0
 UNSTEADY = 3
 """Lines in a row that broke before they were steady: there is a reason that the broker does not tell."""
 VISITS_MIN = 64
-VISITS_A_MESSAGE = 8
-"""paho's reads for one message at most, on average; a peer that sends what is no message cannot hold us longer."""
+"""Readings in one turn, however few messages they bring."""
 REFUSALS_MAX = 64
 """Different refusals that are told of one connection."""
 KEEPALIVE_TIMEOUT = 141
@@ -123,7 +123,7 @@ class Link:
         self._dialled: list[BaseException | None] = []
         self._client = self._begin()
 
-    def _begin(self) -> Client:
+    def _begin(self) -> PahoClient:
         """A client for the next connection, and nothing left of the last one."""
         self._terms = Terms()
         self._window = WINDOW
@@ -154,6 +154,11 @@ class Link:
         return self.state in {"greeting", "up"} and self._client.want_write()
 
     @property
+    def holds_messages(self) -> bool:
+        """Whether something that was read waits for the next `drain`."""
+        return self._client.held and self.state == "up"
+
+    @property
     def room(self) -> int:
         """How many more messages may be published before the broker acknowledges some."""
         return self._window - len(self._entries) if self.state == "up" else 0
@@ -169,6 +174,8 @@ class Link:
         Args:
             now_s: monotonic seconds.
         """
+        if self.state == "up" and now_s < self._due_probe_s and self._broken is None:
+            return  # nearly always
         self._now_s = now_s
         if self.state == "dialling":
             if self._dialled:
@@ -190,19 +197,18 @@ class Link:
         self._settle()
 
     def drain(self, most: int) -> list[Arrived]:
-        """Read until the socket is dry, or `most` messages are there; what is left stays with the kernel.
-
-        paho reads a packet or two at a visit, so it is visited until nothing more is ready.
-        """
-        visits = VISITS_MIN + VISITS_A_MESSAGE * most
+        """Read until the socket is dry, or `most` messages are there; nearly all that is left stays with the kernel."""
+        client = self._client
+        visits = VISITS_MIN + client.visits_a_message * most
         while self.state in {"greeting", "up"} and len(self._inbox) < most and visits:
             visits -= 1
             try:
-                self._client.loop_read()
+                client.loop_read(most - len(self._inbox))
             except _GARBAGE as error:
                 self._break(faults.no_mqtt(error, self._settings))
-            self._settle()
-            if self.socket is None or self._opened is None or not self._opened.readable:
+            if self._broken is not None:
+                self._settle()
+            if self._opened is None or client.dry or not (client.held or self._opened.readable):
                 break
         if self._opened is not None:
             self._opened.acknowledge()
@@ -213,7 +219,7 @@ class Link:
         """Acknowledge in order of arrival, after the commit; what an earlier line brought comes again anyway."""
         for one in arrived:
             if one.message.qos and one.line == self.line and self.state == "up":
-                self._client.ack(one.mid, one.message.qos)
+                self._client.confirm(one.mid)
 
     def publish(self, row: OutboxRow) -> bool:
         """Hand one message of the outbox to the broker; `delivered` tells when it has it.
@@ -230,21 +236,21 @@ class Link:
             return True
         if why := _topic_fault(topic):
             return self._give_up(entry, faults.undelivered(topic[:100], why, "correct the topic that was asked for"))
-        granted, carried, name = self._terms, None, topic
+        granted, carried, name = self._terms, b"", topic
         if granted.modern:
             name, alias = self._aliases.numbered(topic)
             carried = properties.of_publish(content_type, correlation, traceparent, -(-left_ms // 1_000), alias)
-            if granted.too_large(name, len(carried.pack()), len(payload)):
+            if granted.too_large(name, len(carried), len(payload)):
                 why = f"{len(payload)} bytes; the broker takes packets of at most {granted.packet_bytes_max}"
                 return self._give_up(entry, faults.undelivered(topic, why, "raise the broker's limit on packets"))
         if retain and not granted.retain:
             self._refuse(faults.unretained(topic))
         qos = min(qos, granted.qos_max, 1)
-        info = self._client.publish(name, payload, qos, bool(retain and granted.retain), properties=carried)
-        if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+        mid = self._client.post(name, payload, qos, carried, retain=bool(retain and granted.retain))
+        if not mid:
             return False
         if qos:
-            self._entries[info.mid] = row
+            self._entries[mid] = row
         else:
             self.delivered.append(entry)
         return True
@@ -406,37 +412,39 @@ class Link:
             why = f"the broker closes the connection on it ({len(row[2])} bytes)"
             self._give_up(found, faults.undelivered(row[1], why))
 
-    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage | Plain) -> None:
+    def _on_message(self, _client: Client, _data: Any, came: MQTTMessage | Publish) -> None:
         if self.state != "up":
             self._break(faults.no_mqtt("a message before its greeting", self._settings))
             return
+        message = heard(came)
         try:
-            topic = message.topic
+            topic = message.name.decode()
         except UnicodeDecodeError:
             topic = ""  # routed nowhere, so rejected and counted like any unknown topic
-        told = vars(message.properties) if message.properties is not None else {}
-        if "TopicAlias" in told:
-            named = self._aliases.named(topic, told["TopicAlias"])
+        if message.alias:
+            named = self._aliases.named(topic, message.alias)
             if named is None:
-                self._break(faults.no_mqtt(f"topic alias {told['TopicAlias']} names nothing", self._settings))
+                self._break(faults.no_mqtt(f"topic alias {message.alias} names nothing", self._settings))
                 return
             topic = named
-        carried: list[tuple[str, str]] = told.get("UserProperty", [])
-        traceparent = next((value for name, value in carried if name == "traceparent"), "")
+        traceparent, others = "", message.user
+        if others:
+            traceparent = next((value for name, value in others if name == "traceparent"), "")
+            others = tuple(pair for pair in others if pair[0] != "traceparent")
         self._inbox.append(
             Arrived(
                 Message(
                     topic=topic,
-                    payload=bytes(message.payload),
+                    payload=message.payload,
                     qos=message.qos,
                     mid=message.mid,
-                    dup=bool(message.dup),
-                    retain=bool(message.retain),
-                    content_type=told.get("ContentType", ""),
-                    response_topic=told.get("ResponseTopic", ""),
-                    correlation=told.get("CorrelationData", b""),
+                    dup=message.dup,
+                    retain=message.retain,
+                    content_type=message.content_type,
+                    response_topic=message.response_topic,
+                    correlation=message.correlation,
                     traceparent=traceparent,
-                    properties=tuple((n, v) for n, v in carried if n != "traceparent"),
+                    properties=others,
                     arrived_ms=self._wall_ms(),
                 ),
                 message.mid,

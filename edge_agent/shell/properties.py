@@ -38,8 +38,8 @@ class Packed(Properties):
 
 
 @lru_cache(maxsize=REMEMBERED)
-def of_publish(content_type: str, correlation: bytes, traceparent: str, expiry_s: int, alias: int = 0) -> Packed:
-    """The properties of one PUBLISH.
+def of_publish(content_type: str, correlation: bytes, traceparent: str, expiry_s: int, alias: int = 0) -> bytes:
+    """The properties of one PUBLISH, packed, with their length before them.
 
     Args:
         content_type: empty: none.
@@ -59,7 +59,7 @@ def of_publish(content_type: str, correlation: bytes, traceparent: str, expiry_s
         properties.MessageExpiryInterval = expiry_s
     if alias:
         properties.TopicAlias = alias
-    return Packed(properties.pack())
+    return bytes(properties.pack())
 
 
 def of_connect(session_expiry_s: int, receive_maximum: int, packet_bytes_max: int) -> Properties:

@@ -252,9 +252,8 @@ class Loop:
             self._outgoing.rescan(paced=False)
         elif committed or not durable:
             self._outgoing.add(fresh)
-        # Somebody may wait for a decision; nobody waits for an acknowledgement.
         self.lags.expect(writes.signals, now_s)
-        self._hand_over(self._monotonic_s())
+        self._outgoing.pump(self._monotonic_s())
         if committed:
             self.link.acknowledge([*self._unacknowledged, *arrived])
             self._unacknowledged = []
@@ -262,6 +261,7 @@ class Loop:
             # What is critical comes again after a crash; the rest goes on in memory.
             self.link.acknowledge(one for one in arrived if not self._is_durable([one]))
             self._unacknowledged += [one for one in arrived if self._is_durable([one])]
+        self._hand_over(self._monotonic_s())  # decisions and acknowledgements in one writing
         for effect in others:
             self._perform(effect)
 
