@@ -9,9 +9,20 @@ from typing import Literal
 from msgspec import Struct
 
 from firmware_configs.expressions import compile_expression, paths
-from firmware_configs.profile import OnEvent, Placement, Profile
+from firmware_configs.profile import (
+    Dwell,
+    LifetimeValue,
+    OnEvent,
+    Outcome,
+    Placement,
+    Profile,
+    Rate,
+    ReturnVisit,
+    TimeTo,
+    Worth,
+)
 
-Kind = Literal["field", "feature", "model", "rule", "trigger", "placement", "egress"]
+Kind = Literal["field", "feature", "model", "rule", "trigger", "placement", "outcome", "metric", "segment", "egress"]
 
 
 class BundleNeeds(Struct, frozen=True, kw_only=True):
@@ -37,7 +48,7 @@ class Lineage(Struct, frozen=True, kw_only=True):
 
     steps: tuple[Step, ...]
     unused: tuple[str, ...]
-    """Collected fields that no model, rule, trigger or example needs: a finding."""
+    """Collected fields that no model, rule, trigger, example, outcome or metric needs: a finding."""
     missing: tuple[str, ...]
     """`model needs field` where the profile does not collect it: such a bundle cannot be loaded."""
 
@@ -75,6 +86,10 @@ def derive(profile: Profile, bundles: Sequence[BundleNeeds] = ()) -> Lineage:
         used |= own
         steps += [Step(source=f"field {name}", target=f"placement {place.name}", how="rule") for name in sorted(own)]
         steps += [Step(source=f"model {name}", target=f"placement {place.name}", how="score") for name in place.models]
+    for name, target, how in _outcome_fields(profile):
+        used.add(name)
+        steps.append(Step(source=f"field {name}", target=target, how=how))
+    steps += _outcome_steps(profile)
     steps += _egress_steps(profile)
     return Lineage(
         steps=tuple(dict.fromkeys(steps)),
@@ -123,6 +138,53 @@ def _placement_fields(place: Placement) -> set[str]:
     return {name for text in texts for name in paths(compile_expression(text), "fields")}
 
 
+def _outcome_fields(profile: Profile) -> list[tuple[str, str, str]]:
+    """(field, what it serves, how) of everything that says what becomes of decisions."""
+    found: list[tuple[str, str, str]] = []
+
+    def read(target: str, texts: Sequence[str], named: Sequence[str]) -> None:
+        found.extend(
+            (name, target, "condition") for text in texts if text for name in paths(compile_expression(text), "fields")
+        )
+        found.extend((name, target, "value") for name in named if name)
+
+    for view in profile.view:
+        for place in view.placements:
+            read(f"views of {place}", (view.start, view.end), (view.decision, view.item))
+    for outcome in profile.outcome:
+        read(f"outcome {outcome.name}", (outcome.when,), (outcome.value_field, *(c.item for c in outcome.credit)))
+    for metric in profile.metric:
+        measure = metric.measure
+        if isinstance(measure, ReturnVisit | LifetimeValue):
+            field = measure.value_field if isinstance(measure, LifetimeValue) else ""
+            read(f"metric {metric.name}", (measure.when,), (field,))
+    for segment in profile.segment:
+        read(f"segment {segment.name}", (segment.when,), ())
+    return list(dict.fromkeys(found))
+
+
+def _outcome_steps(profile: Profile) -> list[Step]:
+    steps = [
+        Step(source=f"outcome {outcome.name}", target=f"placement {entry.placement}", how=f"{_tag(outcome)} credit")
+        for outcome in profile.outcome
+        for entry in outcome.credit
+    ]
+    for metric in profile.metric:
+        target, measure = f"metric {metric.name}", metric.measure
+        steps += [Step(source=f"placement {place}", target=target, how="observed") for place in metric.placements]
+        if isinstance(measure, Rate | TimeTo | Worth):
+            known = {outcome.name for outcome in profile.outcome} & set(measure.outcomes)
+            steps += [Step(source=f"outcome {name}", target=target, how="observed") for name in sorted(known)]
+        elif isinstance(measure, Dwell):
+            steps += [Step(source=f"views of {place}", target=target, how="seconds") for place in metric.placements]
+        steps += [Step(source=f"segment {segment.name}", target=target, how="grouped") for segment in profile.segment]
+    return steps
+
+
+def _tag(outcome: Outcome) -> str:
+    return str(outcome.attribution.__struct_config__.tag)
+
+
 def _egress_steps(profile: Profile) -> list[Step]:
     steps = []
     for egress in profile.egress:
@@ -134,5 +196,10 @@ def _egress_steps(profile: Profile) -> list[Step]:
                 Step(source=f"examples of {m.name}", target=target, how="trained, clipped, int8")
                 for m in profile.model
                 if m.federated
+            ]
+        elif egress.kind == "metric":
+            steps += [Step(source=f"metric {m.name}", target=target, how="added up") for m in profile.metric]
+            steps += [
+                Step(source=f"outcome {o.name}", target=target, how="paths counted") for o in profile.outcome if o.paths
             ]
     return steps

@@ -13,6 +13,26 @@ from msgspec import Meta, Struct
 from firmware_configs.language.bundles import Learn, Model, Swap
 from firmware_configs.language.egress import Actuator, Egress, Privacy
 from firmware_configs.language.experiments import Arm, Experiment
+from firmware_configs.language.outcomes import (
+    Attribution,
+    Creditable,
+    Dwell,
+    FirstTouch,
+    LastTouch,
+    LifetimeValue,
+    Linear,
+    Measure,
+    Metric,
+    Outcome,
+    PositionBased,
+    Rate,
+    ReturnVisit,
+    Segment,
+    TimeDecay,
+    TimeTo,
+    View,
+    Worth,
+)
 from firmware_configs.language.placements import (
     Candidate,
     Cap,
@@ -42,34 +62,48 @@ from firmware_configs.language.terms import Cel, Name, Positive, Share, Stage
 __all__ = [
     "Actuator",
     "Arm",
+    "Attribution",
     "Best",
     "Bucket",
     "Candidate",
     "Cap",
     "Cel",
     "CoarseLocation",
+    "Creditable",
     "Device",
+    "Dwell",
     "Egress",
     "EpsilonGreedy",
     "Experiment",
+    "FirstTouch",
     "Keep",
     "KeyedHash",
+    "LastTouch",
     "Learn",
+    "LifetimeValue",
+    "Linear",
+    "Measure",
+    "Metric",
     "Model",
     "Name",
     "OnEvent",
     "OnRequest",
+    "Outcome",
     "Placement",
     "Policy",
+    "PositionBased",
     "Positive",
     "Privacy",
     "Profile",
     "Purpose",
     "QuietHours",
+    "Rate",
     "Retention",
+    "ReturnVisit",
     "Reward",
     "Round",
     "Rule",
+    "Segment",
     "Sensitive",
     "Share",
     "Source",
@@ -78,9 +112,13 @@ __all__ = [
     "Swap",
     "Thompson",
     "Threshold",
+    "TimeDecay",
+    "TimeTo",
     "Transform",
     "Trigger",
     "TruncateTime",
+    "View",
+    "Worth",
     "schema_json",
 ]
 
@@ -113,6 +151,10 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     egress: Annotated[tuple[Egress, ...], Meta(max_length=20)] = ()
     actuator: Annotated[tuple[Actuator, ...], Meta(max_length=50)] = ()
     sensitive: Sensitive = Sensitive()
+    view: Annotated[tuple[View, ...], Meta(max_length=20)] = ()
+    outcome: Annotated[tuple[Outcome, ...], Meta(max_length=20)] = ()
+    metric: Annotated[tuple[Metric, ...], Meta(max_length=20)] = ()
+    segment: Annotated[tuple[Segment, ...], Meta(max_length=16)] = ()
 
 
 def schema_json() -> bytes:

@@ -2,6 +2,13 @@
 
 from firmware_configs import profile as p
 
+
+def _metric(name: str, measure: p.Measure, upper: float = 1.0) -> p.Metric:
+    return p.Metric(
+        name=name, placements=("next-pick",), measure=measure, lower=0.0, upper=upper, purposes=("personalise",)
+    )
+
+
 REFERENCE = p.Profile(
     schema=1,
     name="reference",
@@ -137,7 +144,50 @@ REFERENCE = p.Profile(
         p.Egress(kind="status", purposes=("comfort",), bytes_day_max=1_000_000),
         p.Egress(kind="rejection", purposes=("comfort",), bytes_day_max=100_000),
         p.Egress(kind="late-event", purposes=("personalise",), bytes_day_max=100_000),
+        p.Egress(kind="metric", purposes=("personalise",), bytes_day_max=100_000, k_min=10),
     ),
     actuator=(p.Actuator(name="lamp", topic="home/{device}/lamp/set", payloads={"on": "ON", "off": "OFF"}),),
     sensitive=p.Sensitive(forbidden_categories=("user.health_and_medical",), forbidden_purposes=("resale",)),
+    view=(
+        p.View(
+            source="touch",
+            placements=("next-pick",),
+            start="fields.item == 'seen'",
+            end="fields.item == 'gone'",
+            item="item",
+        ),
+    ),
+    outcome=(
+        p.Outcome(
+            name="picked",
+            source="touch",
+            when="fields.item != 'gone'",
+            purposes=("personalise",),
+            credit=(p.Creditable(placement="next-pick", window_s=3_600.0, item="item", seen=True),),
+            attribution=p.TimeDecay(half_life_s=600.0),
+            paths="channel",
+        ),
+        p.Outcome(
+            name="warmed",
+            source="air",
+            value_field="temperature",
+            value_max=40.0,
+            purposes=("comfort",),
+            credit=(p.Creditable(placement="lamp"), p.Creditable(placement="next-pick")),
+            attribution=p.PositionBased(first=0.4, last=0.4),
+            reward=False,
+        ),
+    ),
+    metric=(
+        _metric("dwell", p.Dwell(cap_s=120.0), upper=600.0),
+        _metric("click-through", p.Rate(outcomes=("click",))),
+        _metric("time-to-pick", p.TimeTo(outcomes=("picked",), window_s=3_600.0), upper=3_600.0),
+        _metric("worth", p.Worth(outcomes=("warmed",)), upper=40.0),
+        _metric("back-after-a-week", p.ReturnVisit(source="touch", day=7)),
+        _metric("lifetime-picks", p.LifetimeValue(source="touch"), upper=1_000.0),
+    ),
+    segment=(
+        p.Segment(name="at-night", when="hour < 6"),
+        p.Segment(name="by-model", model="affinity"),
+    ),
 )

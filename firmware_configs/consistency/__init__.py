@@ -25,8 +25,18 @@ def faults(profile: Profile) -> list[Fault]:
         ),
         *actuator_faults(profile),
         *egress_faults(profile),
+        *_outcome_faults(profile),
         *_forbidden(profile),
     ]
+
+
+def _outcome_faults(profile: Profile) -> list[Fault]:
+    """Only a profile that says what becomes of decisions pays for the module: devices check theirs at every start."""
+    if not (profile.view or profile.outcome or profile.metric or profile.segment):
+        return []
+    from firmware_configs.consistency.outcomes import outcome_faults
+
+    return list(outcome_faults(profile))
 
 
 def _duplicates(profile: Profile) -> Iterator[Fault]:
@@ -38,6 +48,9 @@ def _duplicates(profile: Profile) -> Iterator[Fault]:
         "placement": [p.name for p in profile.placement],
         "actuator": [a.name for a in profile.actuator],
         "egress (kind)": [str(e.kind) for e in profile.egress],
+        "outcome": [o.name for o in profile.outcome],
+        "metric": [m.name for m in profile.metric],
+        "segment": [s.name for s in profile.segment],
     }
     for group, names in groups.items():
         for name, times in Counter(names).items():

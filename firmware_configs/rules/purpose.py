@@ -12,7 +12,8 @@ SENTENCE_WORDS_MAX = 35
 
 def _unused_purpose(profile: Profile, _lineage: Lineage) -> Iterator[Where]:
     used = {p for s in profile.source for f in s.field for p in f.purposes}
-    used |= {p for group in (profile.model, profile.placement, profile.egress) for one in group for p in one.purposes}
+    groups = (profile.model, profile.placement, profile.egress, profile.outcome, profile.metric)
+    used |= {p for group in groups for one in group for p in one.purposes}
     for n, purpose in enumerate(profile.purpose):
         if purpose.name not in used:
             yield f"purpose[{n}]", f"nothing serves `{purpose.name}`", "remove the purpose"

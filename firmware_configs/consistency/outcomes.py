@@ -1,0 +1,124 @@
+"""Views, outcomes, metrics and segments: what they name must be there, and their numbers must make sense together."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+
+from firmware_configs.consistency.fault import Fault, purposes, unknown
+from firmware_configs.consistency.placements import expression_faults
+from firmware_configs.profile import (
+    Dwell,
+    LifetimeValue,
+    Metric,
+    Outcome,
+    PositionBased,
+    Profile,
+    Rate,
+    ReturnVisit,
+    Segment,
+    TimeTo,
+    View,
+    Worth,
+)
+
+EVENT_NAMES = frozenset({"fields"})
+SEGMENT_NAMES = frozenset({"fields", "features", "session", "hour", "weekday"})
+RESERVED = "reward"
+OTHER = "other"
+"""The segment of whoever is in none."""
+
+
+def outcome_faults(profile: Profile) -> Iterator[Fault]:
+    """What contradicts in everything that says what becomes of decisions."""
+    for n, view in enumerate(profile.view):
+        yield from _view(profile, view, f"view[{n}]")
+    for n, outcome in enumerate(profile.outcome):
+        yield from _outcome(profile, outcome, f"outcome[{n}]")
+    for n, metric in enumerate(profile.metric):
+        yield from _metric(profile, metric, f"metric[{n}]")
+    for n, segment in enumerate(profile.segment):
+        yield from _segment(profile, segment, f"segment[{n}]")
+    if profile.segment and not profile.metric:
+        yield Fault("segment", "segments without a [[metric]]", "declare a metric, or remove the segments")
+    for n, egress in enumerate(profile.egress):
+        if egress.kind == "metric" and egress.privacy is not None:
+            fix = "remove [egress.privacy]; k_min says over how many devices it is added up"
+            yield Fault(f"egress[{n}].privacy", "totals of metrics leave as they are: no noise is added to them", fix)
+
+
+def _event(profile: Profile, where: str, source: str, texts: dict[str, str], named: Collection[str]) -> Iterator[Fault]:
+    """An event's source, expressions over its fields, and fields of it that are named."""
+    yield from unknown(f"{where}.source", "source", [source], [s.name for s in profile.source])
+    own = [f.name for s in profile.source if s.name == source for f in s.field]
+    yield from unknown(where, f"field of source `{source}`", [name for name in named if name], own)
+    for key, text in texts.items():
+        if text:
+            yield from expression_faults(profile, f"{where}.{key}", text, EVENT_NAMES)
+
+
+def _placements(profile: Profile, where: str, names: Collection[str]) -> Iterator[Fault]:
+    yield from unknown(where, "placement", names, [p.name for p in profile.placement])
+    for name, times in Counter(names).items():
+        if times > 1:
+            yield Fault(where, f"`{name}` stands {times} times", "name each placement once")
+
+
+def _number(profile: Profile, where: str, source: str, field: str) -> Iterator[Fault]:
+    types = {f.name: f.type for s in profile.source if s.name == source for f in s.field}
+    if types.get(field, "number") != "number":
+        yield Fault(where, f"`{field}` is {types[field]}, a value is a number", "name a field of type number")
+
+
+def _view(profile: Profile, view: View, where: str) -> Iterator[Fault]:
+    texts = {"start": view.start, "end": view.end}
+    yield from _event(profile, where, view.source, texts, (view.decision, view.item))
+    yield from _placements(profile, f"{where}.placements", view.placements)
+
+
+def _outcome(profile: Profile, outcome: Outcome, where: str) -> Iterator[Fault]:
+    named = [outcome.value_field, *(entry.item for entry in outcome.credit)]
+    yield from _event(profile, where, outcome.source, {"when": outcome.when}, named)
+    yield from _number(profile, f"{where}.value_field", outcome.source, outcome.value_field)
+    yield from unknown(f"{where}.purposes", "purpose", outcome.purposes, purposes(profile))
+    yield from _placements(profile, f"{where}.credit", [entry.placement for entry in outcome.credit])
+    viewed = {name for view in profile.view for name in view.placements}
+    for n, entry in enumerate(outcome.credit):
+        if entry.seen and entry.placement not in viewed:
+            fix = "add a [[view]] for it, or set seen = false"
+            yield Fault(f"{where}.credit[{n}].seen", f"nothing says when `{entry.placement}` was seen", fix)
+    if outcome.value > outcome.value_max:
+        yield Fault(f"{where}.value", f"{outcome.value:g} is above value_max", "raise value_max")
+    model = outcome.attribution
+    if isinstance(model, PositionBased) and model.first + model.last > 1.0:
+        yield Fault(f"{where}.attribution", "first and last are more than one together", "lower one of them")
+
+
+def _metric(profile: Profile, metric: Metric, where: str) -> Iterator[Fault]:
+    yield from unknown(f"{where}.purposes", "purpose", metric.purposes, purposes(profile))
+    yield from _placements(profile, f"{where}.placements", metric.placements)
+    if metric.name == RESERVED:
+        yield Fault(f"{where}.name", "`reward` is every placement's own metric", "choose another name")
+    if not metric.lower < metric.upper:
+        yield Fault(f"{where}.upper", "upper must be above lower", "say between what an observation lies")
+    measure = metric.measure
+    if isinstance(measure, Dwell):
+        viewed = {name for view in profile.view for name in view.placements}
+        yield from unknown(f"{where}.placements", "[[view]] of placement", metric.placements, viewed)
+    elif isinstance(measure, Rate | TimeTo | Worth):
+        known = {outcome.name for outcome in profile.outcome}
+        known |= {r.outcome for p in profile.placement if p.name in metric.placements for r in p.reward}
+        yield from unknown(f"{where}.measure.outcomes", "outcome", measure.outcomes, known)
+    elif isinstance(measure, ReturnVisit | LifetimeValue):
+        field = measure.value_field if isinstance(measure, LifetimeValue) else ""
+        yield from _event(profile, f"{where}.measure", measure.source, {"when": measure.when}, [field])
+        yield from _number(profile, f"{where}.measure.value_field", measure.source, field)
+
+
+def _segment(profile: Profile, segment: Segment, where: str) -> Iterator[Fault]:
+    if bool(segment.when) == bool(segment.model):
+        yield Fault(where, "exactly one of `when` and `model` is needed", "write the one that applies")
+    if segment.when:
+        yield from expression_faults(profile, f"{where}.when", segment.when, SEGMENT_NAMES)
+    if segment.model:
+        yield from unknown(f"{where}.model", "model", [segment.model], [m.name for m in profile.model])
+    if segment.name == OTHER:
+        yield Fault(f"{where}.name", "`other` is who is in no segment", "choose another name")
