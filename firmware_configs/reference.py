@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from firmware_configs import messages
+from firmware_configs import measured, messages
 from firmware_configs.profile import Profile, schema_json
 from firmware_configs.reference_profile import REFERENCE
 from firmware_configs.reference_toml import document
@@ -22,6 +22,7 @@ WORDS = (
     messages.Desired,
     messages.Reported,
     messages.Status,
+    measured.Measured,
 )
 
 

@@ -107,6 +107,9 @@ def _metric(profile: Profile, metric: Metric, where: str) -> Iterator[Fault]:
         known = {outcome.name for outcome in profile.outcome}
         known |= {r.outcome for p in profile.placement if p.name in metric.placements for r in p.reward}
         yield from unknown(f"{where}.measure.outcomes", "outcome", measure.outcomes, known)
+        if isinstance(measure, TimeTo) and (metric.lower != 0.0 or metric.upper > measure.window_s):
+            fix = "lower = 0 and upper at most window_s: the mean is restricted to upper"
+            yield Fault(f"{where}.upper", "times are watched from 0 to the end of the window", fix)
     elif isinstance(measure, ReturnVisit | LifetimeValue):
         field = measure.value_field if isinstance(measure, LifetimeValue) else ""
         yield from _event(profile, f"{where}.measure", measure.source, {"when": measure.when}, [field])

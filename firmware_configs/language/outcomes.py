@@ -145,7 +145,7 @@ class LifetimeValue(
     lifetime_days: Annotated[Positive, Meta(description="mean days after which a person stays away for good")] = 365.0
     prior_events: Annotated[Positive, Meta(description="what a person is taken to have done, events in")] = 1.0
     prior_days: Annotated[Positive, Meta(description="this many days, before anything was seen")] = 30.0
-    prior_value: Annotated[float, Meta(ge=0.0, description="mean value of an event before anything was seen")] = 0.0
+    prior_value: Annotated[float, Meta(ge=0.0, description="mean value of an event before anything was seen")] = 1.0
 
 
 Measure = Dwell | Rate | TimeTo | Worth | ReturnVisit | LifetimeValue

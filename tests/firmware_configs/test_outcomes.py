@@ -1,4 +1,6 @@
-"""The part of the language that says what becomes of decisions: what contradicts is said, what is used is not a finding."""
+"""Outcomes and metrics in the profile: what contradicts is said, and what they read is used."""
+
+import re
 
 import pytest
 
@@ -39,6 +41,13 @@ placements = ["next-pick"]
 purposes = ["personalise"]
 measure = { kind = "value", outcomes = ["purchase"] }
 upper = 50.0
+"""
+NOISY = """
+[[egress]]
+kind = "metric"
+purposes = ["operate"]
+bytes_day_max = 9
+privacy = { clip_norm = 1.0 }
 """
 
 
@@ -81,8 +90,7 @@ def test_a_field_that_nothing_reads_stays_a_finding() -> None:
         ("upper = 50.0", 'upper = 50.0\n[[segment]]\nname = "early"', "exactly one of `when` and `model`"),
         (
             "upper = 50.0",
-            'upper = 50.0\n[[egress]]\nkind = "metric"\npurposes = ["operate"]\nbytes_day_max = 9\n'
-            "privacy = { clip_norm = 1.0 }",
+            f"upper = 50.0\n{NOISY}",
             "no noise is added",
         ),
     ],
@@ -91,6 +99,5 @@ def test_what_contradicts_is_said_with_its_place(before: str, after: str, said: 
     text = HOME + TILL + OUTCOME + METRIC
     parse(text)
     assert before in text
-    with pytest.raises(EdgeError, match=".*") as refused:
+    with pytest.raises(EdgeError, match=re.escape(said)):
         parse(text.replace(before, after, 1))
-    assert said in str(refused.value)
