@@ -117,14 +117,23 @@ def read_ratings(path: Path) -> list[Rating]:
     return rows
 
 
-def read_open_bandit(policy: Literal["random", "bts"]) -> list[Impression]:
-    """The log of one policy of campaign "men", oldest first.
+def read_open_bandit(
+    policy: Literal["random", "bts"], campaign: str = "men", folder: Path | None = None
+) -> list[Impression]:
+    """The log of one policy of a campaign, oldest first.
 
+    Args:
+        policy: whose log.
+        campaign: `men`, or another that is at hand: `women`, `all`.
+        folder: a copy of the Open Bandit Dataset, with `random/` and `bts/`; None: where data is looked for.
     Raises:
         DatasetInvalid: the file is not there or is not the log.
     """
-    name = f"open-bandit/{policy}/men.csv"
-    with _open(_existing(name)) as lines:
+    name = f"open-bandit/{policy}/{campaign}.csv"
+    path = _existing(name) if folder is None else folder / policy / f"{campaign}.csv"
+    if not path.is_file():
+        raise DatasetInvalid(f"{path} was not found", hint="name a folder that holds random/ and bts/")
+    with _open(path) as lines:
         try:
             rows = [_impression(row) for row in csv.DictReader(lines)]
         except (KeyError, TypeError, ValueError, csv.Error) as error:

@@ -94,3 +94,13 @@ def test_a_log_with_other_columns_is_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("EDGEWARD_DATA", str(tmp_path))
     with pytest.raises(DatasetInvalid, match=r"timestamp|user_feature_0"):
         datasets.read_open_bandit("random")
+
+
+def test_another_campaign_is_read_from_a_folder_of_its_own(tmp_path: Path) -> None:
+    shipped = datasets.find("open-bandit/random/men.csv")
+    assert shipped is not None
+    (tmp_path / "random").mkdir()
+    (tmp_path / "random" / "women.csv").write_text("\n".join(datasets.read_text(shipped).splitlines()[:6]) + "\n")
+    assert len(datasets.read_open_bandit("random", "women", tmp_path)) == 5
+    with pytest.raises(DatasetInvalid, match=r"bts.*women\.csv was not found"):
+        datasets.read_open_bandit("bts", "women", tmp_path)
