@@ -2,11 +2,12 @@
 
 EdgeError
 ├── SettingsError   AGT1xx  stop at start
+│   ├── SettingsMalformed, PolicyMalformed, PlacementUnknown
 ├── IntakeError     AGT2xx  drop one message, count it
 │   ├── TopicUnknown, PayloadTooLarge, PayloadMalformed, FieldInvalid, FieldMissing,
 │   │   FeedbackUnknown, RequestInvalid, ControlInvalid, ClockImplausible
 ├── StoreError      AGT3xx  data at risk: stop, or go on in memory and say so
-│   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, DecisionUnknown
+│   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, DecisionUnknown, LogSaysNothing
 ├── EgressError     AGT4xx  do not send
 │   ├── EgressUndeclared, BudgetSpent
 ├── RoundError      AGT5xx  skip the round
@@ -32,6 +33,14 @@ class SettingsError(EdgeError):
 
 class SettingsMalformed(SettingsError):
     code: ClassVar[str] = "AGT101"
+
+
+class PolicyMalformed(SettingsError):
+    code: ClassVar[str] = "AGT102"
+
+
+class PlacementUnknown(SettingsError):
+    code: ClassVar[str] = "AGT103"
 
 
 class IntakeError(EdgeError):
@@ -92,6 +101,10 @@ class SchemaTooNew(StoreError):
 
 class DecisionUnknown(StoreError):
     code: ClassVar[str] = "AGT304"
+
+
+class LogSaysNothing(StoreError):
+    code: ClassVar[str] = "AGT305"
 
 
 class EgressError(EdgeError):

@@ -41,6 +41,8 @@ WINDOW_BUCKETS = 32
 
 CANDIDATES_MAX = 10_000
 """Most candidates of one decision."""
+SCORED_MAX = 64
+"""Candidates up to which a trail keeps all scores where the policy explores, so that others can be evaluated."""
 GRID = 512
 """Cells of the grid on which Thompson sampling is exact."""
 RECENT_DECISIONS_MAX = 512

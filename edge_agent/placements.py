@@ -16,11 +16,11 @@ from edge_agent.decide.rules import Rules, Verdict
 from edge_agent.decide.score import Scores, probabilities
 from edge_agent.doors import Doors
 from edge_agent.infer.model import Array, LoadedModel
-from edge_agent.limits import CANDIDATES_MAX
+from edge_agent.limits import CANDIDATES_MAX, SCORED_MAX
 from edge_agent.trials import Trials
 from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import compile_expression
-from firmware_configs.profile import OnEvent, Placement, Policy, Thompson
+from firmware_configs.profile import Best, OnEvent, Placement, Policy, Thompson, Threshold
 from models.errors import ModelError
 
 F32 = NDArray[np.float32]
@@ -125,7 +125,7 @@ class CompiledPlacement:
             rules=tuple(verdict.fired),
             candidates=len(place.items),
             eligible=verdict.count,
-            top=_top(scores, verdict, place.items) if not why else (),
+            top=_top(scores, verdict, place.items, policy) if not why else (),
             items=items,
             score=float(scores[place.index[items[0]]]) if not why and items[0] in place.index else 0.0,
             propensity=propensity,
@@ -291,8 +291,9 @@ def _of_first(item: str, place: _Field) -> dict[str, float]:
     return {name: float(out[at] if len(out) == len(place.items) else out[0]) for name, out in place.outputs.items()}
 
 
-def _top(scores: F32, verdict: Verdict, items: Sequence[str]) -> tuple[Scored, ...]:
-    if len(items) > TOP:
+def _top(scores: F32, verdict: Verdict, items: Sequence[str], policy: Policy) -> tuple[Scored, ...]:
+    """The best candidates, best first; all of them where the policy explores and they are few."""
+    if len(items) > (TOP if isinstance(policy, Best | Threshold) else SCORED_MAX):
         ranked = np.where(np.isnan(scores), -np.inf, scores)
         best = np.argpartition(-ranked, TOP)[:TOP]
         order = best[np.argsort(-ranked[best], kind="stable")].tolist()

@@ -5,6 +5,7 @@ import click
 from edge_agent.commands.bundles import bundles
 from edge_agent.commands.daemon import check, run
 from edge_agent.commands.device import doctor, keys
+from edge_agent.commands.evaluation import evaluate
 from edge_agent.commands.inspection import explain, ledger, replay, status
 from edge_agent.commands.service import install_service, uninstall_service
 from firmware_configs.cli_group import EdgeGroup
@@ -20,6 +21,7 @@ from firmware_configs.cli_group import EdgeGroup
     edge-agent status --state-dir ./state
     edge-agent doctor --settings agent.toml
     edge-agent explain 3f2a91 --state-dir ./state
+    edge-agent evaluate --placement shelf --since 7d --state-dir ./state
     edge-agent bundles ls --state-dir ./state
     EDGE_AGENT_BROKER__URL=mqtt://10.0.0.2:1883 edge-agent run
     """,
@@ -28,7 +30,20 @@ def main() -> None:
     """Decide where the events are: MQTT in, decisions out, learning in place."""
 
 
-_COMMANDS = (run, check, status, doctor, explain, replay, ledger, bundles, keys, install_service, uninstall_service)
+_COMMANDS = (
+    run,
+    check,
+    status,
+    doctor,
+    explain,
+    evaluate,
+    replay,
+    ledger,
+    bundles,
+    keys,
+    install_service,
+    uninstall_service,
+)
 
 for _command in _COMMANDS:
     main.add_command(_command)

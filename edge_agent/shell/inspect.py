@@ -17,6 +17,8 @@ from edge_agent.shell.sweep import pruned_of
 from models.bundle import SUFFIX
 
 PREFIX_MIN = 6
+TOLD_MAX = 5
+"""Candidates that are told to people; the trail may hold more."""
 
 
 def bundles(state_dir: Path) -> dict[str, Any]:
@@ -104,9 +106,9 @@ def in_words(found: Trail) -> list[str]:
     else:
         lines += [
             f"  {'*' if s.item == found.items[0] else ' '} {s.item}: score {s.score:.4f}{_denied(s.eligible)}"
-            for s in found.top
+            for s in found.top[:TOLD_MAX]
         ]
-        if found.items[0] not in {scored.item for scored in found.top}:
+        if found.items[0] not in {scored.item for scored in found.top[:TOLD_MAX]}:
             lines.append(f"  * {found.items[0]}: score {found.score:.4f} (chosen to explore)")
     if found.experiment:
         lines.append(f"  experiment {found.experiment}: arm {found.arm}")

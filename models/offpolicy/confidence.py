@@ -97,6 +97,13 @@ def relative(first: Terms, second: Terms, cluster: Index | None, confidence: Con
     return first.value / second.value if second.value else float("nan"), Interval(low=low, high=high)
 
 
+def gain(first: Terms, second: Terms, cluster: Index | None, confidence: Confidence) -> tuple[float, Interval]:
+    """(`first` - `second`, its bootstrap interval): both on the same log, so resampled together."""
+    drawn = resampled([first, second], cluster, confidence)
+    low, high = _ends(drawn[0] - drawn[1], confidence.level)
+    return first.value - second.value, Interval(low=low, high=high)
+
+
 def standard_error(terms: Terms, cluster: Index | None) -> float:
     """Of a ratio of sums, by the delta method; over clusters their sums are what is independent.
 

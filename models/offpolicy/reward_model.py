@@ -21,15 +21,18 @@ class RewardModel(Struct, frozen=True, kw_only=True):
     Attributes:
         means: float64 (actions,), shrunk towards the mean of all rounds.
         centre, slope: float64 (d,), of what is known of the context and of the action in it.
+        low, high: of the rewards that were seen; q stays between them.
     """
 
     means: F64
     centre: F64
     slope: F64
+    low: float
+    high: float
 
     def expected(self, action: Index, x: F64) -> F64:
-        """q for actions (m,) and what is known of each, float64 (m, d); float64 (m,), in [0, 1]."""
-        return np.clip(self.means[action] + (x - self.centre) @ self.slope, 0.0, 1.0)
+        """q for actions (m,) and what is known of each, float64 (m, d); float64 (m,)."""
+        return np.clip(self.means[action] + (x - self.centre) @ self.slope, self.low, self.high)
 
 
 def fit(action: Index, x: F64, reward: F64, actions: int) -> RewardModel:
@@ -38,7 +41,7 @@ def fit(action: Index, x: F64, reward: F64, actions: int) -> RewardModel:
     Args:
         action: int64 (n,) in 0 … actions - 1.
         x: float64 (n, d); d may be 0.
-        reward: float64 (n,) in [0, 1].
+        reward: float64 (n,).
         actions: how many there are.
     """
     whole = float(reward.mean()) if len(reward) else 0.0
@@ -49,7 +52,13 @@ def fit(action: Index, x: F64, reward: F64, actions: int) -> RewardModel:
     spread = x - centre
     gram = spread.T @ spread + RIDGE * np.eye(x.shape[1])
     slope = np.linalg.solve(gram, spread.T @ (reward - means[action]))
-    return RewardModel(means=means, centre=centre, slope=np.asarray(slope, np.float64))
+    return RewardModel(
+        means=means,
+        centre=centre,
+        slope=np.asarray(slope, np.float64),
+        low=float(reward.min(initial=whole)),
+        high=float(reward.max(initial=whole)),
+    )
 
 
 def folds(count: int, cluster: Index | None, seed: int, parts: int = FOLDS) -> Index:

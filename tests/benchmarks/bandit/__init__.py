@@ -1,1 +1,1 @@
-"""`python -m tests.benchmarks.bandit --json` holds the device's bandits beside Vowpal Wabbit: on a log, on classic sets."""
+"""`python -m tests.benchmarks.bandit --json`: the device's bandits beside Vowpal Wabbit, on a log and on sets."""

@@ -1,0 +1,81 @@
+"""Reads decisions and their outcomes from a device's database, beside the running agent."""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from edge_agent.decide import decision
+from edge_agent.decide.decision import Trail
+from edge_agent.learn import earned
+from edge_agent.learn.earned import Earned
+from edge_agent.shell import database
+
+T = TypeVar("T")
+READ_MAX = 200_000
+"""Decisions that are evaluated at most: the newest."""
+
+_DECISIONS = """
+SELECT value FROM shelf WHERE shelf = 'decision' AND grp = ? AND made_ms >= ? ORDER BY number DESC LIMIT ?
+"""
+_OUTCOMES = "SELECT value FROM shelf WHERE shelf = 'outcome' AND grp = ? AND made_ms >= ? ORDER BY number"
+_PLACEMENTS = "SELECT grp, count(*) FROM shelf WHERE shelf = 'decision' GROUP BY grp ORDER BY grp"
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What a database holds of one placement."""
+
+    trails: tuple[Trail, ...]
+    earned: dict[str, list[Earned]]
+    """Decision's id → its outcomes."""
+    unreadable: int
+    """Decisions and outcomes of a form that this version does not know."""
+
+
+def placements(state_dir: Path) -> dict[str, int]:
+    """Placement → decisions held.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt, SchemaTooNew
+    """
+    connection = database.open_readable(state_dir / database.FILE)
+    try:
+        return dict(connection.execute(_PLACEMENTS).fetchall())
+    except sqlite3.Error as error:
+        raise database.named(error, state_dir / database.FILE) from error
+    finally:
+        connection.close()
+
+
+def held(state_dir: Path, placement: str, since_ms: int) -> Held:
+    """The newest decisions of a placement made since then, with their outcomes.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt, SchemaTooNew
+    """
+    connection = database.open_readable(state_dir / database.FILE)
+    try:
+        decisions = connection.execute(_DECISIONS, (placement, since_ms, READ_MAX)).fetchall()
+        outcomes = connection.execute(_OUTCOMES, (placement, since_ms)).fetchall()
+    except sqlite3.Error as error:
+        raise database.named(error, state_dir / database.FILE) from error
+    finally:
+        connection.close()
+    trails, came = _sound(decision.unpack, decisions), _sound(earned.unpack, outcomes)
+    found: dict[str, list[Earned]] = {}
+    for one in came:
+        found.setdefault(one.decision, []).append(one)
+    unreadable = len(decisions) - len(trails) + len(outcomes) - len(came)
+    return Held(trails=tuple(trails), earned=found, unreadable=unreadable)
+
+
+def _sound(unpack: Callable[[bytes], T], rows: Sequence[tuple[bytes]]) -> list[T]:
+    """What can be read; another version may have written rows of another form."""
+    found = []
+    for (packed,) in rows:
+        with contextlib.suppress(msgspec.MsgspecError):
+            found.append(unpack(packed))
+    return found

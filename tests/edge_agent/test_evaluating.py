@@ -1,0 +1,158 @@
+"""What other policies would have earned: from a real agent's own log, whose truth is known."""
+
+from functools import cache
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge_agent.choosers import chooser
+from edge_agent.decide.decision import Scored
+from edge_agent.errors import LogSaysNothing
+from edge_agent.evaluating import Evaluation, Judged, evaluate
+from edge_agent.evidence import Evidence, joined
+from edge_agent.learn.earned import Earned
+from firmware_configs.profile import Best, EpsilonGreedy, Threshold
+from models.offpolicy.confidence import Confidence
+from tests.edge_agent.evaluation_house import PLACE, RATES, lived, outcomes, trails
+from tests.edge_agent.house import House
+
+EXPLORING = '{ kind = "epsilon-greedy", epsilon = 0.6 }'
+DAY = 86_400_000
+QUICK = Confidence(samples=400)
+
+
+@cache
+def _house() -> House:
+    return lived(EXPLORING, 1_500, seed=1)
+
+
+def _evidence(house: House, metric: str = "reward", later_ms: int = 2 * DAY) -> Evidence:
+    return joined(trails(house), outcomes(house), metric, DAY, house.now + later_ms)
+
+
+def _evaluated(house: House, **policies: Best | EpsilonGreedy | Threshold) -> Evaluation:
+    choosers = {name: chooser(one) for name, one in policies.items()}
+    return evaluate(PLACE, "reward", 0, _evidence(house), choosers, None, QUICK)
+
+
+def _of(found: Evaluation, name: str) -> Judged:
+    return next(one for one in found.policies if one.policy == name)
+
+
+def test_other_policies_are_worth_what_they_truly_earn() -> None:
+    found = _evaluated(_house(), best=Best(), uniform=EpsilonGreedy(epsilon=1.0))
+    truth = {"best": RATES["milk"], "uniform": float(np.mean(list(RATES.values())))}
+    assert found.decisions == 1_500
+    for name, value in truth.items():
+        for kind in ("ips", "snips", "dr"):
+            interval = _of(found, name).estimates[kind].normal
+            assert interval.low <= value <= interval.high, (name, kind)
+        assert _of(found, name).cautions == ()
+
+
+def test_the_policy_that_ran_is_worth_what_it_earned() -> None:
+    found = _evaluated(_house(), same=EpsilonGreedy(epsilon=0.6))
+    same = _of(found, "same")
+    assert same.estimates["ips"].value == pytest.approx(found.logged.value)
+    assert (same.gain, same.gain_interval.low, same.gain_interval.high) == pytest.approx((0.0, 0.0, 0.0))
+    assert same.support.effective_rounds == pytest.approx(1_500)
+
+
+def test_a_policy_that_would_often_decide_nothing_earns_nothing_then() -> None:
+    found = _evaluated(_house(), never=Threshold(minimum=0.9), always=Threshold(minimum=0.6), best=Best())
+    assert _of(found, "never").estimates["ips"].value == 0.0
+    assert [caution.code for caution in _of(found, "never").cautions] == ["no-overlap"]
+    assert _of(found, "always").estimates == _of(found, "best").estimates
+
+
+def test_a_log_without_chance_says_so_and_how_to_begin() -> None:
+    house = lived('{ kind = "best" }', 30, seed=2)
+    with pytest.raises(LogSaysNothing, match="probability 1") as refused:
+        _evaluated(house, uniform=EpsilonGreedy(epsilon=1.0))
+    assert "explore" in refused.value.hint
+
+
+def test_a_log_without_chance_still_tells_of_the_policy_that_ran() -> None:
+    house = lived('{ kind = "best" }', 30, seed=2)
+    evidence = _evidence(house)
+    # A policy that explores nothing keeps the best five scores, which are all here.
+    found = evaluate(PLACE, "reward", 0, evidence, {"best": chooser(Best())}, None, QUICK)
+    assert _of(found, "best").estimates["ips"].value == found.logged.value
+
+
+def test_what_was_never_tried_is_told() -> None:
+    evidence = _evidence(_house())
+    without_tea = [one for one in evidence.rounds if one.trail.items[0] != "tea"]
+    found = evaluate(
+        PLACE,
+        "reward",
+        0,
+        Evidence(rounds=tuple(without_tea), left_out={}),
+        {"uniform": chooser(EpsilonGreedy(epsilon=1.0))},
+        None,
+        QUICK,
+    )
+    uniform = _of(found, "uniform")
+    assert uniform.support.uncovered == pytest.approx(1 / 3)
+    assert "uncovered" in {caution.code for caution in uniform.cautions}
+
+
+def test_a_decision_whose_window_is_open_is_left_out_until_it_earns() -> None:
+    house = _house()
+    evidence = _evidence(house, later_ms=0)
+    answered = {one for one, came in outcomes(house).items() if came}
+    young = [one for one in trails(house) if one.decided_ms + DAY > house.now]
+    assert evidence.left_out == {"open": len([one for one in young if one.id not in answered])}
+    assert {one.trail.id for one in evidence.rounds} >= {one.id for one in young if one.id in answered}
+
+
+def test_another_metric_counts_only_its_own_outcomes() -> None:
+    assert {one.reward for one in _evidence(_house(), metric="dwell").rounds} == {0.0}
+
+
+def test_only_the_first_place_of_a_slate_is_evaluated() -> None:
+    trail = msgspec.structs.replace(trails(_house())[0], items=("tea", "milk"))
+    came = {trail.id: [Earned(trail.id, "milk", "reward", 1.0, "click", trail.decided_ms + 5)]}
+    (one,) = joined([trail], came, "reward", DAY, trail.decided_ms + DAY).rounds
+    assert (one.reward, one.known_ms) == (0.0, 0)
+
+
+def test_what_cannot_be_chosen_again_is_counted_and_not_guessed() -> None:
+    trail = trails(_house())[0]
+    few = msgspec.structs.replace(trail, candidates=100)
+    fell = msgspec.structs.replace(trail, fallback="cached", top=())
+    evidence = joined([few, fell], {}, "reward", DAY, trail.decided_ms + DAY)
+    assert evidence == Evidence(rounds=(), left_out={"fallback": 1, "unscored": 1})
+    with pytest.raises(LogSaysNothing, match="1 fallback, 1 unscored"):
+        evaluate(PLACE, "reward", 0, evidence, {}, None, QUICK)
+
+
+def test_the_denied_and_the_unknown_get_no_probability() -> None:
+    trail = trails(_house())[0]
+    top = (Scored("tea", 0.9, False), Scored("milk", float("nan"), True), Scored("juice", 0.1, True))
+    odd = msgspec.structs.replace(trail, top=top)
+    assert chooser(Best()).probabilities(odd).tolist() == [0.0, 0.0, 1.0]
+    assert chooser(EpsilonGreedy(epsilon=0.5)).probabilities(odd).tolist() == [0.0, 0.0, 1.0]
+    none = msgspec.structs.replace(trail, top=(Scored("tea", 0.9, False),))
+    assert chooser(Best()).probabilities(none).tolist() == [0.0]
+
+
+def test_every_exploring_trail_gives_back_the_probability_that_was_logged() -> None:
+    own = chooser(EpsilonGreedy(epsilon=0.6))
+    for trail in trails(_house())[:200]:
+        place = [scored.item for scored in trail.top].index(trail.items[0])
+        assert own.probabilities(trail)[place] == pytest.approx(trail.propensity, abs=1e-12)
+        assert own.probabilities(trail).sum() == pytest.approx(1.0)
+
+
+def test_many_people_are_resampled_whole() -> None:
+    evidence = _evidence(_house())
+    crowd = [
+        one.__class__(msgspec.structs.replace(one.trail, subject=f"p{n % 30}"), one.reward, one.known_ms)
+        for n, one in enumerate(evidence.rounds)
+    ]
+    rounds = Evidence(rounds=tuple(crowd), left_out={})
+    found = evaluate(PLACE, "reward", 0, rounds, {"best": chooser(Best())}, None, QUICK)
+    assert (found.over, found.subjects) == ("subjects", 30)
+    assert found.policies[0].estimates["ips"].bernstein is None
