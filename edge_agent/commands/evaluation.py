@@ -71,6 +71,7 @@ def evaluate(
     a running agent. Exit code 1: the log can tell nothing (it holds no decision that can be used, or nothing but one
     policy without chance); 2: asked for in a wrong way.
     """
+    import json
     import time
 
     import msgspec
@@ -89,7 +90,8 @@ def evaluate(
     window_ms = int(1_000 * (window_s if window_s is not None else window))
     log = evidence.joined(held.trails, held.earned, metric, window_ms, now_ms, held.unreadable)
     found = evaluating.evaluate(name, metric, since_ms, log, choosers, clip, Confidence(level=level))
-    show(msgspec.to_builtins(found), "\n".join(in_words(found)), as_json)
+    # JSON knows no NaN, such as the error of a single decision: msgspec writes null.
+    show(json.loads(msgspec.json.encode(found)), "\n".join(in_words(found)), as_json)
 
 
 def in_words(found: "Evaluation") -> list[str]:
@@ -100,12 +102,15 @@ def in_words(found: "Evaluation") -> list[str]:
     told = ", ".join(f"{name} {count:,}" for name, count in found.logged_policies.items())
     whole = found.logged
     lines = [
-        f"{found.placement}: {found.decisions:,} decisions in {days:.1f} days ({told}), {found.subjects:,} subjects",
+        f"{found.placement}: {found.decisions:,} decisions in {days:.1f} days ({told}), subjects: {found.subjects:,}",
         *[f"  left out: {count:,} {REASONS.get(reason, reason)}" for reason, count in found.left_out.items()],
         f"{found.level:.0%} intervals over {found.over}; {found.metric} a decision:",
         f"  {'as it was':<22} {whole.value:.4f} [{whole.normal.low:.4f}, {whole.normal.high:.4f}]",
     ]
     for judged in found.policies:
+        if not judged.support.matched:
+            lines += [f"  {judged.policy:<22} {judged.cautions[0].text}"]
+            continue
         snips = judged.estimates["snips"]
         others = "  ".join(f"{kind} {judged.estimates[kind].value:.4f}" for kind in judged.estimates if kind != "snips")
         ends, more = snips.bootstrap, judged.gain_interval

@@ -58,6 +58,12 @@ def test_a_clip_is_said(state: Path) -> None:
     assert "careful: " in _run(state, "--clip", "0.5").stdout
 
 
+def test_what_is_no_number_is_null_in_json(state: Path) -> None:
+    ran = _run(state, "--json", "--policy", '{kind = "threshold", minimum = 0.9}')
+    assert "NaN" not in ran.stdout
+    assert json.loads(ran.stdout)["policies"][0]["estimates"]["snips"]["value"] is None
+
+
 def test_a_candidate_profile_is_evaluated(state: Path, tmp_path: Path) -> None:
     path = tmp_path / "next.toml"
     path.write_text(written('{ kind = "threshold", minimum = 0.7 }'))
