@@ -10,6 +10,7 @@ ModelError
 ├── BackendMissing       the runtime for this artefact is not installed
 ├── FeedRefused          inputs that the model does not take; this one decision falls back
 ├── DatasetInvalid       training data cannot be read
+├── SecureSumFailed      a sum in secret cannot be made; nobody's part of it is known
 ├── PipelineInvalid      a training config asks for what cannot be
 └── BuildUnavailable     the heavy [build] or [bench] extra is needed and absent
 """
@@ -70,3 +71,7 @@ class BuildUnavailable(ModelError):
 class PipelineInvalid(ModelError):
     code: ClassVar[str] = "MOD111"
     exit_status: ClassVar[int] = 2
+
+
+class SecureSumFailed(ModelError):
+    code: ClassVar[str] = "MOD112"

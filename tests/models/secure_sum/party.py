@@ -1,0 +1,79 @@
+"""All members of a sum and their server, in one process; who vanishes when is given."""
+
+from collections.abc import Mapping
+from hashlib import shake_256
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from models.secure_sum import messages
+from models.secure_sum.collector import Collector
+from models.secure_sum.graph import Plan
+from models.secure_sum.member import Member
+from models.secure_sum.messages import Arrived, Directory, Keys, Masked, Revealed, Shares
+from models.secure_sum.ring import Ring
+from models.secure_sum.shares import Entropy
+
+U64 = NDArray[np.uint64]
+STAGES = ("keys", "shares", "masked", "reveal")
+CONTEXT = "run-1:round-1"
+
+
+class Heard(Struct):
+    """All bytes that the server received, and what came of them."""
+
+    total: U64
+    included: tuple[int, ...]
+    received: list[bytes]
+    masked: dict[int, U64]
+
+
+def coins(seed: int) -> Entropy:
+    """Bytes that look random and repeat with the seed."""
+    drawn = 0
+
+    def entropy(count: int) -> bytes:
+        nonlocal drawn
+        drawn += 1
+        return shake_256(f"{seed}:{drawn}".encode()).digest(count)
+
+    return entropy
+
+
+def sum_in_secret(
+    vectors: Mapping[int, U64], ring: Ring, plan: Plan, vanish: Mapping[int, str], seed: int = 0
+) -> Heard:
+    """The sum of the vectors; a member in `vanish` sends nothing from that stage on. Everything crosses as bytes."""
+    size = len(next(iter(vectors.values())))
+    members = {one: Member(one, CONTEXT, coins(seed * 100_003 + one)) for one in vectors}
+    server, received = Collector(CONTEXT, plan, ring, size, seed), []
+
+    def there(stage: str) -> list[int]:
+        return [one for one in members if one not in vanish or STAGES.index(vanish[one]) > STAGES.index(stage)]
+
+    def sent(message: Struct) -> bytes:
+        received.append(messages.pack(message))
+        return received[-1]
+
+    keys = {one: messages.unpack(sent(members[one].keys()), Keys) for one in there("keys")}
+    told = server.directories(keys)
+    shares = {
+        one: messages.unpack(sent(members[one].shares(_over(told[one], Directory))), Shares) for one in there("shares")
+    }
+    passed = server.forwarded(shares)
+    masked = {
+        one: messages.unpack(sent(members[one].masked(_over(passed[one], Shares), vectors[one], ring)), Masked)
+        for one in there("masked")
+    }
+    arrived = server.arrived(masked)
+    revealed = {
+        one: messages.unpack(sent(members[one].revealed(_over(arrived[one], Arrived))), Revealed)
+        for one in there("reveal")
+    }
+    total, included = server.total(revealed)
+    return Heard(total, included, received, {n: ring.unpack(m.vector, size) for n, m in masked.items()})
+
+
+def _over(message: messages.Told, kind: type[messages.Told]) -> messages.Told:
+    return messages.unpack(messages.pack(message), kind)
