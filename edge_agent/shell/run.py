@@ -246,11 +246,8 @@ class Loop:
         fresh = list(writes.outbox.values())
         durable = self._is_durable(arrived)
         was = self.store.degraded
-        committed = self.store.commit(writes, durable=durable)
-        self._tell_store(was)
-        if committed and was:
-            self._outgoing.rescan(paced=False)
-        elif committed or not durable:
+        committed = self._commit(writes, durable=durable)
+        if (committed and not was) or not (committed or durable):
             self._outgoing.add(fresh)
         self.lags.expect(writes.signals, now_s)
         self._outgoing.pump(self._monotonic_s())
@@ -264,6 +261,16 @@ class Loop:
         self._hand_over(self._monotonic_s())  # decisions and acknowledgements in one writing
         for effect in others:
             self._perform(effect)
+
+    def _commit(self, writes: Writes, *, durable: bool = False) -> bool:
+        """Write a transaction. The first that works again brings along what waited in memory, which then may leave."""
+        was = self.store.degraded
+        committed = self.store.commit(writes, durable=durable)
+        if was or self.store.degraded:
+            self._tell_store(was)
+        if committed and was:
+            self._outgoing.rescan(paced=False)
+        return committed
 
     def _is_receipt_due(self, now_s: float) -> bool:
         """Whether the broker's receipts have waited long enough for a transaction of their own.
@@ -294,7 +301,7 @@ class Loop:
         known = self.store.meta("subscriptions")
         stale = set(msgspec.json.decode(known, type=list[str])) - set(filters) if known else set()
         self.link.subscribe(filters, sorted(stale))
-        self.store.commit(Writes(meta={"subscriptions": msgspec.json.encode(sorted(filters))}), durable=False)
+        self._commit(Writes(meta={"subscriptions": msgspec.json.encode(sorted(filters))}))
         self.store.drop_stale(self._timeline.settled_ms)
         self._outgoing.rescan(paced=True)
         self._unacknowledged = []  # an earlier line's messages come again
@@ -331,7 +338,7 @@ class Loop:
         gone = self.store.sweep(self._timeline.settled_ms, kept, self._retention_ms)
         self._due_sweep_s = now_s + (SWEEP_S if gone < SWEEP_ROWS else SWEEP_BUSY_S)
         if self._timeline.due:
-            self.store.commit(Writes(meta={"clock": self._timeline.pack()}), durable=False)
+            self._commit(Writes(meta={"clock": self._timeline.pack()}))
         if self.store.rows_evicted:
             self.agent.count("store.evicted", self.store.rows_evicted)
             self.store.rows_evicted = 0
