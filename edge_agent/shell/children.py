@@ -62,17 +62,18 @@ class Children:
         say: takes (child's name, a line of its stderr).
         """
         self._say = say
-        self._running: dict[Kind, Child] = {}
+        self.running: dict[Kind, Child] = {}
+        """Those that live; they are started and buried here only."""
 
     def busy(self, kind: Kind) -> bool:
         """Whether a child of this kind runs."""
-        return kind in self._running
+        return kind in self.running
 
     @property
     def watched(self) -> dict[int, bool]:
         """File descriptor → whether to wait for writing too (else for reading)."""
         found: dict[int, bool] = {}
-        for child in self._running.values():
+        for child in self.running.values():
             for stream in (child.process.stdout, child.process.stderr):
                 if stream is not None and not stream.closed:
                     found[stream.fileno()] = False
@@ -103,21 +104,19 @@ class Children:
             if stream is not None:
                 os.set_blocking(stream.fileno(), False)
         child = Child(kind, task, process, deadline_s)
-        self._running[kind] = child
+        self.running[kind] = child
         self._say_to(child, task)
 
     def answer(self, word: EgressAnswer) -> None:
         """Pass the ledger's answer to the learner; without one there is nobody to tell."""
-        child = self._running.get("learner")
+        child = self.running.get("learner")
         if child is not None:
             self._say_to(child, word)
 
     def listen(self, now_s: float) -> list[tuple[Child, ToParent]]:
         """What children have said; for one that is gone, its `Ended` last, made up where it said none."""
         heard: list[tuple[Child, ToParent]] = []
-        if not self._running:
-            return heard
-        for child in list(self._running.values()):
+        for child in list(self.running.values()):
             self._write(child)
             self._read_stderr(child)
             heard += [(child, word) for word in self._read_words(child)]
@@ -133,22 +132,22 @@ class Children:
 
     def stop(self, seconds: float) -> None:
         """End all: close their input, wait for all of them together, kill what is left."""
-        if not self._running:
+        if not self.running:
             return
         import subprocess
 
-        for child in self._running.values():
+        for child in self.running.values():
             if child.process.stdin is not None:
                 with contextlib.suppress(OSError):
                     child.process.stdin.close()
         deadline_s = monotonic_s() + seconds
-        for child in self._running.values():
+        for child in self.running.values():
             try:
                 child.process.wait(max(0.0, deadline_s - monotonic_s()))
             except subprocess.TimeoutExpired:
                 _kill(child)
                 child.process.wait()
-        self._running.clear()
+        self.running.clear()
 
     def _say_to(self, child: Child, word: ToChild) -> None:
         child.outgoing += frame(word)
@@ -195,7 +194,7 @@ class Children:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
-        del self._running[child.kind]
+        del self.running[child.kind]
 
 
 _OVERDUE = "is the network slow, or the device too small for this? It is tried again when it is asked for again"

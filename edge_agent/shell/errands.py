@@ -57,7 +57,7 @@ class Errands:
     @property
     def pressing(self) -> bool:
         """Whether there is something to do at once."""
-        return bool(self.news) or (bool(self._fetches) and not self.children.busy("updater"))
+        return bool(self.news or (self._fetches and not self.children.busy("updater")))
 
     def take_up(self, recall: Callable[[str, str], bytes | None]) -> None:
         """The bundles that served or were on trial, and the settings' own where there is none."""
@@ -71,6 +71,8 @@ class Errands:
     def take_news(self, now_s: float) -> list[Happening]:
         """Everything that has happened since this was last asked."""
         news, self.news = self.news, []
+        if not self.children.running:
+            return news
         return news + [one for child, word in self.children.listen(now_s) for one in self._hear(child, word)]
 
     def fetch(self, fetch: Fetch) -> None:

@@ -264,7 +264,8 @@ class Link:
         """Write what the socket takes now."""
         if self.wants_write:
             self._client.loop_write()
-            self._settle()
+            if self._broken is not None:
+                self._settle()
 
     def subscribe(self, filters: Mapping[str, int], stale: Iterable[str]) -> None:
         """Ask for `filters` (topic filter → QoS), and no more for `stale` ones.

@@ -191,10 +191,14 @@ class Loop:
         """
         now_s = self._monotonic_s()
         self.link.tend(now_s)
-        self._tell_line()
+        if self.link.fault is not None or self._told_fault or self.link.refused:
+            self._tell_line()
         arrived = [] if self.store.overflowing else self.link.drain(self.settings.batch_max)
         # Bundles first: what they say is true for the messages of this turn already.
-        happenings = [*self.errands.take_news(now_s), *self._line_news(), *self._taken(arrived)]
+        happenings = self.errands.take_news(now_s)
+        if self.link.greeted is not None:
+            happenings += self._line_news(self.link.greeted)
+        happenings += self._taken(arrived)
         if now_s >= self._due_tick_s:
             self._due_tick_s = now_s + TICK_S
             happenings.append(Tick())
@@ -205,7 +209,8 @@ class Loop:
         if happenings or self._is_receipt_due(now_s):
             self._step(happenings, arrived, now_s)
             self._wishes.stepped()
-        self._hand_over(now_s)
+        if self._outgoing.waiting or self.link.wants_write:
+            self._hand_over(now_s)
         self.errands.start_next(now_s)
         if now_s >= self._due_sweep_s:
             self._sweep(now_s)
@@ -213,8 +218,8 @@ class Loop:
 
     def _taken(self, arrived: list[Arrived]) -> list[Message]:
         """The messages to step with: all of them, or under pressure what the profile's rules keep."""
+        self._pressure.observe(len(arrived))
         messages = [one.message for one in arrived]
-        self._pressure.observe(len(messages))
         if not self._pressure.high:
             return messages
         routes = [self.agent.topics.route(message.topic) for message in messages]
@@ -292,11 +297,9 @@ class Loop:
                 return True
         return False
 
-    def _line_news(self) -> list[Happening]:
-        """After a connect: subscribe again, send what waits, and tell the agent."""
-        if self.link.greeted is None:
-            return []
-        present, self.link.greeted = self.link.greeted, None
+    def _line_news(self, present: bool) -> list[Happening]:
+        """After a connect: subscribe again, send what waits, and tell the agent whether our session was `present`."""
+        self.link.greeted = None
         filters = self._filters()
         known = self.store.meta("subscriptions")
         stale = set(msgspec.json.decode(known, type=list[str])) - set(filters) if known else set()
@@ -375,13 +378,13 @@ class Loop:
     def _wait(self) -> None:
         """Until something can happen."""
         until_s = max(0.0, min(self._due_tick_s, self._due_receipt_s) - self._monotonic_s())
-        if self.errands.pressing:
+        if self.errands.pressing or self.link.holds_messages:
             until_s = 0.0
         elif self.link.state != "up":
             until_s = min(until_s, WAIT_DOWN_S)
         elif self._outgoing.waiting and self.link.room > 0:
             until_s = min(until_s, PACED_WAIT_S)
-        watched = dict(self.errands.children.watched)
+        watched = self.errands.children.watched
         if (porthole := self._porthole) is not None and porthole.descriptor >= 0:
             watched[porthole.descriptor] = False
         ready = self._vigil.sleep(until_s, self.link.socket, self.link.wants_write, watched)

@@ -1,6 +1,5 @@
 """A connected socket's options and readiness, whatever paho wraps around it: TCP, TLS or a WebSocket."""
 
-import contextlib
 import os
 import select
 import socket
@@ -37,9 +36,12 @@ class Opened:
         self._set(QUICK, 1)
 
     def _set(self, option: int | None, value: int) -> None:
-        if option is not None:
-            with contextlib.suppress(OSError):
-                self._raw.setsockopt(socket.IPPROTO_TCP, option, value)
+        if option is None:
+            return
+        try:  # noqa: SIM105 - it is done once a reading
+            self._raw.setsockopt(socket.IPPROTO_TCP, option, value)
+        except OSError:
+            pass
 
     def close(self) -> None:
         """Let go of what paho does not know of."""

@@ -65,6 +65,7 @@ class Store:
         self._pages_max = database.pages(mib_max)
         self._backlog = Writes()
         self._connection = database.open_writable(path, self._pages_max)
+        self._cursor = self._connection.cursor()
         self._full = self._owed = False
         self._sweeper = Sweeper(self._connection)
         (self.waiting_rows,) = self._ask("SELECT count(*) FROM outbox")[0]
@@ -100,7 +101,7 @@ class Store:
         Raises:
             StoreError: the database is damaged.
         """
-        if self._backlog:
+        if self.degraded and self._backlog:
             self._backlog.absorb(writes)
             writes = self._backlog
         elif not writes:
@@ -108,14 +109,15 @@ class Store:
         # What could not be written may be acknowledged with this transaction: it is as durable as the most critical.
         self._owed = self._owed or durable
         try:
-            self._set_full(self._owed)
+            if self._owed != self._full:
+                self._set_full(self._owed)
             self._fit(writes)
         except sqlite3.Error as error:
             self._fail(error, writes)
             return False
-        self._backlog = Writes()
         self._owed = False
-        self.degraded = ""
+        if self.degraded:
+            self._backlog, self.degraded = Writes(), ""
         if self.waiting_rows > OUTBOX_MAX + OUTBOX_SLACK:
             self._relieve_outbox()
         return True
@@ -144,7 +146,7 @@ class Store:
         return int(self._ask("PRAGMA page_count")[0][0]) >= self._pages_max - GROWN_PAGES
 
     def _transact(self, writes: Writes) -> None:
-        run, many = self._connection.execute, self._connection.executemany
+        run, many = self._cursor.execute, self._cursor.executemany
         waiting = self.waiting_rows
         run("BEGIN IMMEDIATE")
         try:
@@ -175,7 +177,7 @@ class Store:
 
     def _queue(self, rows: Mapping[int, OutboxRow]) -> int:
         """Add to the outbox; a retained message replaces the one of its topic that still waits. Returns the growth."""
-        many = self._connection.executemany
+        many = self._cursor.executemany
         retained = {row[1] for row in rows.values() if row[4]}
         gone = many(_REPLACED, [(topic,) for topic in retained]).rowcount if retained else 0
         return many(_QUEUE, rows.values()).rowcount - gone
@@ -190,9 +192,8 @@ class Store:
         self.evicted += len(gone)
 
     def _set_full(self, durable: bool) -> None:
-        if durable != self._full:
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._full = durable
+        self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self._full = durable
 
     def _fail(self, error: sqlite3.Error, writes: Writes) -> None:
         named = database.named(error, self.path)
@@ -246,7 +247,7 @@ class Store:
         Raises:
             StoreError: the database is damaged.
         """
-        if self._backlog:
+        if self.degraded:
             if (where, key) in self._backlog.state:
                 row = self._backlog.state[where, key]
                 return row[0] if row else None

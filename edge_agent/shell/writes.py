@@ -1,7 +1,8 @@
 """What one transaction writes, gathered from a step's effects and folded: the last word on a key wins."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from edge_agent.effects import Append, Drop, Effect, Put, Send
 
@@ -10,8 +11,7 @@ OutboxRow = tuple[int, str, bytes, int, bool, str, bytes, str, int, str]
 """(entry, topic, payload, qos, retain, content type, correlation, traceparent, expires_ms, egress kind)."""
 
 
-@dataclass(slots=True)
-class Writes:
+class Writes(Struct):
     """Rows of one transaction.
 
     Attributes:
@@ -26,19 +26,18 @@ class Writes:
         size: bytes of all values, about.
     """
 
-    state: dict[tuple[str, str], tuple[bytes, int] | None] = field(default_factory=dict)
-    seen: dict[str, int] = field(default_factory=dict)
-    ledger: dict[int, bytes] = field(default_factory=dict)
-    shelf: dict[tuple[str, str], ShelfRow] = field(default_factory=dict)
-    outbox: dict[int, OutboxRow] = field(default_factory=dict)
-    signals: dict[int, tuple[str, int]] = field(default_factory=dict)
-    delivered: list[int] = field(default_factory=list)
-    meta: dict[str, bytes] = field(default_factory=dict)
+    state: dict[tuple[str, str], tuple[bytes, int] | None] = {}
+    seen: dict[str, int] = {}
+    ledger: dict[int, bytes] = {}
+    shelf: dict[tuple[str, str], ShelfRow] = {}
+    outbox: dict[int, OutboxRow] = {}
+    signals: dict[int, tuple[str, int]] = {}
+    delivered: list[int] = []
+    meta: dict[str, bytes] = {}
     size: int = 0
 
     def __bool__(self) -> bool:
-        parts = (self.state, self.seen, self.ledger, self.shelf, self.outbox, self.delivered, self.meta)
-        return any(parts)
+        return bool(self.state or self.seen or self.ledger or self.shelf or self.outbox or self.delivered or self.meta)
 
     def add(self, effects: Iterable[Effect]) -> list[Effect]:
         """Take in what is stored of `effects`, those of one step; returns the others, in order."""

@@ -99,7 +99,7 @@ def test_children_that_hang_are_ended_together(tmp_path: Path, mute: int) -> Non
     )
     children.start("updater", fetch, time.monotonic() + 60)
     children.start("probe", ProbeTask(path=str(tmp_path)), time.monotonic() + 60)
-    pids = [child.process.pid for child in children._running.values()]
+    pids = [child.process.pid for child in children.running.values()]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)  # as stuck as a process can be
     started = time.monotonic()
