@@ -12,7 +12,17 @@ from msgspec import Meta, Struct
 
 from firmware_configs.language.bundles import Learn, Model, Swap
 from firmware_configs.language.egress import Actuator, Egress, Privacy
-from firmware_configs.language.experiments import Arm, Experiment
+from firmware_configs.language.experiments import (
+    Adaptive,
+    Arm,
+    Experiment,
+    ExperimentMetric,
+    Experiments,
+    Factor,
+    Layer,
+    Level,
+    Treatment,
+)
 from firmware_configs.language.outcomes import (
     Attribution,
     Creditable,
@@ -61,6 +71,7 @@ from firmware_configs.language.terms import Cel, Name, Positive, Share, Stage
 
 __all__ = [
     "Actuator",
+    "Adaptive",
     "Arm",
     "Attribution",
     "Best",
@@ -75,11 +86,16 @@ __all__ = [
     "Egress",
     "EpsilonGreedy",
     "Experiment",
+    "ExperimentMetric",
+    "Experiments",
+    "Factor",
     "FirstTouch",
     "Keep",
     "KeyedHash",
     "LastTouch",
+    "Layer",
     "Learn",
+    "Level",
     "LifetimeValue",
     "Linear",
     "Measure",
@@ -115,6 +131,7 @@ __all__ = [
     "TimeDecay",
     "TimeTo",
     "Transform",
+    "Treatment",
     "Trigger",
     "TruncateTime",
     "View",
@@ -155,6 +172,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     outcome: Annotated[tuple[Outcome, ...], Meta(max_length=20)] = ()
     metric: Annotated[tuple[Metric, ...], Meta(max_length=20)] = ()
     segment: Annotated[tuple[Segment, ...], Meta(max_length=16)] = ()
+    experiments: Experiments = Experiments()
 
 
 def schema_json() -> bytes:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from firmware_configs.consistency.egress import actuator_faults, egress_faults
+from firmware_configs.consistency.experiments import layer_faults
 from firmware_configs.consistency.fault import Fault
 from firmware_configs.consistency.placements import RULE_NAMES, TRIGGER_NAMES, placement_faults
 from firmware_configs.consistency.sources import model_faults, source_faults
@@ -23,6 +24,7 @@ def faults(profile: Profile) -> list[Fault]:
             for n, place in enumerate(profile.placement)
             for fault in placement_faults(profile, place, f"placement[{n}]")
         ),
+        *layer_faults(profile),
         *actuator_faults(profile),
         *egress_faults(profile),
         *_outcome_faults(profile),

@@ -3,10 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 
+import msgspec
+
+from firmware_configs import designs
+from firmware_configs.consistency.experiments import experiment_faults
 from firmware_configs.consistency.fault import Fault, fields, purposes, unknown
 from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import compile_expression, paths
-from firmware_configs.profile import OnEvent, Placement, Policy, Profile
+from firmware_configs.profile import Experiment, OnEvent, Placement, Profile
 
 RULE_NAMES = frozenset({"fields", "item", "hour", "weekday", "subject", "session"})
 TRIGGER_NAMES = frozenset({"fields", "hour", "weekday", "subject", "session"})
@@ -31,6 +35,20 @@ def placement_faults(profile: Profile, place: Placement, where: str) -> Iterator
             names = frozenset(m.replace("-", "_") for m in place.models)
             yield from expression_faults(profile, f"{where}.candidate[{n}].score", candidate.score, names)
     yield from _choices(profile, place, where)
+    if place.experiment is not None:
+        yield from experiment_faults(place.experiment, place, f"{where}.experiment")
+        yield from _treated(profile, place, place.experiment, where)
+
+
+def _treated(profile: Profile, place: Placement, experiment: Experiment, where: str) -> Iterator[Fault]:
+    """What contradicts in the placement as an arm has it, and not without the arm."""
+    plain = msgspec.structs.replace(place, experiment=None)
+    known = {(fault.where, fault.what) for fault in placement_faults(profile, plain, where)}
+    for arm in designs.arms(experiment)[: designs.ARMS_MAX]:
+        for fault in placement_faults(profile, designs.treated(plain, arm), where):
+            if (fault.where, fault.what) not in known:
+                at = fault.where.replace(where, f"{where}.experiment: arm {arm.name}", 1)
+                yield Fault(at, fault.what, fault.fix)
 
 
 def _choices(profile: Profile, place: Placement, where: str) -> Iterator[Fault]:
@@ -50,10 +68,6 @@ def _choices(profile: Profile, place: Placement, where: str) -> Iterator[Fault]:
     for outcome, times in Counter(outcomes).items():
         if times > 1:
             yield Fault(f"{where}.reward", f"`{outcome}` stands {times} times", "one value an outcome")
-    if place.experiment is not None:
-        policies: list[Policy | None] = [arm.policy for arm in place.experiment.arms]
-        if len({arm.name for arm in place.experiment.arms}) != len(policies):
-            yield Fault(f"{where}.experiment.arms", "arms share a name", "give each arm its own name")
     if place.actuator:
         known = {item for a in profile.actuator if a.name == place.actuator for item in a.payloads}
         yield from unknown(f"{where}.candidate", f"payload of actuator `{place.actuator}` for", items, known)
