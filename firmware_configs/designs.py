@@ -106,14 +106,16 @@ def in_words(experiment: Experiment) -> list[str]:
         return [f"experiment {experiment.name}: full factorial, {levels}: {len(made)} arms; no effects are confounded"]
     relation = defining_relation(experiment)
     runs = 2 ** len(experiment.factors)
-    lines = [
-        f"experiment {experiment.name}: fractional factorial, {levels}: {len(made)} of {runs} combinations, "
-        f"resolution {resolution(experiment)}; always equal: {', '.join(_told(word) for word in relation)}"
+    alike = ", ".join(_told(word) for word in relation)
+    told = f"fractional factorial, {levels}: {len(made)} of {runs} combinations, resolution {resolution(experiment)}"
+    return [
+        f"experiment {experiment.name}: {told}; always equal: {alike}",
+        *(
+            f"  {contrast.name} cannot be told apart from {', '.join(contrast.aliases)}"
+            for contrast in contrasts(experiment)
+            if contrast.aliases
+        ),
     ]
-    for contrast in contrasts(experiment):
-        if contrast.aliases:
-            lines.append(f"  {contrast.name} cannot be told apart from {', '.join(contrast.aliases)}")
-    return lines
 
 
 def _generators(experiment: Experiment) -> Iterator[tuple[str, Word]]:

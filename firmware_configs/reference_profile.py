@@ -9,6 +9,8 @@ def _metric(name: str, measure: p.Measure, upper: float = 1.0) -> p.Metric:
     )
 
 
+_CAUTIOUS = p.Level(name="cautious", policy=p.Threshold(minimum=0.4), models=(), slate=1)
+
 REFERENCE = p.Profile(
     schema=1,
     name="reference",
@@ -114,7 +116,17 @@ REFERENCE = p.Profile(
                     p.Arm(name="thompson", policy=p.Thompson()),
                     p.Arm(name="greedy", policy=p.Best()),
                 ),
+                control="control",
+                layer="ranking",
+                position=0.0,
                 share=0.5,
+                starts="2026-12-01T00:00Z",
+                ends="2027-03-01T00:00Z",
+                metric=(
+                    p.ExperimentMetric(name="reward"),
+                    p.ExperimentMetric(name="dwell", role="guard", per="outcome", upper=600.0, margin=5.0),
+                ),
+                adaptive=p.Adaptive(),
             ),
             cap=(p.Cap(count=20, per_s=86_400.0),),
             quiet_hours=p.QuietHours(start=22, end=7),
@@ -126,6 +138,15 @@ REFERENCE = p.Profile(
             purposes=("comfort",),
             candidate=(p.Candidate(item="on", score="0.5"), p.Candidate(item="off", score="0.4")),
             policy=p.Threshold(minimum=0.3),
+            experiment=p.Experiment(
+                name="lighting",
+                factors=(
+                    p.Factor(name="caution", levels=(p.Level(name="bold"), _CAUTIOUS)),
+                    p.Factor(name="way", levels=(p.Level(name="silent"), p.Level(name="spoken", channel="voice"))),
+                    p.Factor(name="choice", levels=(p.Level(name="both"), p.Level(name="one", items=("on", "off")))),
+                ),
+                generators=("choice = caution*way",),
+            ),
             channel="light",
             actuator="lamp",
             fallback="off",
@@ -141,6 +162,13 @@ REFERENCE = p.Profile(
             privacy=p.Privacy(clip_norm=1.0, noise_multiplier=0.0),
             k_min=10,
         ),
+        p.Egress(
+            kind="experiment",
+            purposes=("personalise", "comfort"),
+            bytes_day_max=100_000,
+            privacy=p.Privacy(clip_norm=10.0, noise_multiplier=1.0, epsilon_max=2.0),
+            k_min=50,
+        ),
         p.Egress(kind="status", purposes=("comfort",), bytes_day_max=1_000_000),
         p.Egress(kind="rejection", purposes=("comfort",), bytes_day_max=100_000),
         p.Egress(kind="late-event", purposes=("personalise",), bytes_day_max=100_000),
@@ -148,6 +176,7 @@ REFERENCE = p.Profile(
     ),
     actuator=(p.Actuator(name="lamp", topic="home/{device}/lamp/set", payloads={"on": "ON", "off": "OFF"}),),
     sensitive=p.Sensitive(forbidden_categories=("user.health_and_medical",), forbidden_purposes=("resale",)),
+    experiments=p.Experiments(holdout=0.02, layer=(p.Layer(name="ranking", holdout=0.05),)),
     view=(
         p.View(
             source="touch",

@@ -1,13 +1,13 @@
 """Which arm of an experiment a person is in: by keyed hash, so it needs no memory and is the same on all their devices.
 
-A person has one place in [0, 1) for each layer: experiments of a layer take disjoint stretches of it, so that nobody is
-in two of them; places of different layers are independent. Within an experiment each arm draws a number for the person,
-and the smallest -log(u)/weight wins: a changed share moves only people into or out of the arms that changed, and an arm
-that is added takes people from the others and moves nobody between them.
+A person has one place in [0, 1) for each layer: experiments of a layer take disjoint stretches of it, so that nobody
+is in two of them; places of different layers are independent. Within an experiment each arm draws a number for the
+person, and the smallest -log(u)/weight wins: a changed share moves only people into or out of the arms that changed,
+and an arm that is added takes people from the others and moves nobody between them.
 
-Sources: Kohavi et al. 2009, "Controlled experiments on the web", 4.1 (bucketing by hash); Tang et al. 2010, "Overlapping
-Experiment Infrastructure" (layers); Thaler and Ravishankar 1998 (highest random weight) with Schindelhauer and Schomaker
-2005, "Weighted Distributed Hash Tables" (its weights).
+Sources: Kohavi et al. 2009, "Controlled experiments on the web", 4.1 (bucketing by hash); Tang et al. 2010,
+"Overlapping Experiment Infrastructure" (layers); Thaler and Ravishankar 1998 (highest random weight) with
+Schindelhauer and Schomaker 2005, "Weighted Distributed Hash Tables" (its weights).
 """
 
 import hashlib

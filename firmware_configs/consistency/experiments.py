@@ -118,11 +118,11 @@ def _times(experiment: Experiment, where: str) -> Iterator[Fault]:
 def layer_faults(profile: Profile) -> Iterator[Fault]:
     """Experiments that would meet in a person though their layer says they do not, or that nobody keeps long enough."""
     found = [
-        (f"placement[{n}].experiment", place.experiment)
+        (f"placement[{n}].experiment", place.experiment, place.name)
         for n, place in enumerate(profile.placement)
         if place.experiment is not None
     ]
-    for name, times in Counter(one.name for _, one in found).items():
+    for name, times in Counter(one.name for _, one, _ in found).items():
         if times > 1:
             yield Fault("placement.experiment", f"`{name}` stands {times} times", "give each experiment its own name")
     for name, times in Counter(layer.name for layer in profile.experiments.layer).items():
@@ -131,7 +131,7 @@ def layer_faults(profile: Profile) -> Iterator[Fault]:
     holdouts = {layer.name: layer.holdout for layer in profile.experiments.layer}
     longest = max((one.days for one in profile.retention.values()), default=0.0)
     taken: dict[str, list[tuple[float, float, str]]] = {}
-    for where, one in found:
+    for where, one, place in found:
         if one.layer:
             yield from unknown(f"{where}.layer", "[[experiments.layer]]", [one.layer], holdouts)
         end = one.position + one.share
@@ -146,12 +146,17 @@ def layer_faults(profile: Profile) -> Iterator[Fault]:
         if one.window_s > longest * DAY_S:
             what = f"people are measured for {one.window_s / DAY_S:g} days, and nothing is kept longer than {longest:g}"
             yield Fault(f"{where}.window_s", what, "measure for a shorter time")
-        yield from _known_metrics(profile, one, where)
+        yield from _known_metrics(profile, one, place, where)
 
 
-def _known_metrics(profile: Profile, experiment: Experiment, where: str) -> Iterator[Fault]:
-    declared = [str(metric.name) for metric in profile.metric]
-    yield from unknown(f"{where}.metric", "metric", [one.name for one in experiment.metric], [REWARD, *declared])
+def _known_metrics(profile: Profile, experiment: Experiment, place: str, where: str) -> Iterator[Fault]:
+    declared = [str(metric.name) for metric in profile.metric if place in metric.placements]
+    yield from unknown(
+        f"{where}.metric",
+        f"metric of placement `{place}`",
+        [one.name for one in experiment.metric],
+        [REWARD, *declared],
+    )
 
 
 def instant_ms(text: str) -> int | None:

@@ -15,6 +15,8 @@ Instant = Annotated[
     ),
 ]
 
+Slate = Annotated[int, Meta(ge=1, le=100)]
+
 
 class Treatment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is done differently; what is not named stays as the placement has it."""
@@ -24,7 +26,7 @@ class Treatment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     items: Annotated[
         tuple[str, ...] | None, Meta(description="only these of the placement's fixed candidates, in its order")
     ] = None
-    slate: Annotated[int | None, Meta(ge=1, le=100, description="another number of items in one decision")] = None
+    slate: Annotated[Slate | None, Meta(description="another number of items in one decision")] = None
     channel: Annotated[str | None, Meta(description="another way to reach people")] = None
 
 
@@ -91,7 +93,7 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[str, ...],
         Meta(
             max_length=6,
-            description="a fraction of the combinations: `d = a*b*c` sets the two-level factor d by the product of others",
+            description="a fraction of the combinations: `d = a*b*c` sets the two-level factor d by that product",
         ),
     ] = ()
     control: Annotated[str, Meta(description="the arm that others are compared with; empty: the first")] = ""

@@ -1,7 +1,7 @@
-"""Where the traffic goes next: arms that lose are pruned, one that wins is promoted, in bounded steps and within guards.
+"""Where the traffic goes next: losing arms are pruned, a winner is promoted, in bounded steps and within guards.
 
-Only what may be claimed at any time of looking moves anything, so that looking often does no harm; and shares that change
-do not bias the comparison, because each person's outcome is weighted by the probability that held when it came
+Only what may be claimed at any time of looking moves anything, so that looking often does no harm; and shares that
+change do not bias the comparison, because each person's outcome is weighted by the probability that held when it came
 (`effects`). The control keeps a share for as long as the experiment lasts.
 """
 
@@ -29,8 +29,8 @@ def propose(experiment: Experiment, analysis: Analysis, shares: Sequence[float])
     Args:
         shares: probability of each arm now.
     Returns:
-        Shares that sum to one. Unchanged for factors (every combination is needed), without [adaptive], and while there is
-        a sample-ratio mismatch.
+        Shares that sum to one. Unchanged for factors (every combination is needed), without [adaptive], and while
+        there is a sample-ratio mismatch.
     """
     limits, same = experiment.adaptive, Proposal(shares=tuple(shares), reasons=())
     if limits is None or experiment.factors or analysis.mismatched:
@@ -70,7 +70,7 @@ def _by_arm(
 
 
 def _winner(experiment: Experiment, analysis: Analysis, base: int, limits: Adaptive) -> int | None:
-    """The arm that is better in a goal, worse in none, with every guard safe; of several the one with the most evidence."""
+    """The arm that is better in a goal, worse in none, with every guard safe; of several the surest."""
     best, most = None, 0.0
     for n, found in _by_arm(experiment, analysis, base, limits).items():
         goals = [one for one in found if one.role == "goal"]

@@ -192,8 +192,8 @@ def _verdict(comparisons: Sequence[Comparison], arms: Sequence[ArmFigures], *, m
         return f"nothing can be said yet: {people:,.0f} people have been measured, and some arms have nobody"
     widest = max((one for one in comparisons if one.role == "goal"), key=lambda one: one.high - one.low)
     return (
-        f"no difference may be claimed yet after {people:,.0f} people; {widest.contrast} in {widest.metric} lies between "
-        f"{widest.low:+.4g} and {widest.high:+.4g}"
+        f"no difference may be claimed yet after {people:,.0f} people; {widest.contrast} in {widest.metric} lies "
+        f"between {widest.low:+.4g} and {widest.high:+.4g}"
     )
 
 

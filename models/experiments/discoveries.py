@@ -1,7 +1,7 @@
 """Many comparisons at once: which may be claimed so that, on average, at most a share α of the claims is wrong.
 
-Sources: Benjamini and Hochberg 1995, "Controlling the False Discovery Rate"; Wang and Ramdas 2022, "False Discovery Rate
-Control with E-values", which holds however the comparisons depend on each other, and at any time of looking.
+Sources: Benjamini and Hochberg 1995, "Controlling the False Discovery Rate"; Wang and Ramdas 2022, "False Discovery
+Rate Control with E-values", which holds however the comparisons depend on each other, and at any time of looking.
 """
 
 from collections.abc import Sequence

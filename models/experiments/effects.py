@@ -1,19 +1,19 @@
 """Comparisons of arms, from sums alone: one estimator for fixed and for changing shares, with or without CUPED.
 
-Under allocation e a person came into arm a with the known probability p(e, a). With m(a) the mean of the arm, adjusted
-for what the person did before, every person's score is
+Under allocation e a person came into arm a with the known probability p(e, a). With m(a) the mean of the arm,
+adjusted for what the person did before, every person's score is
 
     ψ = Σ_a c(a) · [ m(a) + 1{arm = a} · (y - m(a)) / p(e, a) ]
 
-whose mean estimates Σ_a c(a) · μ(a) without a bias from drift over time while the shares changed, because each outcome
-is weighted by the probability that held when the person came. Where the shares never changed the weights cancel and it is
-the difference of the arms' means.
+whose mean estimates Σ_a c(a) · μ(a) without a bias from drift over time while the shares changed, because each
+outcome is weighted by the probability that held when the person came. Where the shares never changed the weights
+cancel and it is the difference of the arms' means.
 
 CUPED subtracts θ·(w - mean of w), w measured before anybody was assigned, so that only the variance changes.
 
-Sources: Robins, Rotnitzky and Zhao 1994 (augmented inverse probability weighting); Ham, Bojinov, Lindon and Tingley 2022,
-"Design-Based Confidence Sequences"; Deng, Xu, Kohavi and Walker 2013, "Improving the Sensitivity of Online Controlled
-Experiments by Utilizing Pre-Experiment Data" (CUPED).
+Sources: Robins, Rotnitzky and Zhao 1994 (augmented inverse probability weighting); Ham, Bojinov, Lindon and Tingley
+2022, "Design-Based Confidence Sequences"; Deng, Xu, Kohavi and Walker 2013, "Improving the Sensitivity of Online
+Controlled Experiments by Utilizing Pre-Experiment Data" (CUPED).
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ def effect(
         noise: standard deviation of the noise on each sum, 0: none.
     """
     c = np.asarray(coefficients, np.float64)
-    used = np.flatnonzero(c)
+    used = [n for n, coefficient in enumerate(coefficients) if coefficient]
     numbers = [n for n in sorted(tables) if n in shares and all(shares[n][a] > 0.0 for a in used)]
     if not numbers:
         return None

@@ -1,10 +1,11 @@
 """Sample-ratio mismatch: whether people came into the arms as declared. If not, no result of the experiment counts.
 
-The test may be looked at any time. It compares "as declared" with shares drawn from a Dirichlet distribution around what
-was declared, by the exact ratio of their probabilities; under "as declared" the ratio has expectation 1 at every time.
+The test may be looked at any time. It compares "as declared" with shares drawn from a Dirichlet distribution around
+what was declared, by the exact ratio of their probabilities; under "as declared" the ratio has expectation 1 at every
+time.
 
-Source: Lindon and Malek 2022, "Anytime-Valid Inference for Multinomial Count Data"; why it matters: Fabijan et al. 2019,
-"Diagnosing Sample Ratio Mismatch in Online Controlled Experiments".
+Source: Lindon and Malek 2022, "Anytime-Valid Inference for Multinomial Count Data"; why it matters: Fabijan et al.
+2019, "Diagnosing Sample Ratio Mismatch in Online Controlled Experiments".
 """
 
 import math

@@ -1,8 +1,8 @@
 """Sufficient statistics of an experiment: what a device keeps of people once they are measured, and all that it sends.
 
-A person counts once, in one arm, with one number a metric, clipped to the metric's bounds and centred: z in [-1/2, 1/2]
-with -1/2 for `lower` and 1/2 for `upper`. Beside it stands w, the same metric before the experiment, coded alike; 0 where
-nothing was measured then. An arm's row is
+A person counts once, in one arm, with one number a metric, clipped to the metric's bounds and centred: z in [-1/2,
+1/2] with -1/2 for `lower` and 1/2 for `upper`. Beside it stands w, the same metric before the experiment, coded
+alike; 0 where nothing was measured then. An arm's row is
 
     [people, then for each metric: sum of z, z², w, w², z·w]
 
