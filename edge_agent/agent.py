@@ -12,6 +12,7 @@ from edge_agent.effects import Append, Effect, Room
 from edge_agent.errors import ControlInvalid, IntakeError, TopicUnknown
 from edge_agent.gate import OWN_TOPIC, Figures, Gate
 from edge_agent.happenings import (
+    Allocated,
     BundleReady,
     BundleStaged,
     BundleWithdrawn,
@@ -51,6 +52,7 @@ from edge_agent.memory.layout import Layouts
 from edge_agent.memory.presence import Presence
 from edge_agent.memory.profile import Profile
 from edge_agent.memory.subjects import Kept
+from edge_agent.observing import allocate, experiments_of
 from edge_agent.people import People
 from edge_agent.placements import CompiledPlacement
 from edge_agent.sources import HOUSEHOLD, CompiledSource
@@ -97,7 +99,10 @@ class Agent:
         self.trials = Trials(profile.model, doors)
         self.combined = Combined(source.watermark for source in self.sources.values())
         self.gate = Gate(profile, loaded.hash, device, self.counters, self._figures)
-        self.placements = {p.name: CompiledPlacement(p, loaded.hash, doors, self.trials) for p in profile.placement}
+        self.placements = {
+            p.name: CompiledPlacement(p, loaded.hash, doors, self.trials, profile.experiments)
+            for p in profile.placement
+        }
         self.control = Control(profile, device, doors, self.gate, self.consents, self.trials, self.counters)
         self.topics = Topics(
             [(s.topic.replace("{device}", device), s.name) for s in profile.source],
@@ -122,6 +127,7 @@ class Agent:
         self.features = Features([], self.layouts)
         self.presence = Presence(PRESENT_MAX)
         self.models_changed()
+        self.experiments = experiments_of(self)
 
     def _figures(self, now_ms: int) -> Figures:
         return Figures(*self.doors.lags(), self.combined.at(now_ms))
@@ -223,10 +229,7 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
     Returns:
         What is to be stored and done, in order. Pure but for `agent`.
     """
-    agent.profiles.trim()
-    agent.histories.trim()
-    agent.control.trim()
-    batch = Batch(now_ms, now_ms if settled_ms is None else settled_ms)
+    batch = _begin(agent, now_ms, settled_ms)
     for happening in happenings:
         if agent.record and _is_replayed(agent, happening):
             _keep_in_journal(happening, f"{now_ms}-{agent.next_journal()}", "", "", agent.retention_ms, batch)
@@ -241,6 +244,8 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
                 agent.control.connected(batch)
             case Delivered():
                 pass
+            case Allocated():
+                allocate(agent, happening, batch)
             case _:
                 if agent.control.hear(happening, batch):
                     agent.models_changed()
@@ -250,6 +255,17 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
     if agent.trials.running:
         agent.control.settle(batch)
     return batch.close()
+
+
+def _begin(agent: Agent, now_ms: int, settled_ms: int | None) -> Batch:
+    """Between steps: what was not needed lately may go, for all that was changed is stored."""
+    agent.profiles.trim()
+    agent.histories.trim()
+    agent.control.trim()
+    batch = Batch(now_ms, now_ms if settled_ms is None else settled_ms)
+    if agent.experiments is not None:
+        agent.experiments.begin(batch)
+    return batch
 
 
 def _is_replayed(agent: Agent, happening: Happening) -> bool:
@@ -277,7 +293,10 @@ def _on_message(agent: Agent, message: Message, batch: Batch) -> None:
             case "consent":
                 _on_consent(agent, route.name, message, batch)
             case "desired":
-                agent.control.desired(read_word(message, messages.Desired, ControlInvalid), batch)
+                word = read_word(message, messages.Desired, ControlInvalid)
+                agent.control.desired(word, batch)
+                if agent.experiments is not None and word.experiments:
+                    agent.experiments.allocate(word.experiments, batch)
     except IntakeError as error:
         agent.gate.reject(error, source, batch)
 
@@ -384,6 +403,8 @@ def _on_tick(agent: Agent, batch: Batch) -> None:
         # Once a tick, not with every event: a crash forgets what was counted since, and nothing else.
         agent.counted = dict(agent.counters)
         batch.put("meta", "counters", msgspec.msgpack.encode(agent.counted))
+    if agent.experiments is not None:
+        agent.experiments.tick(batch)
     if not 0 <= batch.now_ms - agent.swept_ms < SWEEP_EVERY_MS:
         agent.swept_ms = batch.now_ms
         agent.dedupe.sweep(batch.settled_ms)

@@ -19,6 +19,7 @@ from edge_agent.infer.model import Array, LoadedModel
 from edge_agent.limits import CAPS_MS, DAY_MS, EVICTED_SHARE, ID_MAX, RECENT_DECISIONS_MAX, SUBJECTS_MAX
 from edge_agent.memory.profile import Profile
 from edge_agent.memory.values import before
+from edge_agent.observing import expose
 from edge_agent.placements import CompiledPlacement, Occasion
 from edge_agent.sources import HOUSEHOLD
 from edge_agent.wire import is_json, read_word
@@ -120,6 +121,7 @@ def decide(
         agent.histories.replace(key, channel.remember(agent.histories.get(key), now))
         batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + CAPS_MS)
     _keep_decision(agent, trail, retention_ms, batch)
+    expose(agent, trail, batch)
     agent.gate.decision(trail, placement, reply, batch)
     if placement.actuator:
         _switch(agent, place, trail, batch)

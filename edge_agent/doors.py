@@ -20,6 +20,7 @@ class Doors:
         trials: name → the model on trial beside the active one. The shell changes it, then says `BundleStaged`.
         clock: monotonic seconds, to compare what two versions cost; nothing else depends on it.
         holds: room → whether the store has any row of it, as of the start.
+        home_key: text that all devices of a home share, so that their experiments agree; empty: this device is alone.
         lags: how long decisions took until now, by placement: from the signal, and from its arrival; for status only.
         local_hour: unix ms → (hour 0-23, weekday 0-6 from Monday) where the device stands.
     """
@@ -32,4 +33,5 @@ class Doors:
     trials: Mapping[str, LoadedModel] = field(default_factory=dict)
     clock: Callable[[], float] = float
     holds: Callable[[str], bool] = lambda _room: True
+    home_key: str = ""
     lags: Callable[[], tuple[dict[str, Histogram], dict[str, Histogram]]] = lambda: ({}, {})

@@ -12,7 +12,9 @@ from msgspec import Struct
 from edge_agent.egress.ledger import Entered
 from firmware_configs.profile import Stage
 
-Room = Literal["profile", "dedupe", "watermark", "consent", "bandit", "caps", "personal", "ledger", "session", "meta"]
+Room = Literal[
+    "profile", "dedupe", "watermark", "consent", "bandit", "caps", "personal", "ledger", "session", "experiment", "meta"
+]
 Shelf = Literal["decision", "example", "journal", "outcome"]
 
 

@@ -93,11 +93,16 @@ class Gate:
         expires_ms: int = 0,
         placement: str = "",
         signal_ms: int = 0,
+        privacy: str = "",
     ) -> bool:
         """Enter and send; False (counted, said once) when the profile does not let it out."""
         try:
             entered, key, row = self.ledger.enter(
-                kind, size=len(payload), sha256=hashlib.sha256(payload).hexdigest(), now_ms=batch.now_ms
+                kind,
+                size=len(payload),
+                sha256=hashlib.sha256(payload).hexdigest(),
+                now_ms=batch.now_ms,
+                privacy=privacy,
             )
         except EgressError as error:
             self._refused(kind, error, batch)

@@ -137,6 +137,14 @@ class LearnerEnded(Struct, frozen=True, kw_only=True, tag="learner-ended"):
     reason: str = ""
 
 
+class Allocated(Struct, frozen=True, kw_only=True, tag="allocated"):
+    """The coordinator has moved the shares of an experiment's arms; recorded for replay, for shares decide arms."""
+
+    experiment: str
+    number: int
+    shares: dict[str, float]
+
+
 Happening = (
     Message
     | Recorded
@@ -151,4 +159,5 @@ Happening = (
     | EgressAsked
     | Learned
     | LearnerEnded
+    | Allocated
 )

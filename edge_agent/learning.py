@@ -85,12 +85,13 @@ def on_feedback(agent: "Agent", message: Message, batch: Batch) -> None:
     agent.trials.rewarded(trail.bundles, outcome.value)
     observe(agent, trail, REWARD, outcome.value, batch)
     _keep_earned(agent, trail, earned.Earned(trail.id, item, REWARD, outcome.value, word.outcome, happened), batch)
-    if placement.models and agent.consents.all_allowed(_model(agent, placement.models[0]).purposes, trail.subject):
+    models = tuple(trail.bundles) or placement.models  # an arm of an experiment may score with other models
+    if models and agent.consents.all_allowed(_model(agent, models[0]).purposes, trail.subject):
         first = item == trail.items[0]
         example = examples.Example(
             features=trail.features, item=item, label=outcome.value, propensity=trail.propensity if first else 1.0
         )
-        _keep_example(agent, placement.models[0], cause, example, trail.subject, agent.retention_ms, batch)
+        _keep_example(agent, models[0], cause, example, trail.subject, agent.retention_ms, batch)
 
 
 def _keep_earned(agent: "Agent", trail: decision.Trail, found: earned.Earned, batch: Batch) -> None:

@@ -4,12 +4,38 @@ from typing import TYPE_CHECKING
 
 from edge_agent.batch import Batch
 from edge_agent.decide.decision import Trail
+from firmware_configs.messages import Shares
 
 if TYPE_CHECKING:
     from edge_agent.agent import Agent
+    from edge_agent.experiments import DeviceExperiments
+    from edge_agent.happenings import Allocated
 
 REWARD = "reward"
 """The metric that every placement has: what its outcomes are worth."""
+
+
+def experiments_of(agent: "Agent") -> "DeviceExperiments | None":
+    """The profile's experiments; None when it has none, and then nothing of them is even imported."""
+    found = [(place.placement, place.assignment) for place in agent.placements.values() if place.assignment is not None]
+    if not found:
+        return None
+    from edge_agent.experiments import DeviceExperiments
+
+    return DeviceExperiments(agent, found)
+
+
+def allocate(agent: "Agent", happening: "Allocated", batch: Batch) -> None:
+    """A replay has come to where the shares of an experiment were moved."""
+    if agent.experiments is not None:
+        word = Shares(number=happening.number, shares=happening.shares)
+        agent.experiments.allocate({happening.experiment: word}, batch)
+
+
+def expose(agent: "Agent", trail: Trail, batch: Batch) -> None:
+    """A decision was made: whoever it is for is measured from now on, if its placement has an experiment."""
+    if agent.experiments is not None and (one := agent.experiments.by_placement.get(trail.placement)) is not None:
+        one.decided(trail, batch)
 
 
 def observe(agent: "Agent", trail: Trail, metric: str, value: float, batch: Batch) -> None:
@@ -20,6 +46,6 @@ def observe(agent: "Agent", trail: Trail, metric: str, value: float, batch: Batc
         metric: `reward`, or one that the profile declares.
         value: of the metric, in its own unit.
     """
-    del metric, value, batch
-    if trail.experiment:
+    if agent.experiments is not None and (one := agent.experiments.by_placement.get(trail.placement)) is not None:
         agent.count("experiment.outcomes")
+        one.observed(trail, metric, value, batch)

@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from edge_agent.decide.bandit import NOTHING, Choice, Counts, choose, draws_needed, uniforms
 from edge_agent.decide.decision import Fallback, Fired, Scored, Shadowed, Trail, decision_id
-from edge_agent.decide.experiment import assign
+from edge_agent.decide.experiment import NOWHERE, Assignment, Seat, keyed
 from edge_agent.decide.fallback import step_down
 from edge_agent.decide.rules import Rules, Verdict
 from edge_agent.decide.score import Scores, probabilities
@@ -18,9 +19,10 @@ from edge_agent.doors import Doors
 from edge_agent.infer.model import Array, LoadedModel
 from edge_agent.limits import CANDIDATES_MAX, SCORED_MAX
 from edge_agent.trials import Trials
+from firmware_configs import designs
 from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import compile_expression
-from firmware_configs.profile import Best, OnEvent, Placement, Policy, Thompson, Threshold
+from firmware_configs.profile import Best, Experiments, OnEvent, Placement, Policy, Thompson, Threshold
 from models.errors import ModelError
 
 F32 = NDArray[np.float32]
@@ -68,7 +70,14 @@ class _Field(Struct):
 class CompiledPlacement:
     """Decides for one placement."""
 
-    def __init__(self, placement: Placement, profile_hash: str, doors: Doors, trials: Trials) -> None:
+    def __init__(
+        self,
+        placement: Placement,
+        profile_hash: str,
+        doors: Doors,
+        trials: Trials,
+        experiments: Experiments | None = None,
+    ) -> None:
         self.placement = placement
         self.name = placement.name
         self.source = placement.trigger.source if isinstance(placement.trigger, OnEvent) else ""
@@ -81,6 +90,16 @@ class CompiledPlacement:
         self._profile = profile_hash
         self._doors = doors
         self._trials = trials
+        self.assignment: Assignment | None = None
+        self._arms: dict[str, CompiledPlacement] = {}
+        if placement.experiment is not None:
+            key = keyed(doors.secret, doors.home_key)
+            self.assignment = Assignment(placement.experiment, experiments or Experiments(), key)
+            plain = msgspec.structs.replace(placement, experiment=None)
+            self._arms = {
+                arm.name: CompiledPlacement(designs.treated(plain, arm), profile_hash, doors, trials)
+                for arm in self.assignment.arms
+            }
 
     def triggered(self, occasion: Occasion) -> bool:
         """Whether the event meets the trigger's condition; one that cannot be evaluated does not."""
@@ -93,6 +112,13 @@ class CompiledPlacement:
 
     def decide(self, occasion: Occasion) -> Trail | None:
         """One decision, or None when nothing may be decided (no candidate, everything denied, no fallback)."""
+        if self.assignment is None:
+            return self.decide_as(occasion, NOWHERE)
+        seat = self.assignment.seat(occasion.person, occasion.now_ms)
+        return self._arms.get(seat.arm, self).decide_as(occasion, seat)
+
+    def decide_as(self, occasion: Occasion, seat: Seat) -> Trail | None:
+        """`decide` for a person with this seat in the experiment."""
         placement, doors = self.placement, self._doors
         models = self._trials.serving(placement.models, occasion.subject, occasion.event_id)
         bundles = {model.name: model.version for model in models}
@@ -101,8 +127,7 @@ class CompiledPlacement:
         place = self._candidates(models, occasion)
         values = self._values(occasion) if self._rules.any else {}
         verdict = self._rules.apply(place.items, place.index, values)
-        arm = assign(placement.experiment, occasion.person, doors.secret) if placement.experiment else None
-        policy = arm.policy if arm is not None and arm.policy is not None else placement.policy
+        policy = placement.policy
         scores, why = self._score(models, place, verdict, occasion, made)
         if self._trials.running:
             self._trials.decided(models, overran=why.startswith(OVER_BUDGET))
@@ -130,8 +155,8 @@ class CompiledPlacement:
             score=float(scores[place.index[items[0]]]) if not why and items[0] in place.index else 0.0,
             propensity=propensity,
             policy=_POLICY_NAMES[type(policy)],
-            experiment=placement.experiment.name if arm is not None and placement.experiment else "",
-            arm=arm.name if arm is not None else "",
+            experiment=seat.experiment,
+            arm=seat.arm,
             channel=placement.channel,
             fallback=rung,
             fallback_reason=why,
@@ -141,6 +166,10 @@ class CompiledPlacement:
             event_time_ms=occasion.event_time_ms,
             decided_ms=occasion.now_ms,
             traceparent=occasion.traceparent,
+            layer=seat.layer,
+            arm_probability=seat.probability,
+            allocation=seat.allocation,
+            left_out=seat.left_out,
         )
 
     def _values(self, occasion: Occasion) -> dict[str, Any]:

@@ -114,6 +114,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(min_length=1, description="folder for the database, bundles and trust; only for this agent")
     ]
     profile: Annotated[str, Meta(description="device profile (TOML); `run --profile` overrides it")] = ""
+    home_key: Annotated[
+        str,
+        Meta(
+            pattern=r"^(.{16,})?$",
+            description="a secret that all devices of a home share and no other home has: a person is in the same arm of an "
+            "experiment on all of them; empty: each device draws by itself",
+        ),
+    ] = ""
     timezone: Annotated[
         str, Meta(description="IANA name such as `Europe/Paris` for hours and weekdays; empty: the system's")
     ] = ""

@@ -110,6 +110,28 @@ class RoundOffer(Struct, frozen=True, kw_only=True):
     closes_ms: int
 
 
+class Shares(Struct, frozen=True, kw_only=True):
+    """How the people of an experiment are shared out among its arms from now on."""
+
+    number: int
+    """Rises with every change; an older one is ignored. The profile's own shares are 0."""
+    shares: dict[str, float]
+    """Arm → probability; they sum to one. 0: nobody comes into it."""
+
+
+class ExperimentReport(Struct, frozen=True, kw_only=True):
+    """`…/experiment/{name}` (retained): a device's sums over the people whom it has measured."""
+
+    device: str
+    experiment: str
+    plan: str
+    """Hash of the experiment's definition, 16 hex digits: only sums of one plan are added up."""
+    tables: dict[int, list[list[float]]]
+    """Number of the shares that held → for each arm [people, then for each metric: z, z², w, w², z·w]; see
+    `models.experiments.sums`. Everything since the experiment began: a report that is lost or repeated does no harm."""
+    time_ms: int
+
+
 class Desired(Struct, frozen=True, kw_only=True):
     """`…/desired` (retained): what the coordinator wants of this device."""
 
@@ -123,6 +145,8 @@ class Desired(Struct, frozen=True, kw_only=True):
     """Where a new version starts: scored beside the old one, serving a share of the subjects, or serving everyone;
     empty: as the profile's [model.swap] says."""
     offer: RoundOffer | None = None
+    experiments: dict[str, Shares] = {}
+    """Experiment → shares of its arms."""
 
 
 class BundleState(Struct, frozen=True, kw_only=True):

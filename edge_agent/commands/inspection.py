@@ -41,7 +41,7 @@ def replay(ctx: click.Context, settings_path: Path, profile: Path | None, as_jso
     settings = load_settings(settings_path, os.environ)
     loaded = load(profile or Path(settings.profile))
     hours = local_hours(settings.timezone)
-    found = again(Path(settings.state_dir), loaded, settings.device, hours, settings.bundles)
+    found = again(Path(settings.state_dir), loaded, settings.device, hours, settings.bundles, settings.home_key)
     lines = [f"{found.happenings} happenings, {found.decisions} decisions, {len(found.differences)} differences"]
     lines += [f"  {d.id} {d.field}: recorded {d.recorded}, replayed {d.replayed}" for d in found.differences[:20]]
     if found.missing:

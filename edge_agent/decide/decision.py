@@ -74,6 +74,14 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     event_time_ms: int
     decided_ms: int
     traceparent: str = ""
+    layer: str = ""
+    """Of the experiment."""
+    arm_probability: float = 1.0
+    """With which a person of the experiment comes into this arm; times `propensity` it is how likely the choice was."""
+    allocation: int = 0
+    """Number of the shares that held; 0: the profile's own."""
+    left_out: str = ""
+    """Why the person is in no arm, at a placement that has an experiment."""
 
 
 _encoder = msgspec.msgpack.Encoder()

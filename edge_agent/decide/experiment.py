@@ -12,7 +12,7 @@ Schindelhauer and Schomaker 2005, "Weighted Distributed Hash Tables" (its weight
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from firmware_configs import designs
@@ -23,12 +23,18 @@ from firmware_configs.profile import Arm, Experiment, Experiments
 class Seat(NamedTuple):
     """Where a person sits in an experiment."""
 
-    arm: str
-    place: int
-    """Of the arm, among the arms."""
-    probability: float
+    experiment: str = ""
+    layer: str = ""
+    arm: str = ""
+    """Empty: in none."""
+    probability: float = 1.0
     """With which a person of the experiment comes into this arm under the allocation."""
-    allocation: int
+    allocation: int = 0
+    left_out: str = ""
+    """Why the person is in no arm."""
+
+
+NOWHERE = Seat()
 
 
 class Assignment:
@@ -70,18 +76,23 @@ class Assignment:
         """Whether the experiment has started."""
         return self.starts_ms is None or now_ms >= self.starts_ms
 
-    def seat(self, person: str, now_ms: int) -> Seat | None:
-        """The person's seat; None: takes no part, now or at all."""
-        if not self.begun(now_ms) or (self.ends_ms is not None and now_ms >= self.ends_ms):
-            return None
+    def seat(self, person: str, now_ms: int) -> Seat:
+        """The person's seat; one without an arm for whoever takes no part, now or at all."""
+        name = self.experiment.name
         if self._holdout and self._uniform("holdout", "", person) < self._holdout:
-            return None
+            return Seat(left_out="held out of all experiments")
+        if not self.begun(now_ms):
+            return Seat(left_out=f"{name} has not begun")
+        if self.ends_ms is not None and now_ms >= self.ends_ms:
+            return Seat(left_out=f"{name} is over")
         at = self._uniform("layer", self._layer, person)
         start = self.experiment.position
-        if not start <= at < min(start + self.experiment.share, self._top):
-            return None
+        if at >= self._top:
+            return Seat(left_out=f"held out of layer {self.experiment.layer}")
+        if not start <= at < start + self.experiment.share:
+            return Seat(left_out=f"not in the share of {name}")
         place = self._place(person)
-        return Seat(self.arms[place].name, place, self.shares[place], self.allocation)
+        return Seat(name, self.experiment.layer, self.arms[place].name, self.shares[place], self.allocation)
 
     def _place(self, person: str) -> int:
         best, least = 0, math.inf
@@ -103,12 +114,9 @@ def assign(experiment: Experiment, subject: str, secret: bytes) -> Arm | None:
     """The person's arm in an experiment alone in its layer; None for people outside of its share."""
     assignment = Assignment(experiment, Experiments(), secret)
     seat = assignment.seat(subject, assignment.starts_ms or 0)
-    return assignment.arms[seat.place] if seat is not None else None
+    return next((arm for arm in assignment.arms if arm.name == seat.arm), None)
 
 
 def keyed(own: bytes, home: str) -> bytes:
     """The key of assignments: the home's where there is one, so that its devices agree, else the device's own."""
     return hashlib.sha256(b"home\x00" + home.encode()).digest() if home else own
-
-
-__all__: Sequence[str] = ["Assignment", "Seat", "assign", "keyed"]

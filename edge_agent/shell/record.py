@@ -48,6 +48,7 @@ def replay(
     device: str,
     local_hour: Callable[[int], tuple[int, int]],
     own: Sequence[str] = (),
+    home_key: str = "",
 ) -> Replayed:
     """Re-run a device's journal and compare with the decisions that it kept.
 
@@ -56,6 +57,7 @@ def replay(
     Args:
         state_dir: the agent's folder, with the bundles that it fetched.
         own: paths of the bundles that the settings name.
+        home_key: the settings' own.
     Raises:
         StoreUnavailable: there is no journal; the agent was not run with `record = true`.
     """
@@ -81,6 +83,7 @@ def replay(
         over_budget=_recorded_verdicts(kept),
         local_hour=local_hour,
         trials=trials,
+        home_key=home_key,
     )
     agent = Agent(loaded, device, doors)
     made: dict[str, Trail] = {}

@@ -98,6 +98,7 @@ class Loop:
             secret=self.store.secret,
             recall=self.store.recall,
             holds=self.store.holds,
+            home_key=settings.home_key,
             models=self.shelf.active,
             over_budget=Watch(self._monotonic_s).over_budget,
             local_hour=local_hours(settings.timezone),

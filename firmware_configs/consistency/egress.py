@@ -22,6 +22,11 @@ def egress_faults(profile: Profile) -> Iterator[Fault]:
         if (egress.kind == "update") != (egress.destination == "superlink"):
             fix = 'destination = "superlink" for updates, "mqtt" for the rest'
             yield Fault(f"{where}.destination", f"`{egress.kind}` cannot go to `{egress.destination}`", fix)
+        if egress.privacy is not None and egress.privacy.unit == "person" and egress.kind != "experiment":
+            fix = 'unit = "device"'
+            yield Fault(
+                f"{where}.privacy.unit", f"only sums of experiments bound a person, `{egress.kind}` does not", fix
+            )
         if egress.kind == "update" and egress.privacy is None:
             yield Fault(where, "an update without [egress.privacy]", "declare at least clip_norm")
     kinds = {e.kind for e in profile.egress}

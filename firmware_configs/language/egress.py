@@ -8,11 +8,17 @@ from firmware_configs.language.terms import Name, Positive
 
 
 class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Differential privacy of an egress, as declared; unit of privacy: one device."""
+    """Differential privacy of an egress, as declared; unit of privacy: one device unless said."""
 
-    clip_norm: Annotated[Positive, Meta(description="L2 norm an update is clipped to")]
+    clip_norm: Annotated[
+        Positive, Meta(description="L2 norm that an update, or a device's sums of an experiment, are clipped to")
+    ]
     noise_multiplier: Annotated[float, Meta(ge=0.0, description="0: clipped only, no epsilon can be stated")] = 0.0
     delta: Annotated[float, Meta(gt=0.0, lt=1.0)] = 1e-5
+    unit: Annotated[
+        Literal["device", "person"],
+        Meta(description="whose influence is bounded; person: of experiments only, each counts once and unclipped"),
+    ] = "device"
     epsilon_max: Annotated[Positive | None, Meta(description="budget; no more updates when it is spent")] = None
 
 

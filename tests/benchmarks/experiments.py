@@ -1,4 +1,4 @@
-"""Do the experiment engine's claims hold? False positives under constant peeking, power, mismatch alarm, false discoveries.
+"""Do the experiment engine's claims hold? False positives under peeking, power, mismatch alarm, false discoveries.
 
     python -m tests.benchmarks.experiments --json
 
@@ -160,7 +160,7 @@ def power(tests: int, seed: int, base: float = 0.10, other: float = 0.12) -> dic
 
 
 def ratio_alarm(tests: int, people: int, seed: int, every: int = 100) -> dict[str, float]:
-    """How often a split of 48/52 is noticed by 20,000 people, and one of 50/50 is taken for a mismatch, looking often."""
+    """How often a split of 48/52 is noticed by so many people, and one of 50/50 taken for a mismatch, looking often."""
     found = {}
     for name, share in (("caught_48_52", 0.48), ("false_alarms_50_50", 0.5)):
         dice = np.random.default_rng([seed, int(share * 100)])
