@@ -118,8 +118,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(
             pattern=r"^(.{16,})?$",
-            description="a secret that all devices of a home share and no other home has: a person is in the same arm of an "
-            "experiment on all of them; empty: each device draws by itself",
+            description="a secret that all devices of a home share, and no other home: a person is in the same arm of "
+            "an experiment on all of them; empty: each device draws by itself",
         ),
     ] = ""
     timezone: Annotated[

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from firmware_configs import designs
 from firmware_configs.errors import ProfileError, UsageError
 from firmware_configs.lineage import BundleNeeds, derive
 from firmware_configs.loader import load
@@ -49,6 +50,10 @@ def in_words(profile: Profile) -> Iterator[str]:
         yield f"{purpose.name} ({asked}; legal basis: {purpose.legal_basis})"
         yield f"  “{purpose.text}”"
         yield from (f"  {line}" for line in _of_purpose(profile, purpose))
+    if tried := designs.told(profile):
+        yield ""
+        yield "What is tried out on people:"
+        yield from (f"  {line}" for line in tried)
     yield ""
     yield "What may leave the device:"
     for egress in profile.egress:

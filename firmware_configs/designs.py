@@ -19,6 +19,7 @@ from firmware_configs.language.experiments import Arm, Experiment, Factor, Treat
 
 if TYPE_CHECKING:
     from firmware_configs.language.placements import Placement
+    from firmware_configs.profile import Profile
 
 ARMS_MAX = 64
 TREATMENT = Treatment.__struct_fields__
@@ -116,6 +117,21 @@ def in_words(experiment: Experiment) -> list[str]:
             if contrast.aliases
         ),
     ]
+
+
+def told(profile: "Profile") -> list[str]:
+    """`in_words` for all experiments of a profile, with who takes part."""
+    lines = []
+    for place in profile.placement:
+        one = place.experiment
+        if one is None:
+            continue
+        where = f" of layer {one.layer}" if one.layer else ""
+        days = f"each measured for {one.window_s / 86_400.0:g} days"
+        lines += [*in_words(one), f"  at {place.name}, for {one.share * 100:g} % of the people{where}, {days}"]
+    if lines and profile.experiments.holdout:
+        lines.append(f"{profile.experiments.holdout * 100:g} % of the people are in no experiment")
+    return lines
 
 
 def _generators(experiment: Experiment) -> Iterator[tuple[str, Word]]:

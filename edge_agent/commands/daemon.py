@@ -33,7 +33,7 @@ def check(path: Path, bundles: tuple[Path, ...], as_json: bool) -> None:
 
     from edge_agent.errors import SettingsMalformed
     from edge_agent.settings import load as load_settings
-    from firmware_configs import strict
+    from firmware_configs import designs, strict
     from firmware_configs.loader import load
 
     text = strict.read_text(path, SettingsMalformed)
@@ -53,7 +53,9 @@ def check(path: Path, bundles: tuple[Path, ...], as_json: bool) -> None:
     profile = loaded.profile
     data = {"profile": profile.name, "version": profile.version, "hash": loaded.hash, "bundles": len(bundles)}
     words = f"{len(profile.source)} sources, {len(profile.placement)} placements"
-    show(data, f"{path}: profile {profile.name} {profile.version}, {words}, fine", as_json)
+    told = designs.told(profile)
+    lines = [f"{path}: profile {profile.name} {profile.version}, {words}, fine", *told]
+    show({**data, "experiments": told}, "\n".join(lines), as_json)
 
 
 def _check_bundle(profile: Any, path: Path) -> None:

@@ -110,8 +110,7 @@ def in_words(found: Trail) -> list[str]:
         ]
         if found.items[0] not in {scored.item for scored in found.top[:TOLD_MAX]}:
             lines.append(f"  * {found.items[0]}: score {found.score:.4f} (chosen to explore)")
-    if found.experiment:
-        lines.append(f"  experiment {found.experiment}: arm {found.arm}")
+    lines += _experiment(found)
     lines.append(f"  policy {found.policy}: it chose this with probability {found.propensity:.6g}")
     for beside in found.shadow:
         told = beside.error or f"it scored this {beside.score:.4f}, its best is {beside.best}"
@@ -119,6 +118,18 @@ def in_words(found: Trail) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in found.bundles.items()) or "none"
     lines.append(f"  models: {versions}; profile {found.profile[:12]}")
     return lines
+
+
+def _experiment(found: Trail) -> list[str]:
+    """The arm, and how likely it was; or why there is none."""
+    if found.left_out:
+        return [f"  no experiment: {found.left_out}"]
+    if not found.experiment:
+        return []
+    layer = f" (layer {found.layer})" if found.layer else ""
+    shares = f"shares number {found.allocation} of the coordinator" if found.allocation else "the profile's shares"
+    chance = f"into which {found.arm_probability * 100:.4g} % of its people come by {shares}"
+    return [f"  experiment {found.experiment}{layer}: arm {found.arm}, {chance}"]
 
 
 def _denied(eligible: bool) -> str:
