@@ -44,7 +44,23 @@ CANDIDATES_MAX = 10_000
 SCORED_MAX = 64
 """Candidates up to which a trail keeps all scores where the policy explores, so that others can be evaluated."""
 GRID = 512
-"""Cells of the grid on which Thompson sampling is exact."""
+"""Cells of the grid on which the probabilities of Thompson sampling are summed."""
+CONTENDERS_MAX = 256
+"""Candidates that Thompson sampling draws from at once: the most promising of those that might be best."""
+ARMS_MAX = 256
+"""Candidates of one decision for which a linear policy asks its regressions: those with the best model scores."""
+ARMS_HOT_BYTES = 8 * MIB
+"""Of regressions in memory for each linear policy; further ones are read from the store when they are needed."""
+COLUMNS_LEARNED_MAX = 128
+"""Most feature columns that a linear policy learns on: a regression costs 16 bytes for each pair of them."""
+REFACTOR_EVERY = 1_024
+"""Rewards after which a regression's inverse is computed afresh, so that rounding does not add up."""
+SCALE_SEEN_MAX = 1_024
+"""Rows after which the scale of a linear policy's features stands still."""
+HALVINGS_MAX = 1.0
+"""Half-lives that a silence counts for at most, however long it was."""
+PENDING_MAX = 16_384
+"""Decisions of a placement that may wait for an outcome; the oldest are closed before their window is over."""
 RECENT_DECISIONS_MAX = 512
 """Decisions kept in memory for feedback that comes at once."""
 CAPS_MAX = 64

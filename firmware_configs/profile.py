@@ -54,7 +54,18 @@ from firmware_configs.language.placements import (
     Rule,
     Trigger,
 )
-from firmware_configs.language.policies import Best, EpsilonGreedy, Policy, Thompson, Threshold
+from firmware_configs.language.policies import (
+    Best,
+    EpsilonGreedy,
+    Exploration,
+    LinThompson,
+    LinUcb,
+    Policy,
+    SquareCb,
+    Thompson,
+    ThompsonGaussian,
+    Threshold,
+)
 from firmware_configs.language.purposes import Purpose, Retention, Sensitive
 from firmware_configs.language.sources import (
     Bucket,
@@ -89,6 +100,7 @@ __all__ = [
     "ExperimentMetric",
     "Experiments",
     "Factor",
+    "Exploration",
     "FirstTouch",
     "Keep",
     "KeyedHash",
@@ -97,6 +109,8 @@ __all__ = [
     "Learn",
     "Level",
     "LifetimeValue",
+    "LinThompson",
+    "LinUcb",
     "Linear",
     "Measure",
     "Metric",
@@ -124,9 +138,11 @@ __all__ = [
     "Share",
     "Source",
     "SourceField",
+    "SquareCb",
     "Stage",
     "Swap",
     "Thompson",
+    "ThompsonGaussian",
     "Threshold",
     "TimeDecay",
     "TimeTo",

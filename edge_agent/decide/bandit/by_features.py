@@ -1,0 +1,114 @@
+"""A regression for each item on the model's features and its score: LinUCB, LinTS and SquareCB."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.decide.bandit import normal, optimism, square
+from edge_agent.decide.bandit.estimates import Estimates
+from edge_agent.decide.bandit.forgetting import Clock, Forgetting
+from edge_agent.decide.bandit.learner import Prior, Recall
+from edge_agent.decide.bandit.linear import Arms
+from edge_agent.decide.bandit.scale import Scale
+from firmware_configs.profile import LinThompson, LinUcb, SquareCb
+from models.ridge import Statistics
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+_Head = tuple[float, int, int, bytes, bytes]
+_head_decoder = msgspec.msgpack.Decoder(_Head)
+
+HEAD = "\x00head"
+"""Key of the clock and the scale."""
+ARM = "\x00item\x00"
+"""Before an item: key of its regression."""
+
+
+class ByFeatures:
+    """Rows φ = (features standardised, score, 1), a regression on them for each item."""
+
+    def __init__(
+        self, policy: LinUcb | LinThompson | SquareCb, width: int, recall: Recall, prior: Prior | None
+    ) -> None:
+        self._policy = policy
+        self._recall = recall
+        self.width = width
+        self.clock = Clock()
+        declared = prior.scale if prior is not None else None
+        fits = declared is not None and len(declared[0]) == width
+        self.scale = Scale.fixed(*declared) if declared is not None and fits else Scale(width)
+        self._take_up_head()
+        forgetting = Forgetting(policy.half_life_rewards, policy.half_life_s)
+        known = prior.statistics if prior is not None else _nothing
+        self.arms = Arms(width + 2, policy.ridge, forgetting, lambda item: recall(ARM + item), known, score_at=width)
+
+    def _take_up_head(self) -> None:
+        stored = self._recall(HEAD)
+        if stored is None:
+            return
+        seen, at_ms, rows, mean, squares = _head_decoder.decode(stored)
+        self.clock = Clock(seen, at_ms)
+        if not self.scale.declared and len(mean) == 8 * self.width:
+            self.scale.seen = rows
+            self.scale.mean, self.scale.squares = np.frombuffer(mean).copy(), np.frombuffer(squares).copy()
+
+    def rows(self, context: F32 | None, probability: F64) -> F64:
+        """φ of each candidate; float64 (n, width + 2). What is not a number counts as 0."""
+        found = np.empty((len(probability), self.width + 2))
+        if self.width:
+            found[:, : self.width] = 0.0 if context is None else self.scale.standardised(_finite(context))
+        found[:, -2], found[:, -1] = probability, 1.0
+        return found
+
+    def beliefs(self, items: Sequence[str], context: F32 | None, scores: F32, probability: F32) -> Estimates:
+        """The regressions' estimates."""
+        del scores
+        rows = self.rows(context, probability.astype(np.float64))
+        return Estimates(*self.arms.beliefs(items, rows, self.clock), None, self.clock.seen)
+
+    def vector(self, beliefs: Estimates) -> F64:
+        """The policy's probabilities."""
+        match self._policy:
+            case LinUcb(alpha=alpha, epsilon=epsilon):
+                return optimism.vector(beliefs, alpha, epsilon)
+            case LinThompson(spread=spread):
+                return normal.vector(beliefs, spread)
+            case SquareCb(gamma=gamma, exponent=exponent, optimism=hope):
+                return square.vector(beliefs, gamma, exponent, hope)
+
+    def learn(self, item: str, reward: float, context: F32 | None, probability: float, now_ms: int) -> Sequence[str]:
+        """Move the item's regression, and the scale while it moves."""
+        if context is not None and self.width:
+            self.scale.take(_finite(context))
+        self.clock.seen += 1.0
+        self.clock.at_ms = max(self.clock.at_ms, now_ms)
+        self.arms.learn(item, self.rows(context, np.array([probability]))[0], reward, self.clock)
+        return (HEAD, ARM + item)
+
+    def pack(self, key: str) -> bytes:
+        """The head, or an item's regression."""
+        if key != HEAD:
+            return self.arms.pack(key.removeprefix(ARM))
+        scale = self.scale
+        head: _Head = (
+            self.clock.seen,
+            self.clock.at_ms,
+            scale.seen,
+            scale.mean.tobytes(),
+            scale.squares.tobytes(),
+        )
+        return msgspec.msgpack.encode(head)
+
+    def trim(self) -> None:
+        """Let regressions go when they are too many."""
+        self.arms.trim()
+
+
+def _finite(context: F32) -> F64:
+    return np.nan_to_num(context.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _nothing(_item: str) -> Statistics | None:
+    return None

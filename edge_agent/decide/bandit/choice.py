@@ -1,0 +1,112 @@
+"""The choice of a slate, and the exact probability of each of its positions."""
+
+from collections.abc import Callable
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from edge_agent.decide.bandit.draw import pick
+from edge_agent.decide.bandit.estimates import Estimates
+from edge_agent.decide.bandit.restraint import Held, Restraint
+from firmware_configs.profile import Best, LinUcb, Policy, Threshold
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Places = NDArray[np.intp]
+
+
+class Choice(Struct, frozen=True):
+    """What was chosen."""
+
+    order: list[int]
+    """Places of the slate, best first; empty when nothing qualifies."""
+    propensities: tuple[float, ...]
+    """Probability of each position's item given the items above it, in (0, 1]."""
+    mean: float = 0.0
+    """Expected reward of the first item, for policies that estimate one."""
+    deviation: float = 0.0
+    """Its standard deviation."""
+    held: Held = ""
+    """What held exploration back."""
+    explored: bool = False
+    """Whether any position holds something else than the greedy choice."""
+    loss: float = 0.0
+    """Reward that the choice was expected to lose against the greedy one."""
+
+    @property
+    def propensity(self) -> float:
+        """Of the first item; 0.0 when nothing was chosen."""
+        return self.propensities[0] if self.propensities else 0.0
+
+
+NOTHING = Choice([], ())
+
+
+def draws_needed(policy: Policy, slate: int) -> int:
+    """How many uniform numbers a choice takes: one a position, none where nothing is random."""
+    return 0 if isinstance(policy, Best | Threshold) or (isinstance(policy, LinUcb) and not policy.epsilon) else slate
+
+
+def sound(scores: F32, eligible: NDArray[np.bool_] | None) -> Places:
+    """Places of the candidates that may be chosen: those that are eligible and have a score."""
+    numbers = scores == scores  # noqa: PLR0124 - only a NaN differs from itself
+    return np.flatnonzero(numbers if eligible is None else eligible & numbers)
+
+
+def ranked(scores: F32, places: Places, slate: int, minimum: float = -np.inf) -> Choice:
+    """The best scores, ties in the order of the candidates; nothing if the best is below `minimum`."""
+    own = scores[places]
+    if slate == 1:
+        order = [int(places[int(own.argmax())])]
+    else:
+        order = places[np.argsort(-own, kind="stable")[:slate]].tolist()
+    return Choice(order, (1.0,) * len(order)) if scores[order[0]] >= minimum else NOTHING
+
+
+def drawn(
+    vector: Callable[[Estimates], F64],
+    beliefs: Estimates,
+    scores: F32,
+    places: Places,
+    slate: int,
+    draw: F64,
+    restraint: Restraint | None = None,
+) -> Choice:
+    """A slate, one position after another.
+
+    Each position is drawn from the policy's own vector over the candidates that are not yet placed, on the same
+    beliefs: position k holds what the policy would choose if those above did not exist. Its propensity is that
+    vector's entry, so the product over positions is the probability of the whole slate in its order.
+
+    Args:
+        vector: beliefs → float64 (n,), summing to one.
+        beliefs: of the candidates at `places`.
+        scores: float32 (candidates,), the model's; what would be chosen without the policy goes by it.
+        places: intp (n,), n ≥ 1.
+        slate: positions to fill.
+        draw: a uniform number for each position; empty where nothing is random.
+        restraint: limits on exploration.
+    """
+    order: list[int] = []
+    propensities: list[float] = []
+    held: Held = ""
+    mean = deviation = 0.0
+    explored = False
+    own = beliefs
+    for position in range(min(slate, len(places))):
+        probability = vector(own)
+        if restraint is not None:
+            probability, hold = restraint.bound(probability, own, int(scores[places].argmax()))
+            held = hold or held
+        at = pick(probability, draw[position] if len(draw) else 0.0)
+        explored = explored or at != int(own.index.argmax())
+        if not position:
+            mean, deviation = float(own.mean[at]), float(own.deviation[at])
+        order.append(int(places[at]))
+        propensities.append(float(probability[at]))
+        if position + 1 < slate:
+            left = np.delete(np.arange(len(places)), at)
+            places, own = places[left], own.of(left)
+    loss = restraint.loss if restraint is not None else 0.0
+    return Choice(order, tuple(propensities), mean, deviation, held, explored, loss)
