@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from edge_agent.batch import Batch
+from edge_agent.closing import close_due
 from edge_agent.control import Control
 from edge_agent.deciding import decide, occasion_of, on_request
 from edge_agent.doors import Doors
@@ -62,9 +63,6 @@ from firmware_configs import messages
 from firmware_configs.loader import Loaded
 from firmware_configs.profile import Learn, Model
 
-BanditState = dict[str, tuple[float, float]]
-
-_bandit_decoder = msgspec.msgpack.Decoder(BanditState)
 _times_decoder = msgspec.msgpack.Decoder(list[int])
 
 
@@ -135,9 +133,6 @@ class Agent:
     def _hold_states(self, doors: Doors) -> None:
         self.profiles: Kept[Profile] = Kept(
             lambda key: doors.recall("profile", key), self._unpacked, lambda: Profile(self.layouts.now), SUBJECTS_MAX
-        )
-        self.rewards: Kept[BanditState] = Kept(
-            lambda key: doors.recall("bandit", key), _bandit_decoder.decode, dict, len(self.profile.placement) + 1
         )
         self.histories: Kept[list[int]] = Kept(
             lambda key: doors.recall("caps", key), _times_decoder.decode, list, SUBJECTS_MAX
@@ -230,6 +225,12 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
         What is to be stored and done, in order. Pure but for `agent`.
     """
     batch = _begin(agent, now_ms, settled_ms)
+    agent.profiles.trim()
+    agent.histories.trim()
+    agent.control.trim()
+    for place in agent.placements.values():
+        place.exploring.trim()
+    batch = Batch(now_ms, now_ms if settled_ms is None else settled_ms)
     for happening in happenings:
         if agent.record and _is_replayed(agent, happening):
             _keep_in_journal(happening, f"{now_ms}-{agent.next_journal()}", "", "", agent.retention_ms, batch)
@@ -399,6 +400,8 @@ def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> N
 
 
 def _on_tick(agent: Agent, batch: Batch) -> None:
+    for place in agent.placements.values():
+        close_due(agent, place, batch)
     if agent.counters != agent.counted:
         # Once a tick, not with every event: a crash forgets what was counted since, and nothing else.
         agent.counted = dict(agent.counters)

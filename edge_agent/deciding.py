@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.batch import Batch
+from edge_agent.closing import close_due
 from edge_agent.decide import channel, decision, moment
 from edge_agent.decide.decision import Trail
 from edge_agent.effects import Append
@@ -80,7 +81,7 @@ def occasion_of(
         rows=rows,
         rows_before=rows_before,
         personal=personal,
-        counts={},
+        settled_ms=batch.settled_ms,
         person=agent.people.person(subject, batch.now_ms),
     )
 
@@ -105,7 +106,7 @@ def decide(
     if placement.cap and channel.capped(agent.histories.get(key), placement.cap, now) is not None:
         agent.count("suppressed.cap")
         return
-    occasion.counts = agent.rewards.get(place.name)
+    close_due(agent, place, batch)
     newest = agent.newest.get(key)
     occasion.cached = newest[0] if newest and abs(now - newest[1]) < placement.expiry_s * 1_000 else None
     trail = place.decide(occasion)
@@ -113,10 +114,13 @@ def decide(
         agent.count("undecided")
         return
     agent.count("decisions")
+    place.exploring.decided(trail, batch)
     if trail.fallback:
         agent.count(f"fallback.{trail.fallback}")
     else:
         _remember_newest(agent, key, trail.items[0], now)
+        if placement.no_outcome is not None:
+            trail = msgspec.structs.replace(trail, waits=place.exploring.wait(trail.id, trail.items, batch))
     if placement.cap:
         agent.histories.replace(key, channel.remember(agent.histories.get(key), now))
         batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + CAPS_MS)

@@ -138,6 +138,7 @@ class Gate:
             placement=trail.placement,
             items=trail.items,
             propensity=trail.propensity,
+            propensities=trail.propensities,
             score=trail.score,
             subject=trail.subject,
             channel=trail.channel,

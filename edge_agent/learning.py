@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edge_agent.batch import Batch
+from edge_agent.closing import close_due
 from edge_agent.decide import decision
 from edge_agent.effects import Append
 from edge_agent.errors import FeedbackUnknown
@@ -80,8 +79,12 @@ def on_feedback(agent: "Agent", message: Message, batch: Batch) -> None:
         agent.count("duplicates")
         return
     batch.put("dedupe", cause, b"", batch.now_ms + DEDUPE_MS)
+    close_due(agent, place, batch)
+    if not place.exploring.settles(trail, item, batch):
+        agent.count("feedback.too-late")
+        return
     agent.count("feedback.joined")
-    _reward(agent, placement.name, item, outcome.value, batch)
+    place.exploring.rewarded(trail, item, outcome.value, batch.now_ms, batch)
     agent.trials.rewarded(trail.bundles, outcome.value)
     observe(agent, trail, REWARD, outcome.value, batch)
     _keep_earned(agent, trail, earned.Earned(trail.id, item, REWARD, outcome.value, word.outcome, happened), batch)
@@ -111,10 +114,3 @@ def _keep_earned(agent: "Agent", trail: decision.Trail, found: earned.Earned, ba
 
 def _model(agent: "Agent", name: str) -> Model:
     return next(model for model in agent.profile.model if model.name == name)
-
-
-def _reward(agent: "Agent", placement: str, item: str, value: float, batch: Batch) -> None:
-    state = agent.rewards.get(placement)
-    won, missing = state.get(item, (0.0, 0.0))
-    state[item] = (won + value, missing + 1.0 - value)
-    batch.touch("bandit", placement, lambda: msgspec.msgpack.encode(state))

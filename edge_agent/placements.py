@@ -9,13 +9,14 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from edge_agent.decide.bandit import NOTHING, Choice, Counts, choose, draws_needed, uniforms
+from edge_agent.decide.bandit.choice import NOTHING, Choice
 from edge_agent.decide.decision import Fallback, Fired, Scored, Shadowed, Trail, decision_id
 from edge_agent.decide.experiment import NOWHERE, Assignment, Seat, keyed
 from edge_agent.decide.fallback import step_down
 from edge_agent.decide.rules import Rules, Verdict
 from edge_agent.decide.score import Scores, probabilities
 from edge_agent.doors import Doors
+from edge_agent.exploring import Exploring
 from edge_agent.infer.model import Array, LoadedModel
 from edge_agent.limits import CANDIDATES_MAX, SCORED_MAX
 from edge_agent.trials import Trials
@@ -23,6 +24,7 @@ from firmware_configs import designs
 from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import compile_expression
 from firmware_configs.profile import Best, Experiments, OnEvent, Placement, Policy, Thompson, Threshold
+from firmware_configs.profile import Arm, Best, OnEvent, Placement, Policy, Threshold
 from models.errors import ModelError
 
 F32 = NDArray[np.float32]
@@ -48,8 +50,8 @@ class Occasion(Struct, kw_only=True):
     """The same as they were before the newest value of that field: for an event whose item is its own label."""
     personal: Callable[[LoadedModel], Mapping[str, Array]]
     """Model → the subject's own parameters."""
-    counts: Mapping[str, tuple[float, float]]
-    """Item → (rewards, what was missing to 1), for Thompson."""
+    settled_ms: int = 0
+    """Unix ms that no clock's leap moves, for budgets a day."""
     cached: str | None = None
     items: tuple[str, ...] = ()
     """A request's own candidates."""
@@ -100,6 +102,7 @@ class CompiledPlacement:
                 arm.name: CompiledPlacement(designs.treated(plain, arm), profile_hash, doors, trials)
                 for arm in self.assignment.arms
             }
+        self.exploring = Exploring(placement, doors)
 
     def triggered(self, occasion: Occasion) -> bool:
         """Whether the event meets the trigger's condition; one that cannot be evaluated does not."""
@@ -133,8 +136,8 @@ class CompiledPlacement:
             self._trials.decided(models, overran=why.startswith(OVER_BUDGET))
         choice = NOTHING
         if not why:
-            choice = self._choose(policy, scores, verdict, models, place, occasion, made)
-            why = "" if choice.order else "no eligible candidate reached the policy"
+            choice, why = self._choose(policy, arm, scores, verdict, models, place, occasion, made)
+            why = "" if choice.order else why or "no eligible candidate reached the policy"
         items, propensity, rung = self._outcome(choice, why, occasion, place, verdict)
         if not items:
             return None
@@ -170,6 +173,11 @@ class CompiledPlacement:
             arm_probability=seat.probability,
             allocation=seat.allocation,
             left_out=seat.left_out,
+            propensities=choice.propensities if len(choice.order) > 1 else (),
+            estimate=choice.mean,
+            uncertainty=choice.deviation,
+            held=choice.held,
+            prior=choice.prior,
         )
 
     def _values(self, occasion: Occasion) -> dict[str, Any]:
@@ -252,22 +260,31 @@ class CompiledPlacement:
     def _choose(
         self,
         policy: Policy,
+        arm: Arm | None,
         scores: F32,
         verdict: Verdict,
         models: Sequence[LoadedModel],
         place: _Field,
         occasion: Occasion,
         made: str,
-    ) -> Choice:
-        task = models[0].scale if models and not self.placement.candidate else "probability"
-        counts: Counts = {}
-        probability = scores
-        if isinstance(policy, Thompson):
-            counts = {place.index[item]: won for item, won in occasion.counts.items() if item in place.index}
-            probability = probabilities(scores, task)
-        draw = uniforms(self._doors.secret, made, draws_needed(policy, len(place.items)))
+    ) -> tuple[Choice, str]:
         eligible = verdict.eligible if verdict.narrowed else None
-        return choose(policy, scores, eligible, self.placement.slate, counts, probability, draw)
+        if isinstance(policy, Best) and eligible is None and self.placement.slate == 1 and len(scores):
+            at = int(scores.argmax())  # a NaN would come first
+            if not math.isnan(scores[at]):
+                return Choice([at], (1.0,)), ""
+        task = models[0].scale if models and not self.placement.candidate else "probability"
+        return self.exploring.choose(
+            policy,
+            arm,
+            scores,
+            eligible,
+            place.items,
+            probabilities(scores, task),
+            place.served,
+            made,
+            occasion.settled_ms,
+        )
 
     def _outcome(
         self, choice: Choice, why: str, occasion: Occasion, place: _Field, verdict: Verdict

@@ -47,6 +47,8 @@ class DecisionMade(Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceparent: str = ""
     correlation: str = ""
     """Echoed from a request that named its reply topic in the payload."""
+    propensities: tuple[float, ...] = ()
+    """Of a slate of several: the probability of each position's item given the items above it."""
 
 
 class Feedback(Struct, frozen=True, kw_only=True):

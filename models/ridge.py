@@ -54,13 +54,11 @@ def merge(parts: Iterable[Statistics], width: int) -> Statistics:
     for part in parts:
         if part.width != width or part.moments.shape != (width, width):
             raise ValueError(f"statistics of width {part.width} cannot be added to those of width {width}")
-        total = Statistics(
-            total.moments + part.moments, total.targets + part.targets, total.weight + part.weight
-        )
+        total = Statistics(total.moments + part.moments, total.targets + part.targets, total.weight + part.weight)
     return total
 
 
 def inverse(moments: F64, ridge: float) -> F64:
     """(A + ridge · I)⁻¹, exactly symmetric; float64 (…, d, d)."""
-    found: F64 = np.linalg.inv(moments + ridge * np.eye(moments.shape[-1]))
-    return (found + found.swapaxes(-1, -2)) / 2.0
+    found = np.linalg.inv(moments + ridge * np.eye(moments.shape[-1]))
+    return np.asarray((found + found.swapaxes(-1, -2)) / 2.0, np.float64)

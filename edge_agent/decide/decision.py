@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Struct
 
 Fallback = Literal["", "cached", "rules", "default"]
+Held = Literal["", "budget", "floor", "baseline"]
+"""What held exploration back in a decision: the last of these that changed a probability."""
 
 
 class Fired(Struct, frozen=True, array_like=True):
@@ -82,6 +84,18 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Number of the shares that held; 0: the profile's own."""
     left_out: str = ""
     """Why the person is in no arm, at a placement that has an experiment."""
+    propensities: tuple[float, ...] = ()
+    """Of a slate of several: the probability of each position's item given the items above it."""
+    estimate: float = 0.0
+    """Reward that the policy expected of the first item, where it estimates one."""
+    uncertainty: float = 0.0
+    """Standard deviation of that."""
+    held: Held = ""
+    """What held exploration back."""
+    prior: tuple[float, ...] = ()
+    """The model's scores of the items as probabilities, where the policy learns their correction."""
+    waits: int = 0
+    """Where the decision waits for an outcome; 0: it does not."""
 
 
 _encoder = msgspec.msgpack.Encoder()

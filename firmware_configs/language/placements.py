@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from firmware_configs.language.experiments import Experiment
-from firmware_configs.language.policies import Best, Policy
-from firmware_configs.language.terms import Cel, Name, Positive
+from firmware_configs.language.policies import Best, Exploration, Policy
+from firmware_configs.language.terms import Cel, Name, Positive, Share
 
 
 class OnEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="event", tag_field="kind"):
@@ -84,6 +84,7 @@ class Placement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     slate: Annotated[int, Meta(ge=1, le=100, description="items in one decision, best first")] = 1
     rule: tuple[Rule, ...] = ()
     policy: Policy = Best()
+    exploration: Exploration | None = None
     experiment: Experiment | None = None
     channel: Annotated[str, Meta(description="how it reaches people: `app`, `display`, `light`, `voice`")] = "app"
     actuator: Annotated[str, Meta(description="name of an [[actuator]] that the decision switches; empty: none")] = ""
@@ -96,3 +97,7 @@ class Placement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expiry_s: Annotated[Positive, Meta(description="how long the decision is worth delivering")] = 300.0
     reward: tuple[Reward, ...] = ()
     reward_window_s: Annotated[Positive, Meta(description="feedback later than this is not joined")] = 86_400.0
+    no_outcome: Annotated[
+        Share | None,
+        Meta(description="reward of an item whose window closes without an outcome; not written: none"),
+    ] = None

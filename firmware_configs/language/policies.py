@@ -97,9 +97,11 @@ class Exploration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     share_per_day: Annotated[
         Share, Meta(description="of a day's decisions so far, at most this share may be explorations; days are UTC")
     ] = 1.0
-    decisions_per_day: Annotated[int | None, Meta(description="at most so many explorations a day")] = None
+    decisions_per_day: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="at most so many explorations a day")
+    ] = None
     loss_per_day: Annotated[
-        float | None,
+        Annotated[float, Meta(ge=0.0)] | None,
         Meta(description="at most so much reward a day may be expected to be lost by exploring, summed"),
     ] = None
     floor: Annotated[

@@ -17,7 +17,9 @@ class Budget:
     __slots__ = ("day", "decisions", "explored", "loss")
 
     def __init__(self, stored: bytes | None = None) -> None:
-        self.day, self.decisions, self.explored, self.loss = (0, 0, 0, 0.0) if stored is None else _decoder.decode(stored)
+        self.day, self.decisions, self.explored, self.loss = (
+            (0, 0, 0, 0.0) if stored is None else _decoder.decode(stored)
+        )
 
     def pack(self) -> bytes:
         """The stored form."""

@@ -17,7 +17,7 @@ from models.ridge import Statistics
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-_Head = tuple[float, int, int, bytes, bytes]
+_Head = tuple[int, float, int, int, bytes, bytes]
 _head_decoder = msgspec.msgpack.Decoder(_Head)
 
 HEAD = "\x00head"
@@ -30,9 +30,15 @@ class ByFeatures:
     """Rows φ = (features standardised, score, 1), a regression on them for each item."""
 
     def __init__(
-        self, policy: LinUcb | LinThompson | SquareCb, width: int, recall: Recall, prior: Prior | None
+        self,
+        policy: LinUcb | LinThompson | SquareCb,
+        width: int,
+        recall: Recall,
+        prior: Prior | None,
+        signature: int,
     ) -> None:
         self._policy = policy
+        self.signature = signature
         self._recall = recall
         self.width = width
         self.clock = Clock()
@@ -42,13 +48,15 @@ class ByFeatures:
         self._take_up_head()
         forgetting = Forgetting(policy.half_life_rewards, policy.half_life_s)
         known = prior.statistics if prior is not None else _nothing
-        self.arms = Arms(width + 2, policy.ridge, forgetting, lambda item: recall(ARM + item), known, score_at=width)
+        self.arms = Arms(width + 2, policy.ridge, forgetting, lambda item: recall(ARM + item), known, width, signature)
 
     def _take_up_head(self) -> None:
         stored = self._recall(HEAD)
         if stored is None:
             return
-        seen, at_ms, rows, mean, squares = _head_decoder.decode(stored)
+        signature, seen, at_ms, rows, mean, squares = _head_decoder.decode(stored)
+        if signature != self.signature:
+            return
         self.clock = Clock(seen, at_ms)
         if not self.scale.declared and len(mean) == 8 * self.width:
             self.scale.seen = rows
@@ -93,6 +101,7 @@ class ByFeatures:
             return self.arms.pack(key.removeprefix(ARM))
         scale = self.scale
         head: _Head = (
+            self.signature,
             self.clock.seen,
             self.clock.at_ms,
             scale.seen,

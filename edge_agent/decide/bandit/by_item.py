@@ -18,6 +18,8 @@ F64 = NDArray[np.float64]
 class ByItem:
     """Counts by item, and posteriors about them that start from the model's score."""
 
+    signature = 0
+
     def __init__(self, policy: Thompson | ThompsonGaussian, recall: Recall, prior: Prior | None) -> None:
         self._policy = policy
         forgetting = Forgetting(policy.half_life_rewards, policy.half_life_s)

@@ -1,6 +1,7 @@
 """The choice of a slate, and the exact probability of each of its positions."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
@@ -8,15 +9,18 @@ from numpy.typing import NDArray
 
 from edge_agent.decide.bandit.draw import pick
 from edge_agent.decide.bandit.estimates import Estimates
-from edge_agent.decide.bandit.restraint import Held, Restraint
+from edge_agent.decide.decision import Held
 from firmware_configs.profile import Best, LinUcb, Policy, Threshold
+
+if TYPE_CHECKING:
+    from edge_agent.decide.bandit.restraint import Restraint
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 
-class Choice(Struct, frozen=True):
+class Choice(Struct):
     """What was chosen."""
 
     order: list[int]
@@ -33,6 +37,8 @@ class Choice(Struct, frozen=True):
     """Whether any position holds something else than the greedy choice."""
     loss: float = 0.0
     """Reward that the choice was expected to lose against the greedy one."""
+    prior: tuple[float, ...] = ()
+    """The model's probabilities of the items in order, where the policy learns their correction."""
 
     @property
     def propensity(self) -> float:
@@ -43,9 +49,10 @@ class Choice(Struct, frozen=True):
 NOTHING = Choice([], ())
 
 
-def draws_needed(policy: Policy, slate: int) -> int:
+def draws_needed(policy: Policy, slate: int, *, restrained: bool = False) -> int:
     """How many uniform numbers a choice takes: one a position, none where nothing is random."""
-    return 0 if isinstance(policy, Best | Threshold) or (isinstance(policy, LinUcb) and not policy.epsilon) else slate
+    fixed = isinstance(policy, LinUcb) and not policy.epsilon and not restrained
+    return 0 if fixed or isinstance(policy, Best | Threshold) else slate
 
 
 def sound(scores: F32, eligible: NDArray[np.bool_] | None) -> Places:
@@ -57,10 +64,8 @@ def sound(scores: F32, eligible: NDArray[np.bool_] | None) -> Places:
 def ranked(scores: F32, places: Places, slate: int, minimum: float = -np.inf) -> Choice:
     """The best scores, ties in the order of the candidates; nothing if the best is below `minimum`."""
     own = scores[places]
-    if slate == 1:
-        order = [int(places[int(own.argmax())])]
-    else:
-        order = places[np.argsort(-own, kind="stable")[:slate]].tolist()
+    first = [int(own.argmax())] if slate == 1 else np.argsort(-own, kind="stable")[:slate]
+    order: list[int] = places[first].tolist()
     return Choice(order, (1.0,) * len(order)) if scores[order[0]] >= minimum else NOTHING
 
 
@@ -71,7 +76,7 @@ def drawn(
     places: Places,
     slate: int,
     draw: F64,
-    restraint: Restraint | None = None,
+    restraint: "Restraint | None" = None,
 ) -> Choice:
     """A slate, one position after another.
 
@@ -100,7 +105,7 @@ def drawn(
             probability, hold = restraint.bound(probability, own, int(scores[places].argmax()))
             held = hold or held
         at = pick(probability, draw[position] if len(draw) else 0.0)
-        explored = explored or at != int(own.index.argmax())
+        explored = explored or at != int(own.guide.argmax())
         if not position:
             mean, deviation = float(own.mean[at]), float(own.deviation[at])
         order.append(int(places[at]))

@@ -30,4 +30,5 @@ def wins(cdf: F64) -> F64:
     total = share.sum(axis=0)
     per_cell = np.divide(within, total, out=np.zeros_like(within), where=total > 0.0)
     won: F64 = share @ per_cell
-    return won / won.sum()
+    won /= won.sum()
+    return won

@@ -24,7 +24,7 @@ class Estimates(NamedTuple):
     """float64 (n,): what the greedy choice goes by, where that is not the mean."""
 
     @property
-    def index(self) -> F64:
+    def guide(self) -> F64:
         """What the greedy choice goes by."""
         return self.mean if self.scores is None else self.scores
 

@@ -38,4 +38,4 @@ class Forgetting(Struct, frozen=True):
             halvings += max(0.0, clock.seen - seen) / self.half_life_rewards
         if self.half_life_s and at_ms:
             halvings += min(max(0, clock.at_ms - at_ms) / (1_000.0 * self.half_life_s), HALVINGS_MAX)
-        return 2.0 ** -min(halvings, 1_000.0)
+        return float(2.0 ** -min(halvings, 1_000.0))

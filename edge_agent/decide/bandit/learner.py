@@ -52,7 +52,13 @@ class Prior(Protocol):
 
 
 class Learner(Protocol):
-    """A policy and its state."""
+    """A policy and its state.
+
+    Attributes:
+        signature: of the columns that it learns on; 0: on none.
+    """
+
+    signature: int
 
     def beliefs(self, items: Sequence[str], context: F32 | None, scores: F32, probability: F32) -> Estimates:
         """What it believes of candidates.
@@ -110,17 +116,26 @@ class Alone:
         own = np.zeros(len(items), np.float32) if scores is None else scores
         return self.learner.vector(self.learner.beliefs(items, context, own, own.clip(0.0, 1.0)))
 
-    def learn(
-        self, item: str, reward: float, context: F32 | None = None, score: float = 0.0, now_ms: int = 0
-    ) -> None:
+    def learn(self, item: str, reward: float, context: F32 | None = None, score: float = 0.0, now_ms: int = 0) -> None:
         """Take in the reward in [0, 1] of an item that was chosen at this context."""
         self.learner.learn(item, reward, context, score, now_ms)
 
 
 def learner_of(
-    policy: Policy, width: int = 0, recall: Recall = lambda _key: None, prior: Prior | None = None
+    policy: Policy,
+    width: int = 0,
+    recall: Recall = lambda _key: None,
+    prior: Prior | None = None,
+    signature: int = 0,
 ) -> Learner:
-    """The learner of a policy, its state taken up from the store. Only the modules that it needs are imported."""
+    """The learner of a policy, its state taken up from the store. Only the modules that it needs are imported.
+
+    Args:
+        width: columns of the context.
+        recall: key → stored bytes.
+        prior: what a bundle brings.
+        signature: of the columns' meaning; what was learned under another is not taken up.
+    """
     match policy:
         case Thompson() | ThompsonGaussian():
             from edge_agent.decide.bandit.by_item import ByItem
@@ -129,7 +144,7 @@ def learner_of(
         case LinUcb() | LinThompson() | SquareCb():
             from edge_agent.decide.bandit.by_features import ByFeatures
 
-            return ByFeatures(policy, width, recall, prior)
+            return ByFeatures(policy, width, recall, prior, signature)
         case Best() | Threshold() | EpsilonGreedy():
             return ByScore(policy, recall)
     raise TypeError(f"no such policy: {policy!r}")  # pragma: no cover
@@ -137,6 +152,8 @@ def learner_of(
 
 class ByScore:
     """The model's scores and nothing else. Rewards are counted all the same, for a policy that comes later."""
+
+    signature = 0
 
     def __init__(self, policy: Best | Threshold | EpsilonGreedy, recall: Recall) -> None:
         self._epsilon = policy.epsilon if isinstance(policy, EpsilonGreedy) else 0.0
@@ -150,7 +167,7 @@ class ByScore:
 
     def vector(self, beliefs: Estimates) -> F64:
         """All on the best, but for a share ε that is uniform."""
-        return greedy.mixed(beliefs.index, self._epsilon)
+        return greedy.mixed(beliefs.guide, self._epsilon)
 
     def learn(self, item: str, reward: float, context: F32 | None, probability: float, now_ms: int) -> Sequence[str]:
         """Count it."""

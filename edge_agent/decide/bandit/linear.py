@@ -33,6 +33,7 @@ class Arms:
         recall: Callable[[str], bytes | None],
         prior: Callable[[str], Statistics | None],
         score_at: int,
+        signature: int = 0,
     ) -> None:
         """Start empty.
 
@@ -42,9 +43,10 @@ class Arms:
             recall: item → stored bytes.
             prior: item → what counts before anything was seen here.
             score_at: column of the model's score.
+            signature: of the columns' meaning; what was stored under another is not taken up.
         """
         self.width, self.ridge, self.forgetting = width, ridge, forgetting
-        self._recall, self._prior, self._score_at = recall, prior, score_at
+        self._recall, self._prior, self._score_at, self._signature = recall, prior, score_at, signature
         self._triangle = np.tril_indices(width)
         self._most = max(64, ARMS_HOT_BYTES // (16 * width * (width + 1)))
         self.clear()
@@ -90,8 +92,8 @@ class Arms:
         row = self.at[item] = len(self.at)
         stored = self._recall(item)
         if stored is not None:
-            width, weight, seen, ms, updates, moments, inverted, targets, theta = _decoder.decode(stored)
-            if width == self.width:
+            signature, weight, seen, ms, updates, moments, inverted, targets, theta = _decoder.decode(stored)
+            if signature == self._signature and len(theta) == 8 * self.width:
                 self.weight[row], self.seen[row], self.ms[row], self.updates[row] = weight, seen, ms, updates
                 self._fill(self.moments[row], moments)
                 self._fill(self.inverse[row], inverted)
@@ -115,7 +117,7 @@ class Arms:
         """The stored form: the lower triangles of both matrices, and the rest."""
         row = self.at[item]
         packed: _Packed = (
-            self.width,
+            self._signature,
             float(self.weight[row]),
             float(self.seen[row]),
             int(self.ms[row]),

@@ -41,13 +41,13 @@ class Pending:
         """
         self._recall = recall
         stored = recall(HEAD)
-        self.first, self.last, self.count = (0, 0, 0) if stored is None else _head_decoder.decode(stored)
+        self.first, self.last, self.count = (1, 1, 0) if stored is None else _head_decoder.decode(stored)
         self._chunks: dict[int, Chunk] = {}
         self.changed: set[str] = set()
         self.dropped: set[str] = set()
 
     def add(self, decision: str, due_ms: int, items: tuple[str, ...]) -> int:
-        """Let a decision wait; the number of its chunk, to find it again."""
+        """Let a decision wait; the number of its chunk, from 1, to find it again."""
         if len(self._chunk(self.last)) >= CHUNK:
             self.last += 1
         self._chunk(self.last).append(Waiting(decision, due_ms, list(items)))
@@ -99,7 +99,9 @@ class Pending:
     def trim(self) -> None:
         """Between steps: only the chunk that is written to stays in memory."""
         if len(self._chunks) > 2:
-            self._chunks = {number: self._chunks[number] for number in (self.first, self.last) if number in self._chunks}
+            self._chunks = {
+                number: self._chunks[number] for number in (self.first, self.last) if number in self._chunks
+            }
 
     def _chunk(self, number: int) -> Chunk:
         if number not in self._chunks:

@@ -1,18 +1,15 @@
 """What a placement lets its policy try: a floor under each item, one under the whole choice, and a budget a day."""
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.decide.bandit import greedy
 from edge_agent.decide.bandit.budget import Budget
 from edge_agent.decide.bandit.estimates import Estimates
+from edge_agent.decide.decision import Held
 from firmware_configs.profile import Exploration
 
 F64 = NDArray[np.float64]
-Held = Literal["", "budget", "floor", "baseline"]
-"""What held exploration back in a decision: the last of these that changed a probability."""
 
 
 class Restraint:
@@ -37,7 +34,7 @@ class Restraint:
         Returns:
             float64 (n,), sums to one; and what held it back.
         """
-        best = int(beliefs.index.argmax())
+        best = int(beliefs.guide.argmax())
         if not self.may:
             return _only(vector, best, "budget")
         vector, held = self._floored(vector, beliefs, best)

@@ -1,5 +1,7 @@
 """Features on one scale, so that one ridge fits all of them."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,4 +53,6 @@ class Scale:
         deviation = np.sqrt(self.squares if self.declared else self.squares / max(self.seen, 1))
         away = row - self.mean
         found = np.divide(away, deviation, out=np.zeros(width), where=deviation > 1e-12)
-        return np.clip(found, -FARTHEST, FARTHEST, out=found) / np.sqrt(width)
+        np.clip(found, -FARTHEST, FARTHEST, out=found)
+        found /= math.sqrt(width)
+        return found

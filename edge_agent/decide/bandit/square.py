@@ -19,7 +19,7 @@ def vector(beliefs: Estimates, gamma: float, exponent: float, optimism: float) -
     index = beliefs.mean + optimism * beliefs.deviation
     best = int(index.argmax())
     gaps = (index[best] - index) * (gamma * (1.0 + beliefs.seen) ** exponent)
-    found = 1.0 / (len(index) + gaps)
+    found: F64 = 1.0 / (len(index) + gaps)
     found[best] = 0.0
     found[best] = 1.0 - found.sum()
     return found

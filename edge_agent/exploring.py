@@ -1,0 +1,250 @@
+"""What a placement has learned and may try: its policies' learners, its budget, and who still waits for an outcome.
+
+All state is in the room `bandit`, written by the step that changed it and recalled when it is needed.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.batch import Batch
+from edge_agent.decide.bandit.choice import NOTHING, Choice, drawn, draws_needed, ranked, sound
+from edge_agent.decide.bandit.draw import uniforms
+from edge_agent.decide.decision import Trail
+from edge_agent.doors import Doors
+from edge_agent.infer.model import LoadedModel
+from edge_agent.limits import ARMS_MAX, COLUMNS_LEARNED_MAX
+from firmware_configs.profile import (
+    Arm,
+    Best,
+    LinThompson,
+    LinUcb,
+    Placement,
+    Policy,
+    SquareCb,
+    Threshold,
+)
+from models.spec import ItemSequence, feature_names
+
+if TYPE_CHECKING:
+    from edge_agent.decide.bandit.budget import Budget
+    from edge_agent.decide.bandit.learner import Learner
+    from edge_agent.decide.bandit.pending import Pending, Waiting
+    from edge_agent.decide.bandit.restraint import Restraint
+
+F32 = NDArray[np.float32]
+ROOM: Final = "bandit"
+LINEAR = (LinUcb, LinThompson, SquareCb)
+BUDGET = "\x00budget"
+PENDING = "\x00pending\x00"
+
+
+class Columns:
+    """Which served numbers a linear policy learns on: all but sequences of row numbers, which are names."""
+
+    __slots__ = ("_of", "signature", "width")
+
+    def __init__(self, models: Sequence[LoadedModel]) -> None:
+        self._of: dict[str, NDArray[np.intp]] = {}
+        names: list[str] = []
+        for model in models:
+            for given in model.spec.inputs:
+                if given.from_ == "features" and given.name not in self._of:
+                    kept = np.repeat(
+                        [not isinstance(feature, ItemSequence) for feature in given.features],
+                        [feature.width for feature in given.features],
+                    )
+                    self._of[given.name] = np.flatnonzero(kept)
+                    names += [name for name, keep in zip(feature_names(given), kept, strict=True) if keep]
+        self.width = len(names)
+        self.signature = int.from_bytes(hashlib.sha256("\x00".join(names).encode()).digest()[:7])
+
+    def context(self, served: Mapping[str, Sequence[float]]) -> F32 | None:
+        """The numbers in order, float32 (width,); None: they were served for other features."""
+        if not self.width:
+            return None
+        try:
+            parts = [np.asarray(served[name], np.float32)[kept] for name, kept in self._of.items()]
+        except (KeyError, IndexError):
+            return None
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+class Exploring:
+    """One placement's part of the decision that learns."""
+
+    def __init__(self, placement: Placement, doors: Doors) -> None:
+        self._placement, self._doors = placement, doors
+        self._own = {
+            arm.name: arm.policy
+            for arm in (placement.experiment.arms if placement.experiment else ())
+            if arm.policy is not None
+        }
+        self._learners: dict[str, Learner] = {}
+        self._columns: tuple[tuple[tuple[str, str], ...], Columns] = ((), Columns(()))
+        self._budget: Budget | None = None
+        self._pending: Pending | None = None
+
+    def choose(
+        self,
+        policy: Policy,
+        arm: Arm | None,
+        scores: F32,
+        eligible: NDArray[np.bool_] | None,
+        items: Sequence[str],
+        probability: F32,
+        served: Mapping[str, Sequence[float]],
+        made: str,
+        settled_ms: int,
+    ) -> tuple[Choice, str]:
+        """Choose among the eligible.
+
+        Args:
+            policy: the arm's or the placement's.
+            arm: of the experiment; None: none.
+            scores: float32 (n,), higher is better; a NaN is never chosen.
+            eligible: bool (n,); None: all.
+            items: n names.
+            probability: float32 (n,), the scores as probabilities; policies that learn start from them.
+            served: model input → row.
+            made: the decision's id.
+            settled_ms: unix ms, by which days begin.
+        Returns:
+            The choice, and why the policy could not be asked; empty: it was.
+        """
+        slate = self._placement.slate
+        places = sound(scores, eligible)
+        if not len(places):
+            return NOTHING, ""
+        if isinstance(policy, Best | Threshold):
+            return ranked(scores, places, slate, policy.minimum if isinstance(policy, Threshold) else -np.inf), ""
+        context = None
+        if isinstance(policy, LINEAR):
+            columns = self._of_models()
+            if columns.width > COLUMNS_LEARNED_MAX:
+                kind = type(policy).__struct_config__.tag
+                return NOTHING, (
+                    f"policy {kind} learns on at most {COLUMNS_LEARNED_MAX} feature columns, "
+                    f"the bundle serves {columns.width}"
+                )
+            context = columns.context(served)
+            if len(places) > ARMS_MAX:
+                places = np.sort(places[np.argsort(-scores[places], kind="stable")[:ARMS_MAX]])
+        learner = self._learner(self._key(arm.name if arm is not None else ""), policy)
+        whole = len(places) == len(items)
+        asked = items if whole else [items[place] for place in places]
+        own = (scores, probability) if whole else (scores[places], probability[places])
+        beliefs = learner.beliefs(asked, context, *own)
+        restraint = self._restraint(settled_ms)
+        draw = uniforms(self._doors.secret, made, draws_needed(policy, slate, restrained=restraint is not None))
+        choice = drawn(learner.vector, beliefs, scores, places, slate, draw, restraint)
+        if restraint is not None:
+            restraint.budget.take(explored=choice.explored, loss=choice.loss)
+        if isinstance(policy, LINEAR):
+            choice.prior = tuple(probability[choice.order].tolist())
+        return choice, ""
+
+    def decided(self, trail: Trail, batch: Batch) -> None:
+        """A decision was made: what it spent is written."""
+        if self._budget is not None and not trail.fallback:
+            batch.touch(ROOM, self._placement.name + BUDGET, self._budget.pack)
+
+    def wait(self, decision: str, items: tuple[str, ...], batch: Batch) -> int:
+        """Let a decision wait for its outcomes; the number by which it is found again."""
+        queue = self._queue()
+        number = queue.add(decision, batch.settled_ms + int(self._placement.reward_window_s * 1_000), items)
+        self._store_queue(batch)
+        return number
+
+    def settles(self, trail: Trail, item: str, batch: Batch) -> bool:
+        """Whether an outcome of an item still counts; from now on it has."""
+        if self._placement.no_outcome is None or not trail.waits:
+            return True
+        counts = self._queue().settle(trail.waits, trail.id, item)
+        self._store_queue(batch)
+        return counts
+
+    def due(self, batch: Batch) -> "list[Waiting]":
+        """Decisions whose window has closed, each once."""
+        found = list(self._queue().due(batch.settled_ms))
+        if found:
+            self._store_queue(batch)
+        return found
+
+    def rewarded(self, trail: Trail, item: str, value: float, at_ms: int, batch: Batch) -> None:
+        """Let the policy that decided learn what came of it."""
+        key = self._key(trail.arm)
+        policy = self._own.get(trail.arm, self._placement.policy)
+        learner = self._learner(key, policy)
+        context, probability = None, 0.0
+        if isinstance(policy, LINEAR):
+            columns = self._of_models()
+            context = columns.context(trail.features)
+            if columns.width > COLUMNS_LEARNED_MAX or (columns.width and context is None):
+                return  # another bundle's features: nothing can be learned from them
+            at = trail.items.index(item)
+            probability = trail.prior[at] if at < len(trail.prior) else 0.0
+        for part in learner.learn(item, value, context, probability, at_ms):
+            batch.touch(ROOM, key + part, partial(learner.pack, part))
+
+    def trim(self) -> None:
+        """Between steps: let go of what is stored."""
+        for learner in self._learners.values():
+            learner.trim()
+        if self._pending is not None:
+            self._pending.trim()
+
+    def _key(self, arm: str) -> str:
+        return f"{self._placement.name}\x00arm\x00{arm}" if arm in self._own else self._placement.name
+
+    def _learner(self, key: str, policy: Policy) -> "Learner":
+        columns = self._of_models() if isinstance(policy, LINEAR) else None
+        learner = self._learners.get(key)
+        if learner is None or (columns is not None and learner.signature != columns.signature):
+            from edge_agent.decide.bandit.learner import learner_of
+
+            width, signature = (columns.width, columns.signature) if columns is not None else (0, 0)
+            learner = learner_of(policy, width, lambda part: self._doors.recall(ROOM, key + part), signature=signature)
+            self._learners[key] = learner
+        return learner
+
+    def _of_models(self) -> Columns:
+        """The columns of the active versions."""
+        models = [self._doors.models[name] for name in self._placement.models if name in self._doors.models]
+        versions = tuple([(model.name, model.version) for model in models])
+        if versions != self._columns[0]:
+            self._columns = (versions, Columns(models))
+        return self._columns[1]
+
+    def _restraint(self, settled_ms: int) -> "Restraint | None":
+        said = self._placement.exploration
+        if said is None:
+            return None
+        from edge_agent.decide.bandit.restraint import Restraint
+
+        if self._budget is None:
+            from edge_agent.decide.bandit.budget import Budget
+
+            self._budget = Budget(self._doors.recall(ROOM, self._placement.name + BUDGET))
+        self._budget.open(settled_ms)
+        return Restraint(said, self._budget)
+
+    def _queue(self) -> "Pending":
+        if self._pending is None:
+            from edge_agent.decide.bandit.pending import Pending
+
+            self._pending = Pending(lambda key: self._doors.recall(ROOM, f"{self._placement.name}{PENDING}{key}"))
+        return self._pending
+
+    def _store_queue(self, batch: Batch) -> None:
+        queue, prefix = self._queue(), self._placement.name + PENDING
+        for key in sorted(queue.changed):
+            batch.touch(ROOM, prefix + key, partial(queue.pack, key))
+        for key in sorted(queue.dropped):
+            batch.drop(ROOM, prefix + key)
+        queue.changed.clear()
+        queue.dropped.clear()
