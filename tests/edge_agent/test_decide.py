@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.decide import bandit, channel, experiment, fallback, moment
+from edge_agent.decide import channel, experiment, fallback, moment
 from edge_agent.decide.decision import decision_id
 from edge_agent.decide.rules import Rules, Verdict
 from edge_agent.decide.score import Scores, probabilities
@@ -99,72 +99,6 @@ def test_logits_become_probabilities_in_the_same_order() -> None:
     assert found[2] == pytest.approx(0.5)
     assert all(a <= b for a, b in pairwise(found))
     assert probabilities(np.array([-1.0, 0.3, 2.0], np.float32), "probability").tolist() == pytest.approx([0, 0.3, 1])
-
-
-POLICIES = [p.Best(), p.Threshold(minimum=0.4), p.EpsilonGreedy(epsilon=0.3), p.Thompson(prior_strength=4.0)]
-SCORES = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=6)
-
-
-def _choose(
-    policy: p.Policy,
-    scores: list[float],
-    eligible: list[bool],
-    decision: str,
-    slate: int = 1,
-    counts: bandit.Counts | None = None,
-) -> bandit.Choice:
-    own = np.array(scores, np.float32)
-    draw = bandit.uniforms(b"s" * 32, decision, bandit.draws_needed(policy, len(scores)))
-    return bandit.choose(policy, own, np.array(eligible), slate, counts or {}, own, draw)
-
-
-@settings(max_examples=250, deadline=None)
-@given(st.sampled_from(POLICIES), SCORES, st.data())
-def test_no_candidate_outside_eligibility_is_ever_chosen(
-    policy: p.Policy, scores: list[float], data: st.DataObject
-) -> None:
-    eligible = data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
-    choice = _choose(policy, scores, eligible, data.draw(st.text(max_size=6)), slate=3)
-    assert all(eligible[n] for n in choice.order)
-    assert len(set(choice.order)) == len(choice.order)
-    assert 0.0 < choice.propensity <= 1.0 if choice.order else choice.propensity == 0.0
-
-
-@pytest.mark.parametrize("policy", [p.EpsilonGreedy(epsilon=0.3), p.Thompson(prior_strength=4.0)])
-def test_logged_propensities_are_what_happens_and_add_up_to_one(policy: p.Policy) -> None:
-    scores, trials = [0.2, 0.55, 0.5, 0.1], 6_000
-    counts = {0: (3.0, 1.0), 2: (0.0, 2.0)}
-    seen: Counter[int] = Counter()
-    logged: dict[int, float] = {}
-    for n in range(trials):
-        choice = _choose(policy, scores, [True, True, True, False], f"d{n}", counts=counts)
-        seen[choice.order[0]] += 1
-        logged[choice.order[0]] = choice.propensity
-    assert sum(logged.values()) == pytest.approx(1.0, abs=1e-9)
-    for arm, propensity in logged.items():
-        error = 4 * (propensity * (1 - propensity) / trials) ** 0.5
-        assert seen[arm] / trials == pytest.approx(propensity, abs=error)
-
-
-def test_a_replay_draws_the_same_and_another_decision_draws_otherwise() -> None:
-    one, same, other = (bandit.uniforms(b"k" * 32, d, 50) for d in ("x", "x", "y"))
-    assert one.tolist() == same.tolist()
-    assert one.tolist() != other.tolist()
-    many = bandit.uniforms(b"k" * 32, "z", 20_000)
-    assert 0.0 <= many.min() < many.max() < 1.0
-    assert many.mean() == pytest.approx(0.5, abs=0.01)
-
-
-def test_a_threshold_that_nothing_reaches_chooses_nothing() -> None:
-    assert _choose(p.Threshold(minimum=0.9), [0.1, 0.2], [True, True], "d").order == []
-
-
-def test_scores_that_are_no_numbers_are_never_chosen() -> None:
-    assert _choose(p.Best(), [float("nan"), 0.1], [True, True], "d").order == [1]
-
-
-def test_the_best_slate_is_in_order_of_score() -> None:
-    assert _choose(p.Best(), [0.1, 0.9, 0.5, 0.7], [True] * 4, "d", slate=3).order == [1, 3, 2]
 
 
 def test_decision_ids_depend_on_everything_that_can_change_the_decision() -> None:

@@ -1,0 +1,1 @@
+"""Bandits: beliefs, probabilities, learning, limits on exploration."""
