@@ -225,12 +225,6 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
         What is to be stored and done, in order. Pure but for `agent`.
     """
     batch = _begin(agent, now_ms, settled_ms)
-    agent.profiles.trim()
-    agent.histories.trim()
-    agent.control.trim()
-    for place in agent.placements.values():
-        place.exploring.trim()
-    batch = Batch(now_ms, now_ms if settled_ms is None else settled_ms)
     for happening in happenings:
         if agent.record and _is_replayed(agent, happening):
             _keep_in_journal(happening, f"{now_ms}-{agent.next_journal()}", "", "", agent.retention_ms, batch)
@@ -263,6 +257,8 @@ def _begin(agent: Agent, now_ms: int, settled_ms: int | None) -> Batch:
     agent.profiles.trim()
     agent.histories.trim()
     agent.control.trim()
+    for place in agent.placements.values():
+        place.exploring.trim()
     batch = Batch(now_ms, now_ms if settled_ms is None else settled_ms)
     if agent.experiments is not None:
         agent.experiments.begin(batch)

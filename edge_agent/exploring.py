@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,12 +20,10 @@ from edge_agent.doors import Doors
 from edge_agent.infer.model import LoadedModel
 from edge_agent.limits import ARMS_MAX, COLUMNS_LEARNED_MAX
 from firmware_configs.profile import (
-    Arm,
     Best,
     LinThompson,
     LinUcb,
     Placement,
-    Policy,
     SquareCb,
     Threshold,
 )
@@ -75,24 +74,32 @@ class Columns:
 
 
 class Exploring:
-    """One placement's part of the decision that learns."""
+    """One placement's part of the decision that learns.
 
-    def __init__(self, placement: Placement, doors: Doors) -> None:
-        self._placement, self._doors = placement, doors
-        self._own = {
-            arm.name: arm.policy
-            for arm in (placement.experiment.arms if placement.experiment else ())
-            if arm.policy is not None
-        }
-        self._learners: dict[str, Learner] = {}
+    An arm of an experiment that chooses otherwise (another policy, other models) learns for itself, from its own
+    decisions: what one arm tries is no help to the others. Budget and waiting are the placement's, over all arms.
+    """
+
+    def __init__(self, placement: Placement, doors: Doors, arms: "Mapping[str, Exploring] | None" = None) -> None:
+        """Set up; state is recalled when it is needed.
+
+        Args:
+            placement: compiled; or as an arm has it.
+            arms: of its experiment, by name.
+        """
+        self.placement, self._doors = placement, doors
+        self.key = placement.name
+        self._whole = self
+        self._arms = dict(arms or {})
+        for name, arm in self._arms.items():
+            arm.join(self, name)
+        self._learner: Learner | None = None
         self._columns: tuple[tuple[tuple[str, str], ...], Columns] = ((), Columns(()))
         self._budget: Budget | None = None
         self._pending: Pending | None = None
 
     def choose(
         self,
-        policy: Policy,
-        arm: Arm | None,
         scores: F32,
         eligible: NDArray[np.bool_] | None,
         items: Sequence[str],
@@ -104,8 +111,6 @@ class Exploring:
         """Choose among the eligible.
 
         Args:
-            policy: the arm's or the placement's.
-            arm: of the experiment; None: none.
             scores: float32 (n,), higher is better; a NaN is never chosen.
             eligible: bool (n,); None: all.
             items: n names.
@@ -116,7 +121,7 @@ class Exploring:
         Returns:
             The choice, and why the policy could not be asked; empty: it was.
         """
-        slate = self._placement.slate
+        policy, slate = self.placement.policy, self.placement.slate
         places = sound(scores, eligible)
         if not len(places):
             return NOTHING, ""
@@ -134,7 +139,7 @@ class Exploring:
             context = columns.context(served)
             if len(places) > ARMS_MAX:
                 places = np.sort(places[np.argsort(-scores[places], kind="stable")[:ARMS_MAX]])
-        learner = self._learner(self._key(arm.name if arm is not None else ""), policy)
+        learner = self.learned()
         whole = len(places) == len(items)
         asked = items if whole else [items[place] for place in places]
         own = (scores, probability) if whole else (scores[places], probability[places])
@@ -151,18 +156,18 @@ class Exploring:
     def decided(self, trail: Trail, batch: Batch) -> None:
         """A decision was made: what it spent is written."""
         if self._budget is not None and not trail.fallback:
-            batch.touch(ROOM, self._placement.name + BUDGET, self._budget.pack)
+            batch.touch(ROOM, self.placement.name + BUDGET, self._budget.pack)
 
     def wait(self, decision: str, items: tuple[str, ...], batch: Batch) -> int:
         """Let a decision wait for its outcomes; the number by which it is found again."""
         queue = self._queue()
-        number = queue.add(decision, batch.settled_ms + int(self._placement.reward_window_s * 1_000), items)
+        number = queue.add(decision, batch.settled_ms + int(self.placement.reward_window_s * 1_000), items)
         self._store_queue(batch)
         return number
 
     def settles(self, trail: Trail, item: str, batch: Batch) -> bool:
         """Whether an outcome of an item still counts; from now on it has."""
-        if self._placement.no_outcome is None or not trail.waits:
+        if self.placement.no_outcome is None or not trail.waits:
             return True
         counts = self._queue().settle(trail.waits, trail.id, item)
         self._store_queue(batch)
@@ -177,9 +182,10 @@ class Exploring:
 
     def rewarded(self, trail: Trail, item: str, value: float, at_ms: int, batch: Batch) -> None:
         """Let the policy that decided learn what came of it."""
-        key = self._key(trail.arm)
-        policy = self._own.get(trail.arm, self._placement.policy)
-        learner = self._learner(key, policy)
+        if trail.arm in self._arms:
+            self._arms[trail.arm].rewarded(msgspec.structs.replace(trail, arm=""), item, value, at_ms, batch)
+            return
+        policy, learner = self.placement.policy, self.learned()
         context, probability = None, 0.0
         if isinstance(policy, LINEAR):
             columns = self._of_models()
@@ -189,59 +195,74 @@ class Exploring:
             at = trail.items.index(item)
             probability = trail.prior[at] if at < len(trail.prior) else 0.0
         for part in learner.learn(item, value, context, probability, at_ms):
-            batch.touch(ROOM, key + part, partial(learner.pack, part))
+            batch.touch(ROOM, self.key + part, partial(learner.pack, part))
 
     def trim(self) -> None:
         """Between steps: let go of what is stored."""
-        for learner in self._learners.values():
-            learner.trim()
+        if self._learner is not None:
+            self._learner.trim()
+        for arm in self._arms.values():
+            arm.trim()
         if self._pending is not None:
             self._pending.trim()
 
-    def _key(self, arm: str) -> str:
-        return f"{self._placement.name}\x00arm\x00{arm}" if arm in self._own else self._placement.name
+    def join(self, whole: "Exploring", arm: str) -> None:
+        """Become an arm."""
+        self._whole = whole
+        own, common = self.placement, whole.placement
+        if (own.policy, own.models) != (common.policy, common.models):
+            self.key = f"{common.name}\x00arm\x00{arm}"
 
-    def _learner(self, key: str, policy: Policy) -> "Learner":
+    def learned(self) -> "Learner":
+        """The learner, for the features of the models that are active."""
+        if self.key == self._whole.key and self is not self._whole:
+            return self._whole.learned()
+        policy = self.placement.policy
         columns = self._of_models() if isinstance(policy, LINEAR) else None
-        learner = self._learners.get(key)
-        if learner is None or (columns is not None and learner.signature != columns.signature):
+        if self._learner is None or (columns is not None and self._learner.signature != columns.signature):
             from edge_agent.decide.bandit.learner import learner_of
 
             width, signature = (columns.width, columns.signature) if columns is not None else (0, 0)
-            learner = learner_of(policy, width, lambda part: self._doors.recall(ROOM, key + part), signature=signature)
-            self._learners[key] = learner
-        return learner
+            self._learner = learner_of(
+                policy, width, lambda part: self._doors.recall(ROOM, self.key + part), signature=signature
+            )
+        return self._learner
 
     def _of_models(self) -> Columns:
         """The columns of the active versions."""
-        models = [self._doors.models[name] for name in self._placement.models if name in self._doors.models]
+        models = [self._doors.models[name] for name in self.placement.models if name in self._doors.models]
         versions = tuple([(model.name, model.version) for model in models])
         if versions != self._columns[0]:
             self._columns = (versions, Columns(models))
         return self._columns[1]
 
     def _restraint(self, settled_ms: int) -> "Restraint | None":
-        said = self._placement.exploration
+        said = self.placement.exploration
         if said is None:
             return None
         from edge_agent.decide.bandit.restraint import Restraint
 
+        budget = self._whole.spent()
+        budget.open(settled_ms)
+        return Restraint(said, budget)
+
+    def spent(self) -> "Budget":
+        """The placement's budget."""
         if self._budget is None:
             from edge_agent.decide.bandit.budget import Budget
 
-            self._budget = Budget(self._doors.recall(ROOM, self._placement.name + BUDGET))
-        self._budget.open(settled_ms)
-        return Restraint(said, self._budget)
+            self._budget = Budget(self._doors.recall(ROOM, self.placement.name + BUDGET))
+        return self._budget
 
     def _queue(self) -> "Pending":
         if self._pending is None:
             from edge_agent.decide.bandit.pending import Pending
 
-            self._pending = Pending(lambda key: self._doors.recall(ROOM, f"{self._placement.name}{PENDING}{key}"))
+            self._pending = Pending(lambda key: self._doors.recall(ROOM, f"{self.placement.name}{PENDING}{key}"))
         return self._pending
 
     def _store_queue(self, batch: Batch) -> None:
-        queue, prefix = self._queue(), self._placement.name + PENDING
+        queue, prefix = self._queue(), self.placement.name + PENDING
         for key in sorted(queue.changed):
             batch.touch(ROOM, prefix + key, partial(queue.pack, key))
         for key in sorted(queue.dropped):

@@ -23,8 +23,7 @@ from edge_agent.trials import Trials
 from firmware_configs import designs
 from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import compile_expression
-from firmware_configs.profile import Best, Experiments, OnEvent, Placement, Policy, Thompson, Threshold
-from firmware_configs.profile import Arm, Best, OnEvent, Placement, Policy, Threshold
+from firmware_configs.profile import Best, Experiments, OnEvent, Placement, Policy, Threshold
 from models.errors import ModelError
 
 F32 = NDArray[np.float32]
@@ -102,7 +101,9 @@ class CompiledPlacement:
                 arm.name: CompiledPlacement(designs.treated(plain, arm), profile_hash, doors, trials)
                 for arm in self.assignment.arms
             }
-        self.exploring = Exploring(placement, doors)
+        self.exploring: Exploring = Exploring(
+            placement, doors, {name: arm.exploring for name, arm in self._arms.items()}
+        )
 
     def triggered(self, occasion: Occasion) -> bool:
         """Whether the event meets the trigger's condition; one that cannot be evaluated does not."""
@@ -136,7 +137,7 @@ class CompiledPlacement:
             self._trials.decided(models, overran=why.startswith(OVER_BUDGET))
         choice = NOTHING
         if not why:
-            choice, why = self._choose(policy, arm, scores, verdict, models, place, occasion, made)
+            choice, why = self._choose(policy, scores, verdict, models, place, occasion, made)
             why = "" if choice.order else why or "no eligible candidate reached the policy"
         items, propensity, rung = self._outcome(choice, why, occasion, place, verdict)
         if not items:
@@ -260,7 +261,6 @@ class CompiledPlacement:
     def _choose(
         self,
         policy: Policy,
-        arm: Arm | None,
         scores: F32,
         verdict: Verdict,
         models: Sequence[LoadedModel],
@@ -275,8 +275,6 @@ class CompiledPlacement:
                 return Choice([at], (1.0,)), ""
         task = models[0].scale if models and not self.placement.candidate else "probability"
         return self.exploring.choose(
-            policy,
-            arm,
             scores,
             eligible,
             place.items,

@@ -8,7 +8,7 @@ from firmware_configs.consistency.experiments import layer_faults
 from firmware_configs.consistency.fault import Fault
 from firmware_configs.consistency.placements import RULE_NAMES, TRIGGER_NAMES, placement_faults
 from firmware_configs.consistency.sources import model_faults, source_faults
-from firmware_configs.profile import Profile
+from firmware_configs.profile import Best, EpsilonGreedy, Placement, Profile, Threshold
 
 __all__ = ["RULE_NAMES", "TRIGGER_NAMES", "Fault", "faults"]
 
@@ -24,12 +24,23 @@ def faults(profile: Profile) -> list[Fault]:
             for n, place in enumerate(profile.placement)
             for fault in placement_faults(profile, place, f"placement[{n}]")
         ),
+        *(fault for n, place in enumerate(profile.placement) for fault in _policies(profile, place, f"placement[{n}]")),
         *layer_faults(profile),
         *actuator_faults(profile),
         *egress_faults(profile),
         *_outcome_faults(profile),
         *_forbidden(profile),
     ]
+
+
+def _policies(profile: Profile, place: Placement, where: str) -> list[Fault]:
+    """As with outcomes: a placement that only ranks or rolls dice has nothing to check."""
+    plain = isinstance(place.policy, Best | EpsilonGreedy | Threshold) and place.experiment is None
+    if plain and place.exploration is None and place.no_outcome is None:
+        return []
+    from firmware_configs.consistency.policies import policy_faults
+
+    return list(policy_faults(profile, place, where))
 
 
 def _outcome_faults(profile: Profile) -> list[Fault]:

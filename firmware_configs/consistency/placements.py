@@ -8,7 +8,6 @@ import msgspec
 from firmware_configs import designs
 from firmware_configs.consistency.experiments import experiment_faults
 from firmware_configs.consistency.fault import Fault, fields, purposes, unknown
-from firmware_configs.consistency.policies import policy_faults
 from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import compile_expression, paths
 from firmware_configs.profile import Experiment, OnEvent, Placement, Profile
@@ -50,7 +49,6 @@ def _treated(profile: Profile, place: Placement, experiment: Experiment, where: 
             if (fault.where, fault.what) not in known:
                 at = fault.where.replace(where, f"{where}.experiment: arm {arm.name}", 1)
                 yield Fault(at, fault.what, fault.fix)
-    yield from policy_faults(profile, place, where)
 
 
 def _choices(profile: Profile, place: Placement, where: str) -> Iterator[Fault]:

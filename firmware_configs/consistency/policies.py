@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from firmware_configs import designs
 from firmware_configs.consistency.fault import Fault
 from firmware_configs.profile import (
     Best,
@@ -21,16 +22,21 @@ DAY_S = 86_400.0
 
 def policy_faults(profile: Profile, place: Placement, where: str) -> Iterator[Fault]:
     """What contradicts in the policies of a placement and of its experiment's arms."""
-    policies = [(f"{where}.policy", place.policy)]
-    for n, arm in enumerate(place.experiment.arms if place.experiment else ()):
-        if arm.policy is not None:
-            policies.append((f"{where}.experiment.arms[{n}].policy", arm.policy))
+    arms = designs.arms(place.experiment)[: designs.ARMS_MAX] if place.experiment else ()
+    treated = [
+        (f"{where}.policy", place),
+        *(
+            (f"{where}.experiment: arm {arm.name}.policy", designs.treated(place, arm))
+            for arm in arms
+            if arm.policy is not None or arm.models is not None
+        ),
+    ]
     earns = bool(place.reward) or any(
         outcome.reward and credit.placement == place.name for outcome in profile.outcome for credit in outcome.credit
     )
-    for at, policy in policies:
-        yield from _one(place, policy, at, earns=earns)
-    if place.exploration is not None and all(isinstance(policy, Best | Threshold) for _, policy in policies):
+    for at, one in treated:
+        yield from _one(one, one.policy, at, earns=earns)
+    if place.exploration is not None and all(isinstance(one.policy, Best | Threshold) for _, one in treated):
         fix = "choose a policy that explores, or remove [placement.exploration]"
         yield Fault(f"{where}.exploration", "nothing here explores, so there is nothing to limit", fix)
     yield from _no_outcome(profile, place, where, earns=earns)
