@@ -4,7 +4,8 @@ The server sees one thing: the weighted mean of the cohort's updates. It takes t
 Source: Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2 (FedAdam).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
@@ -16,6 +17,9 @@ from models.federated_affinity import Factors, Personal, Shared
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
+Named = dict[str, F32]
+Combine = Callable[[int, I64, Sequence[Named], F32], Named]
+"""(round from 0, the cohort's clients, their updates, their weights) → the update that the server takes."""
 Progress = Callable[[int, int, float], None]
 """(round, rounds, mean loss of the cohort in nats)."""
 FADE = 8.0
@@ -32,6 +36,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Clients a round."""
     participations: int = 20
     """How often each client takes part; rounds = participations · ceil(clients / cohort)."""
+    sampling: Literal["turns", "poisson"] = "turns"
+    """turns: everyone is in as many cohorts as everyone else. poisson: each round asks each client with probability
+    cohort / clients, which is what differential privacy is accounted for."""
     interactions_max: int = 195
     """What a client learns from in one round, drawn anew; with its negatives it fits one batch of 4,096 rows."""
     negatives: int = 20
@@ -104,6 +111,7 @@ def train(
     start: Shared,
     factors: Factors,
     progress: Progress | None = None,
+    combine: Combine | None = None,
 ) -> tuple[Shared, Personal]:
     """All rounds.
 
@@ -113,6 +121,7 @@ def train(
         plan: how; `plan.seed` decides cohorts and negatives.
         start: the shared part that the first round sends.
         factors: of the clients' local step.
+        combine: what the server does with the single updates; None: their weighted mean, computed at once.
     Returns:
         The shared part after the last round, and what each client holds.
     """
@@ -126,12 +135,7 @@ def train(
         np.zeros(len(histories), np.float32),
     )
     shared, server = start, Adam(plan.server_lr)
-    cohorts = [
-        part
-        for _ in range(plan.participations)
-        for part in np.split(dice.permutation(able), np.arange(plan.cohort, len(able), plan.cohort))
-        if len(part)
-    ]
+    cohorts = list(_cohorts(able, plan, dice))
     for number, cohort in enumerate(cohorts):
         dices = [np.random.default_rng([plan.seed, number, int(one)]) for one in cohort]
         chosen = [
@@ -141,23 +145,61 @@ def train(
             negatives.draw(pools[one], plan.negatives * len(rows), die).reshape(len(rows), -1)
             for one, rows, die in zip(cohort, chosen, dices, strict=True)
         ]
-        placed = federated_affinity.layout([histories[one] for one in cohort], items, plan.length, chosen)
         held = Personal(own.user_vector[cohort], own.user_bias[cohort])
-        share = weight[cohort] / weight[cohort].sum()
-        update, after, loss = federated_affinity.step(shared, held, placed, np.concatenate(drawn), share, factors)
+        lessons = [histories[one] for one in cohort], chosen, drawn
+        if combine is None:
+            share = weight[cohort] / weight[cohort].sum()
+            placed = federated_affinity.layout(lessons[0], items, plan.length, chosen)
+            mean, after, loss = federated_affinity.step(shared, held, placed, np.concatenate(drawn), share, factors)
+            update = _named(mean)
+        else:
+            updates, after, loss = _one_by_one(shared, held, lessons, items, plan, factors)
+            update = combine(number, cohort, updates, weight[cohort])
         own.user_vector[cohort], own.user_bias[cohort] = after.user_vector, after.user_bias
-        moved = server(_named(shared), _named(update), 1.0 - number / len(cohorts))
-        shared = Shared(**moved)
+        shared = Shared(**server(_named(shared), update, 1.0 - number / len(cohorts)))
         if progress is not None:
             progress(number + 1, len(cohorts), float(loss.mean()))
     return shared, own
+
+
+def _cohorts(able: I64, plan: Plan, dice: np.random.Generator) -> Iterator[I64]:
+    if plan.sampling == "turns":
+        for _ in range(plan.participations):
+            cuts = np.arange(plan.cohort, len(able), plan.cohort)
+            yield from (part for part in np.split(dice.permutation(able), cuts) if len(part))
+        return
+    for _ in range(plan.rounds(len(able))):
+        cohort = able[dice.random(len(able)) < plan.cohort / len(able)]
+        if len(cohort):  # nobody was asked: a round that releases noise alone teaches nothing
+            yield cohort
+
+
+def _one_by_one(
+    shared: Shared,
+    held: Personal,
+    lessons: tuple[list[I64], list[I64], list[I64]],
+    items: int,
+    plan: Plan,
+    factors: Factors,
+) -> tuple[list[Named], Personal, F32]:
+    """Every client's own update, personal part after its step, and loss before it."""
+    updates, losses = [], np.zeros(len(held.user_bias), np.float32)
+    after = Personal(held.user_vector.copy(), held.user_bias.copy())
+    alone = np.ones(1, np.float32)
+    for n, (history, rows, drawn) in enumerate(zip(*lessons, strict=True)):
+        placed = federated_affinity.layout([history], items, plan.length, [rows])
+        mine = Personal(held.user_vector[n : n + 1], held.user_bias[n : n + 1])
+        update, moved, loss = federated_affinity.step(shared, mine, placed, drawn, alone, factors)
+        updates.append(_named(update))
+        after.user_vector[n], after.user_bias[n], losses[n] = moved.user_vector[0], moved.user_bias[0], loss[0]
+    return updates, after, losses
 
 
 def _chosen(count: int, most: int, dice: np.random.Generator) -> I64:
     return np.arange(count) if count <= most else np.sort(dice.choice(count, most, replace=False))
 
 
-def _named(shared: Shared) -> dict[str, F32]:
+def _named(shared: Shared) -> Named:
     return {
         "item_embedding": shared.item_embedding,
         "item_bias": shared.item_bias,

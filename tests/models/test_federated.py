@@ -1,12 +1,15 @@
 """Federated rounds: what they learn, what they repeat, and what a client's data can touch."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from models import evaluate, federated, federated_affinity, splits
 from models.datasets import read_ratings
-from models.federated import Plan
+from models.federated import Named, Plan
 from models.federated_affinity import Layout
 from models.splits import Question
 from models.zoo import affinity_recent
@@ -103,3 +106,38 @@ def test_a_step_follows_the_slope_of_the_loss(tastes: tuple[Question, int]) -> N
             ends.append(loss())
         value[at] = kept
         assert getattr(update, name)[at] == pytest.approx(-(ends[0] - ends[1]) / 2e-2, rel=0.02, abs=2e-5), name
+
+
+def test_a_server_that_sees_single_updates_and_averages_them_learns_the_same(tastes: tuple[Question, int]) -> None:
+    question, items = tastes
+    plan = replace(PLAN, participations=2)
+
+    def mean(_number: int, cohort: NDArray[np.int64], updates: Sequence[Named], weight: NDArray[np.float32]) -> Named:
+        assert len(cohort) == len(updates) == len(weight)
+        share = weight / weight.sum()
+        return {
+            name: np.sum([s * one[name] for s, one in zip(share, updates, strict=True)], axis=0, dtype=np.float32)
+            for name in updates[0]
+        }
+
+    start = federated.start(items, plan)
+    at_once, own = federated.train(question.histories, items, plan, start, affinity_recent.FACTORS)
+    one_by_one, also = federated.train(question.histories, items, plan, start, affinity_recent.FACTORS, combine=mean)
+    assert one_by_one.item_embedding == pytest.approx(at_once.item_embedding, abs=2e-3)
+    assert also.user_vector == pytest.approx(own.user_vector, abs=2e-3)
+
+
+def test_poisson_rounds_ask_each_client_by_chance_of_its_own(tastes: tuple[Question, int]) -> None:
+    question, items = tastes
+    plan = replace(PLAN, participations=6, sampling="poisson")
+    asked: list[int] = []
+
+    def note(_number: int, cohort: NDArray[np.int64], updates: Sequence[Named], _weight: NDArray[np.float32]) -> Named:
+        asked.append(len(cohort))
+        return updates[0]
+
+    federated.train(
+        question.histories, items, plan, federated.start(items, plan), affinity_recent.FACTORS, combine=note
+    )
+    assert len(asked) == plan.rounds(len(question.histories))
+    assert len(set(asked)) > 1
