@@ -108,6 +108,58 @@ def average(shared: Mapping[str, F32], reports: Sequence[Report]) -> dict[str, F
     return new
 
 
+def moved(shared: Mapping[str, F32], update: NDArray[np.float64]) -> dict[str, F32]:
+    """The shared parameters after one update of all of them, end to end in the order of `shared`.
+
+    Raises:
+        AggregationFailed: what comes out is not finite.
+    """
+    new: dict[str, F32] = {}
+    at = 0
+    for name, value in shared.items():
+        with np.errstate(over="ignore"):
+            step = update[at : at + value.size].reshape(value.shape)
+            new[name] = np.asarray(value + step, np.float32)
+        at += value.size
+        if not np.isfinite(new[name]).all():
+            raise AggregationFailed(f"the new `{name}` is not finite", hint="lower the learning rate or clip_norm")
+    return new
+
+
+def rows(shared: Mapping[str, F32], reports: Sequence[Report]) -> NDArray[np.float64]:
+    """Each report's update as a row, float64 (reports, parameters), in the order of `shared`."""
+    return np.stack(
+        [
+            np.concatenate([one.delta[name].reshape(-1).astype(np.float64) * one.scales[name] for name in shared])
+            for one in reports
+        ]
+    )
+
+
+def private(
+    updates: NDArray[np.float64],
+    clip_norm: float,
+    noise_multiplier: float,
+    expected: float,
+    dice: np.random.Generator,
+) -> NDArray[np.float64]:
+    """(Σ clipped updates + noise) / expected: what a private round releases.
+
+    Args:
+        updates: float64 (n, d), one row a device; each counts once, whatever number of examples it claims.
+        clip_norm: L2 norm that each row is scaled down to: one device changes the sum by no more.
+        noise_multiplier: standard deviation of each coordinate's Gaussian noise, in units of `clip_norm`.
+        expected: reports that were to be expected, known before the round. The real number would tell something.
+        dice: fresh, and seeded by nothing that anybody can know.
+    Source: McMahan et al. 2018, "Learning Differentially Private Recurrent Language Models", algorithm 1.
+    """
+    norms = np.sqrt(np.einsum("nd,nd->n", updates, updates))
+    shrink = np.minimum(1.0, clip_norm / np.maximum(norms, 1e-300))
+    total = (updates * shrink[:, None]).sum(axis=0)
+    noise = dice.normal(0.0, noise_multiplier * clip_norm, total.shape)
+    return np.asarray((total + noise) / expected, np.float64)
+
+
 def weighted(reports: Sequence[Report]) -> tuple[float, float]:
     """(loss before, loss after), weighted like the parameters."""
     total = sum(report.examples for report in reports) or 1

@@ -8,6 +8,7 @@ import click
 
 from coordinator.commands.accountant import accountant
 from coordinator.commands.options import home_option, json_option, show
+from coordinator.rule_names import RULES
 from firmware_configs.cli_group import EdgeGroup
 
 if TYPE_CHECKING:
@@ -188,6 +189,14 @@ def deploy(bundle: str, version: str, devices: Sequence[str], home: Path, as_jso
 @click.option("--deadline-s", default=60.0, show_default=True, help="Seconds a round waits for reports.")
 @click.option("--wait-s", default=60.0, show_default=True, help="Seconds to wait until devices run the result.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--rule", type=click.Choice(RULES), help="Combine updates so that hostile devices cannot move them far.")
+@click.option("--hostile-share", default=0.2, show_default=True, help="With --rule: devices that may be hostile.")
+@click.option("--epsilon-max", default=0.0, help="Differential privacy: the population's budget for this bundle.")
+@click.option("--delta", default=1e-5, show_default=True, help="With --epsilon-max.")
+@click.option("--accountant", default="pld", show_default=True, type=click.Choice(["pld", "rdp"]))
+@click.option("--noise", default=0.0, help="Noise multiplier; default: the least that the budget allows.")
+@click.option("--rate", default=1.0, show_default=True, help="Probability with which a private round asks a device.")
+@click.option("--population", default="all", show_default=True, help="Whose budget is spent.")
 @home_option
 @json_option
 def train(bundle: str, home: Path, as_json: bool, **given: Any) -> None:

@@ -26,3 +26,17 @@ def select(nodes: Sequence[int], wanted: int, over_selection: float, dice: np.ra
 def may_close(reports: int, enough: int, elapsed_s: float, deadline_s: float) -> bool:
     """Whether a round stops waiting: there are enough reports, or its time is up."""
     return reports >= enough or elapsed_s >= deadline_s
+
+
+def sample(nodes: Sequence[int], rate: float, dice: np.random.Generator) -> list[int]:
+    """The nodes to ask when each is asked by a coin of its own: Poisson sampling, which privacy is accounted for.
+
+    Args:
+        nodes: ids of nodes that are online.
+        rate: probability of each, in (0, 1].
+        dice: seeded by nothing that anybody can know: who was asked must stay a secret.
+    Returns:
+        Sorted ids; there may be none.
+    """
+    ordered = sorted(nodes)
+    return [node for node, coin in zip(ordered, dice.random(len(ordered)), strict=True) if coin < rate]

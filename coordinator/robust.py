@@ -21,18 +21,16 @@ of a coordinate are zero, and so is their median: for catalogues choose multi-kr
 """
 
 import math
-from typing import Literal, get_args
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from coordinator.errors import AggregationFailed
+from coordinator.rule_names import Rule
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-Rule = Literal["median", "trimmed", "krum", "multi-krum", "bulyan", "norm-median"]
-RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 class Combined(Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """The server app: runs a job's rounds on Flower's grid. The SuperLink starts it in a process of its own."""
 
+import os
 import time
 from pathlib import Path
 
@@ -10,11 +11,14 @@ from flwr.serverapp import Grid, ServerApp
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from coordinator import aggregate, cohort, rounds
+from coordinator import aggregate, cohort, robust, rounds
+from coordinator.accountant import Budget, Spend
 from coordinator.errors import RoundError, TooFewReports
 from coordinator.rounds import Round
+from coordinator.rule_names import Rule
 from coordinator.shell import grid as nodes
 from coordinator.shell.grid import Replies
+from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.store import Store
 from models import arrays as tensors
 from models import flat
@@ -23,6 +27,19 @@ from models.bundle import Bundle, open_bundle
 F32 = NDArray[np.float32]
 
 app = ServerApp()
+
+
+class Private(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Differential privacy of a run's rounds; the unit is one device."""
+
+    population: str
+    """Whose budget it is: the devices that may be asked."""
+    budget: Budget
+    noise_multiplier: float
+    rate: float
+    """Probability with which an enrolled device is asked in a round."""
+    devices: int
+    """Enrolled when the run began; rate · devices reports are expected."""
 
 
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +66,10 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     clip_norm: float
     prox_mu: float = 0.0
     seed: int = 0
+    rule: Rule | None = None
+    """How updates are combined where some devices may be hostile; None: their weighted mean."""
+    hostile_share: float = 0.2
+    private: Private | None = None
 
 
 @app.main()
@@ -82,12 +103,13 @@ def _run(grid: Grid, job: Job, store: Store) -> dict[str, F32]:
         started = time.monotonic()
         try:
             row, replies = _ask(grid, job, store, row, bundle, shared)
-            shared = aggregate.average(shared, replies.reports)
+            shared = _combined(job, number, shared, replies)
         except RoundError as error:
             newest = store.rounds(job.key)[-1]
             _put(store, rounds.abandon(newest, error.what))
             raise
-        before, after = aggregate.weighted(replies.reports)
+        # What the devices' losses say is in no account of privacy.
+        before, after = (0.0, 0.0) if job.private else aggregate.weighted(replies.reports)
         row = _put(
             store,
             msgspec.structs.replace(
@@ -101,6 +123,32 @@ def _run(grid: Grid, job: Job, store: Store) -> dict[str, F32]:
     return shared
 
 
+def _combined(job: Job, number: int, shared: dict[str, F32], replies: Replies) -> dict[str, F32]:
+    """The shared parameters after the round; what it costs in privacy is entered before there is anything to see.
+
+    Raises:
+        AggregationFailed: nothing finite, or too few reports for the rule.
+        PrivacyRefused: the budget does not allow the round.
+    """
+    if job.private is not None:
+        own = job.private
+        spend = Spend(noise_multiplier=own.noise_multiplier, rate=own.rate)
+        name = open_bundle(Path(job.bundle)).spec.name
+        PrivacyStore(Path(job.home)).spend(name, own.population, own.budget, job.key, number, spend)
+        updates = aggregate.rows(shared, replies.reports)
+        expected = own.rate * own.devices
+        noised = aggregate.private(updates, job.clip_norm, own.noise_multiplier, expected, _secret_dice())
+        return aggregate.moved(shared, noised)
+    if job.rule is not None:
+        found = robust.combine(job.rule, aggregate.rows(shared, replies.reports), job.hostile_share)
+        return aggregate.moved(shared, found.update)
+    return aggregate.average(shared, replies.reports)
+
+
+def _secret_dice() -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(os.urandom(32)))
+
+
 def _ask(
     grid: Grid, job: Job, store: Store, row: Round, bundle: Bundle, shared: dict[str, F32]
 ) -> tuple[Round, Replies]:
@@ -111,7 +159,11 @@ def _ask(
     """
     needed = job.minimum_reports
     there = nodes.online(grid, max(needed, job.wanted), job.join_s)
-    asked = cohort.select(there, job.wanted, job.over_selection, np.random.default_rng([job.seed, row.number]))
+    if job.private is not None:
+        asked = cohort.sample(there, job.private.rate, _secret_dice())
+    else:
+        dice = np.random.default_rng([job.seed, row.number])
+        asked = cohort.select(there, job.wanted, job.over_selection, dice)
     row = _put(store, msgspec.structs.replace(rounds.advance(row, "open"), asked=len(asked)))
     if len(asked) < needed:
         raise TooFewReports(
@@ -134,7 +186,16 @@ def _ask(
         "seed": job.seed,
     }
     vector = flat.join(parameters, shared)
-    replies = nodes.ask(grid, asked, vector, plan, parameters, wanted=job.wanted, deadline_s=job.deadline_s)
+    replies = nodes.ask(
+        grid,
+        asked,
+        vector,
+        plan,
+        parameters,
+        # Stopping early at the fastest would choose among those that the coin chose.
+        wanted=0 if job.private else job.wanted,
+        deadline_s=job.deadline_s,
+    )
     row = _put(
         store,
         msgspec.structs.replace(

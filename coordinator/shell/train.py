@@ -11,14 +11,16 @@ import msgspec
 from msgspec import Struct
 
 from coordinator import registry, rounds
-from coordinator.accountant import clipped_only
+from coordinator.accountant import Accountant
 from coordinator.errors import FlowerFailed, RoundError, UnknownBundle, UnknownDevice
 from coordinator.rounds import Round
+from coordinator.rule_names import Rule
 from coordinator.shell import flower
 from coordinator.shell.home import endpoints_of
 from coordinator.shell.mqtt_control import Control
+from coordinator.shell.private_run import EVERYONE, claim_of, private_of, refuse_beyond_budget
 from coordinator.shell.registry_store import Registry, Target
-from coordinator.shell.server_app import Job
+from coordinator.shell.server_app import Job, Private
 from coordinator.shell.store import Store
 from firmware_configs.errors import EdgeError
 from firmware_configs.messages import Desired, Reported, RoundOffer
@@ -44,6 +46,17 @@ class Request(Struct, frozen=True, kw_only=True):
     deadline_s: float = 60.0
     wait_s: float = 60.0
     seed: int = 0
+    rule: Rule | None = None
+    """How updates are combined where some devices may be hostile; None: their weighted mean."""
+    hostile_share: float = 0.2
+    epsilon_max: float = 0.0
+    """The population's budget for this bundle; 0: the run is not private."""
+    delta: float = 1e-5
+    accountant: Accountant = "pld"
+    noise: float = 0.0
+    """Multiplier; 0: the smallest that the budget allows."""
+    rate: float = 1.0
+    population: str = EVERYONE
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -122,7 +135,7 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
         version=version,
         strategy=request.strategy,
         rounds=finished,
-        privacy=clipped_only(request.clip_norm, len(finished), min(row.reports for row in finished)).text,
+        privacy=claim_of(home, request.bundle, _private(request, len(devices)), request.clip_norm, finished),
         devices=len(devices),
         reported=arrived,
         seconds=round(time.monotonic() - started, 2),
@@ -141,7 +154,10 @@ def _learn(
     """Offer the run, follow its rounds, publish; returns the new version. The offer is withdrawn in any case."""
     store, signed = Store(home), Registry.existing(home)
     folder = home / "runs" / key
-    job = _job(home, key, parent, request, folder)
+    private = _private(request, len(devices))
+    if private is not None:
+        refuse_beyond_budget(home, request.bundle, private, request.rounds)
+    job = _job(home, key, parent, request, folder, private)
     store.begin(key, request.bundle, parent.spec.version)
     run = ""
     try:
@@ -150,7 +166,8 @@ def _learn(
         control.want(devices, lambda old: msgspec.structs.replace(old, offer=offer))
         say(f"run {key}: offered to {len(devices)} devices")
         result = _follow(store, key, folder, request, say)
-        version = _publish(signed, parent, result, store.rounds(key), request, folder)
+        claimed = claim_of(home, request.bundle, private, request.clip_norm, store.rounds(key))
+        version = _publish(signed, parent, result, store.rounds(key), request, folder, claimed)
     except (EdgeError, KeyboardInterrupt) as error:
         _give_up(home, key, run, error.what if isinstance(error, EdgeError) else "it was interrupted")
         raise
@@ -190,7 +207,7 @@ def _parent(signed: Registry, bundle: str) -> Bundle:
     return parent
 
 
-def _job(home: Path, key: str, parent: Bundle, request: Request, folder: Path) -> Path:
+def _job(home: Path, key: str, parent: Bundle, request: Request, folder: Path, private: Private | None) -> Path:
     own = parent.spec.train
     if own is None:
         raise UnknownBundle("the bundle has no train step", hint="see edge-models inspect")
@@ -210,6 +227,9 @@ def _job(home: Path, key: str, parent: Bundle, request: Request, folder: Path) -
         clip_norm=request.clip_norm,
         prox_mu=request.prox_mu if request.strategy == "fedprox" else 0.0,
         seed=request.seed,
+        rule=request.rule,
+        hostile_share=request.hostile_share,
+        private=private,
     )
     folder.mkdir(parents=True)
     path = folder / "job.json"
@@ -251,17 +271,37 @@ def _follow(store: Store, key: str, folder: Path, request: Request, say: Callabl
         time.sleep(POLL_S)
 
 
-def _publish(signed: Registry, parent: Bundle, result: Path, done: list[Round], request: Request, folder: Path) -> str:
+def _private(request: Request, devices: int) -> Private | None:
+    return private_of(
+        request.epsilon_max,
+        request.delta,
+        request.accountant,
+        request.noise,
+        request.rate,
+        request.population,
+        request.rounds,
+        devices,
+    )
+
+
+def _publish(
+    signed: Registry, parent: Bundle, result: Path, done: list[Round], request: Request, folder: Path, claimed: str
+) -> str:
     """Make the new version from the run's parameters, and sign it."""
     shared = arrays.unpack(result.read_bytes(), "result.npz")
     whole = matched(parent.spec, {**parent.weights(), **shared})
     wanted = [p.name for p in parent.spec.of_share("shared")]
     version = registry.next_version(signed.paths(), parent.spec.name, parent.spec.version)
     reports = min(row.reports for row in done)
-    note = (
-        f"{request.strategy}, {len(done)} federated rounds with {reports} or more devices each, seed {request.seed}. "
+    losses = (
         f"Mean loss reported by the devices: {done[0].loss_before:.4f} before, {done[-1].loss_after:.4f} after. "
-        f"{clipped_only(request.clip_norm, len(done), reports).text}"
+        if not request.epsilon_max
+        else "Losses were not collected. "
+    )
+    rule = f", combined by {request.rule} (share {request.hostile_share:g})" if request.rule else ""
+    note = (
+        f"{request.strategy}{rule}, {len(done)} federated rounds with {reports} or more devices each, seed "
+        f"{request.seed}. {losses}{claimed}"
     )
     path = with_weights(parent, {name: whole[name] for name in wanted}, version, folder, note)
     signed.publish(path)

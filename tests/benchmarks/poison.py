@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.robust import RULES, Rule, combine
+from coordinator.robust import combine
+from coordinator.rule_names import RULES, Rule
 from models import evaluate
 from models.bench.ml_100k import measure
 from models.federated import Combine, Named

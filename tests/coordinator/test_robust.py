@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from coordinator.errors import AggregationFailed
-from coordinator.robust import RULES, Rule, combine, krum_scores, needed, squared_distances
+from coordinator.robust import combine, krum_scores, needed, squared_distances
+from coordinator.rule_names import RULES, Rule
 
 F64 = NDArray[np.float64]
 SHARE = 0.2
