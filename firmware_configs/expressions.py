@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware_configs.errors import ExpressionError
+from firmware_configs.formulas import Formula, formula
 
 LENGTH_MAX = 1_000
 NESTING_MAX = 32
@@ -47,12 +48,19 @@ def _native() -> Any:
 class Expression:
     """A compiled expression. Evaluation is bounded: CEL has no loops, and macros do not nest."""
 
-    __slots__ = ("_program", "names", "text")
+    __slots__ = ("_formula", "_program", "names", "text")
 
-    def __init__(self, text: str, program: Any, names: frozenset[str]) -> None:
+    def __init__(self, text: str, program: Any, names: frozenset[str], simple: Formula | None = None) -> None:
+        """Hold what `compile_expression` made.
+
+        Args:
+            program: CEL's; None where there is a `simple` formula: it is compiled when it is needed after all.
+            names: that it reads.
+        """
         self.text = text
         self.names = names
         self._program = program
+        self._formula = simple
 
     def evaluate(self, values: Mapping[str, Any]) -> Value:
         """The expression's value.
@@ -63,6 +71,13 @@ class Expression:
         Raises:
             ExpressionError: a name is not there, or types do not fit.
         """
+        if self._formula is not None:
+            try:
+                return self._formula(values)
+            except (KeyError, TypeError):
+                pass  # CEL knows what to make of it, or names what is wrong
+        if self._program is None:
+            self._program = _native().compile(self.text)
         try:
             result: Value = self._program.execute(values if isinstance(values, dict) else dict(values))
         except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
@@ -97,15 +112,16 @@ def compile_expression(text: str) -> Expression:
             f"`{text}` puts a macro ({', '.join(MACROS)}) inside another one, whose costs multiply",
             hint="compute the inner list as a feature, or write two rules",
         )
+    simple = formula(text)
     try:
-        program = _native().compile(text)
+        program = None if simple is not None else _native().compile(text)
     except (ValueError, RuntimeError) as error:
         raise ExpressionError(
             f"`{text}` is not a CEL expression: {_first_line(error)}",
             hint="see the CEL language definition at cel.dev",
         ) from error
     names = frozenset(_NAME.findall(bare)) - KEYWORDS
-    return Expression(text, program, names)
+    return Expression(text, program, names, simple)
 
 
 def paths(expression: Expression, root: str) -> frozenset[str]:
