@@ -40,6 +40,7 @@ from edge_agent.limits import (
     MIB,
     PRESENT_MAX,
     PROFILES_MIN,
+    PROFILES_OPEN_MAX,
     PROFILES_SHARE,
     SUBJECTS_MAX,
     SWEEP_EVERY_MS,
@@ -52,7 +53,7 @@ from edge_agent.memory.features import Features
 from edge_agent.memory.layout import Layouts
 from edge_agent.memory.presence import Presence
 from edge_agent.memory.profile import Profile
-from edge_agent.memory.subjects import Kept
+from edge_agent.memory.subjects import Folded, Kept
 from edge_agent.observing import allocate, experiments_of
 from edge_agent.people import People
 from edge_agent.placements import CompiledPlacement
@@ -131,8 +132,13 @@ class Agent:
         return Figures(*self.doors.lags(), self.combined.at(now_ms))
 
     def _hold_states(self, doors: Doors) -> None:
-        self.profiles: Kept[Profile] = Kept(
-            lambda key: doors.recall("profile", key), self._unpacked, lambda: Profile(self.layouts.now), SUBJECTS_MAX
+        self.profiles: Folded[Profile] = Folded(
+            lambda key: doors.recall("profile", key),
+            profiles.pack,
+            self._unpacked,
+            lambda: Profile(self.layouts.now),
+            SUBJECTS_MAX,
+            PROFILES_OPEN_MAX,
         )
         self.histories: Kept[list[int]] = Kept(
             lambda key: doors.recall("caps", key), _times_decoder.decode, list, SUBJECTS_MAX
@@ -354,7 +360,7 @@ def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: s
         agent.layouts.is_stored = True
         batch.put("meta", f"layout:{agent.layouts.now.generation}", agent.layouts.now.pack())
     state.take(event, agent.features, source.session_gap_ms, now)
-    batch.touch("profile", event.subject, lambda: profiles.pack(state), now + source.retention_ms)
+    batch.touch("profile", event.subject, lambda: agent.profiles.fold(event.subject), now + source.retention_ms)
     if agent.features.others_ms and event.subject != HOUSEHOLD:
         span_ms = min(agent.features.others_ms, agent.retention_ms)
         if agent.presence.hear(event.subject, event.event_time_ms, span_ms, now):

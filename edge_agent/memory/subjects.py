@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from edge_agent.limits import EVICTED_SHARE
 
@@ -39,14 +39,9 @@ class Kept(Generic[State]):
         self._most = most
 
     def trim(self) -> None:
-        """Let the least recently used go. Only between steps: what a step has changed is not stored before its end.
-
-        A few more than needed go at once, for a dict's first key is found by passing over all that were deleted.
-        """
-        over = len(self._held) - self._most
-        if over > 0:
-            for key in list(islice(self._held, over + self._most // EVICTED_SHARE)):
-                del self._held[key]
+        """Let the least recently used go. Only between steps: what a step has changed is not stored before its end."""
+        if len(self._held) > self._most:
+            _drop_oldest(self._held, self._most)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -65,3 +60,80 @@ class Kept(Generic[State]):
         """Set a key's state."""
         self._held.pop(key, None)
         self._held[key] = state
+
+
+class Folded(Generic[State]):
+    """As `Kept`, but only those in use lately are held open; of the others the stored form is held.
+
+    That takes half the memory, and a state that is asked for again is unpacked in microseconds, without the store.
+    """
+
+    def __init__(
+        self,
+        recall: Callable[[str], bytes | None],
+        pack: Callable[[State], bytes],
+        unpack: Callable[[bytes], State],
+        fresh: Callable[[], State],
+        most: int,
+        open_most: int,
+    ) -> None:
+        """Set up.
+
+        Args:
+            recall: key → stored bytes.
+            pack: state → bytes to store.
+            unpack: stored bytes → state.
+            fresh: the state of a key that was never stored.
+            most: states held in all.
+            open_most: of them, those that are held open.
+        """
+        self._recall, self._pack, self._unpack, self._fresh = recall, pack, unpack, fresh
+        self._most, self._open_most = most, open_most
+        self._open: dict[str, State] = {}
+        self._packed: dict[str, bytes] = {}
+
+    def limit(self, most: int) -> None:
+        """Hold at most so many states from the next `trim` on."""
+        self._most = most
+
+    def trim(self) -> None:
+        """Fold or let go of the least recently used. Only between steps, when everything that has changed is stored."""
+        if len(self._open) > min(self._open_most, self._most):
+            _drop_oldest(self._open, min(self._open_most, self._most))
+        if len(self._packed) > self._most:
+            _drop_oldest(self._packed, self._most)
+
+    def __len__(self) -> int:
+        return len(self._open.keys() | self._packed.keys())
+
+    def get(self, key: str) -> State:
+        """The state of a key; the caller may change it, and has it folded at the end of the step."""
+        state = self._open.pop(key, None)
+        if state is None:
+            packed = self._packed.get(key)
+            if packed is None:
+                packed = self._recall(key)
+                if packed is not None:
+                    self._packed[key] = packed
+            state = self._fresh() if packed is None else self._unpack(packed)
+        self._open[key] = state
+        return state
+
+    def fold(self, key: str) -> bytes:
+        """What is to be stored of a key whose state has changed."""
+        packed = self._packed
+        packed.pop(key, None)
+        packed[key] = found = self._pack(self._open[key])
+        return found
+
+    def replace(self, key: str, state: State) -> None:
+        """Set a key's state; what was held of it is gone."""
+        self._packed.pop(key, None)
+        self._open.pop(key, None)
+        self._open[key] = state
+
+
+def _drop_oldest(held: dict[str, Any], most: int) -> None:
+    """A few more than needed go at once, for a dict's first key is found by passing over all that were deleted."""
+    for key in list(islice(held, len(held) - most + most // EVICTED_SHARE)):
+        del held[key]

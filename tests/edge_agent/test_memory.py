@@ -11,7 +11,7 @@ from edge_agent.memory.consent import Consents
 from edge_agent.memory.features import Features
 from edge_agent.memory.layout import DORMANT_MAX, Layouts
 from edge_agent.memory.profile import Profile
-from edge_agent.memory.subjects import Kept
+from edge_agent.memory.subjects import Folded, Kept
 from firmware_configs.profile import Purpose
 from models import spec as s
 
@@ -102,6 +102,47 @@ def test_what_a_step_touches_stays_until_the_step_is_over() -> None:
     for n in range(10):
         kept.get(str(n)).append(n)
     assert [kept.get(str(n)) for n in range(10)] == [[n] for n in range(10)]
+
+
+def _folded(stored: dict[str, bytes], most: int, open_most: int) -> Folded[list[int]]:
+    return Folded(stored.get, bytes, list, list, most, open_most)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["change", "read", "replace", "step"]))))
+def test_a_folded_cache_never_says_anything_else_than_the_store_and_this_step(said: list[tuple[str, str]]) -> None:
+    stored: dict[str, bytes] = {}
+    folded, truth, changed = _folded(stored, 4, 2), dict[str, list[int]](), set[str]()
+    for number, (key, what) in enumerate(said):
+        if what == "change":
+            folded.get(key).append(number % 256)
+            truth.setdefault(key, []).append(number % 256)
+            changed.add(key)
+        elif what == "replace":
+            folded.replace(key, [])
+            stored.pop(key, None)
+            truth.pop(key, None)
+            changed.discard(key)
+        elif what == "step":
+            stored |= {one: folded.fold(one) for one in changed}
+            changed.clear()
+            folded.trim()
+            assert len(folded) <= 4 + 2
+        assert folded.get(key) == truth.get(key, [])
+
+
+def test_a_folded_cache_asks_the_store_only_for_what_it_does_not_hold() -> None:
+    stored = {str(n): bytes([n]) for n in range(6)}
+    asked: list[str] = []
+
+    def recall(key: str) -> bytes | None:
+        asked.append(key)
+        return stored.get(key)
+
+    folded: Folded[list[int]] = Folded(recall, bytes, list, list, 4, 1)
+    for key in [*"012345", *"5432", *"2345", "0"]:
+        folded.get(key)
+        folded.trim()
+    assert asked == [*"012345", "0"]
 
 
 def _consents() -> Consents:
