@@ -12,7 +12,7 @@ MINUTES ?= 30
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: help demo test check lint types layers unit bench sim crash conformance fuzz soak deb reference bundles clean setup setup-dev
+.PHONY: help demo test check lint types layers unit bench bench-bandit sim crash conformance fuzz soak deb reference bundles clean setup setup-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ bench: setup-dev ## Speed as ratios to a floor, one JSON object a benchmark
 	$(PY) -m tests.benchmarks.echo --json
 	$(PY) -m tests.benchmarks.ingest --json
 	$(PY) -m tests.benchmarks.footprint --json
+
+bench-bandit: setup-dev ## The device's bandits beside Vowpal Wabbit and on Open Bandit (ARGS="--obd DIR --campaign all")
+	$(PY) -m tests.benchmarks.bandit --json $(ARGS)
 
 sim: setup-dev ## The agent in a faulty world (SEEDS=1000, or SEED=17 to replay one)
 	$(PY) -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
