@@ -1,56 +1,113 @@
-"""Policies of the profile language as `evaluating` asks them: how would you have chosen, with what you knew then?"""
+"""Policies of the profile language as `evaluating` asks them: how would you have chosen, with what you knew then?
 
-from collections.abc import Callable
+They are the very learners that run on the device, begun anew and without a placement's limits on exploration.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.decide.bandit.learner import learner_of
 from edge_agent.decide.decision import Trail
-from edge_agent.errors import PolicyMalformed
+from edge_agent.decide.score import probabilities
 from edge_agent.evaluating import Chooser
 from edge_agent.evidence import Round
-from firmware_configs.profile import Best, EpsilonGreedy, Policy, Threshold
+from firmware_configs.profile import Best, Policy, Threshold
 
+F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 
-def chooser(policy: Policy) -> Chooser:
-    """The policy, knowing nothing yet.
+class Context(Protocol):
+    """Which served numbers a policy learns on."""
 
-    Raises:
-        PolicyMalformed: the log does not hold what this policy chooses by.
-    """
+    width: int
+
+    def context(self, served: Mapping[str, Sequence[float]]) -> F32 | None:
+        """The numbers in order, float32 (width,); None: they were served for other features."""
+
+
+class Everything:
+    """All served numbers, in the order of a trail's inputs: where no bundle says which of them are names of items."""
+
+    def __init__(self, served: Mapping[str, Sequence[float]]) -> None:
+        self._widths = {name: len(row) for name, row in served.items()}
+        self.width = sum(self._widths.values())
+
+    def context(self, served: Mapping[str, Sequence[float]]) -> F32 | None:
+        """See `Context`."""
+        if not self.width or any(len(served.get(name, ())) != width for name, width in self._widths.items()):
+            return None
+        return np.concatenate([np.asarray(served[name], np.float32) for name in self._widths])
+
+
+def chooser(policy: Policy, context: Context) -> Chooser:
+    """The policy, knowing nothing yet."""
     match policy:
         case Best():
-            return Unlearning(_best)
+            return Ranking(-np.inf)
         case Threshold(minimum=minimum):
-            return Unlearning(lambda scores: _best(scores) if scores.max(initial=-np.inf) >= minimum else 0.0 * scores)
-        case EpsilonGreedy(epsilon=epsilon):
-            return Unlearning(lambda scores: (1.0 - epsilon) * _best(scores) + epsilon / len(scores))
-    raise PolicyMalformed(f"{type(policy).__name__} cannot be evaluated from a log", hint="name another policy")
+            return Ranking(minimum)
+    return Learning(policy, context)
 
 
-class Unlearning:
-    """A policy that goes by the scores of the eligible alone."""
+class Ranking:
+    """The best score, if it reaches a minimum."""
 
-    def __init__(self, of_scores: Callable[[F64], F64]) -> None:
-        self._of_scores = of_scores
+    def __init__(self, minimum: float) -> None:
+        self._minimum = minimum
 
     def probabilities(self, trail: Trail) -> F64:
         """See `Chooser`."""
-        scores = np.array([scored.score for scored in trail.top])
-        sound = np.array([scored.eligible for scored in trail.top], np.bool_) & ~np.isnan(scores)
-        found = np.zeros(len(scores))
-        if sound.any():
-            found[sound] = self._of_scores(scores[sound])
-        return found
+        return _placed(trail, lambda scores, _items: _ranked(scores, self._minimum))
 
     def learn(self, one: Round) -> None:
         """Nothing is learned."""
 
 
-def _best(scores: F64) -> F64:
+class Learning:
+    """A policy that draws from probabilities, and may learn what they should be."""
+
+    def __init__(self, policy: Policy, context: Context) -> None:
+        self._context = context
+        self._learner = learner_of(policy, context.width)
+
+    def probabilities(self, trail: Trail) -> F64:
+        """See `Chooser`."""
+        context = self._context.context(trail.features)
+
+        def vector(scores: F32, items: Sequence[str]) -> F64:
+            beliefs = self._learner.beliefs(items, context, scores, probabilities(scores, trail.scale))
+            return self._learner.vector(beliefs)
+
+        return _placed(trail, vector)
+
+    def learn(self, one: Round) -> None:
+        """See `Chooser`."""
+        trail, item = one.trail, one.trail.items[0]
+        context = self._context.context(trail.features)
+        if self._context.width and context is None:
+            return  # as on the device: other features teach nothing
+        score = next(scored.score for scored in trail.top if scored.item == item)
+        prior = float(probabilities(np.array([score], np.float32), trail.scale)[0])
+        self._learner.learn(item, min(1.0, max(0.0, one.lesson)), context, prior, one.lesson_ms)
+
+
+def _placed(trail: Trail, vector: Callable[[F32, Sequence[str]], F64]) -> F64:
+    """A vector over those that may be chosen, at their places in `trail.top`."""
+    scores = np.array([scored.score for scored in trail.top], np.float32)
+    sound = np.flatnonzero(np.array([scored.eligible for scored in trail.top], np.bool_) & ~np.isnan(scores))
+    found = np.zeros(len(scores))
+    if len(sound):
+        found[sound] = vector(scores[sound], [trail.top[place].item for place in sound.tolist()])
+    return found
+
+
+def _ranked(scores: F32, minimum: float) -> F64:
     """All on the best, the first of equals, as the candidates stand in the trail."""
     found = np.zeros(len(scores))
-    found[int(scores.argmax())] = 1.0
+    best = int(scores.argmax())
+    found[best] = float(scores[best] >= minimum)
     return found

@@ -98,7 +98,7 @@ def evaluate(
             hint="wait until decisions have earned something, or look further back with --since",
         )
     cluster, subjects = _people(rounds)
-    reward = np.array([one.reward for one in rounds])
+    reward = np.array([one.earned for one in rounds])
     first = Rounds(reward=reward, logged=_logged(rounds), evaluated=_logged(rounds), cluster=cluster)
     judged = []
     for name, chooser in choosers.items():
@@ -127,10 +127,10 @@ def evaluate(
 
 def lived(chooser: Chooser, rounds: Sequence[Round]) -> list[F64]:
     """The policy's distribution at each decision, knowing only the outcomes that had come before it."""
-    came = sorted((one for one in rounds if one.known_ms), key=lambda one: (one.known_ms, one.trail.id))
+    came = sorted((one for one in rounds if one.lesson_ms), key=lambda one: (one.lesson_ms, one.trail.id))
     found, known = [], 0
     for one in rounds:
-        while known < len(came) and came[known].known_ms < one.trail.decided_ms:
+        while known < len(came) and came[known].lesson_ms < one.trail.decided_ms:
             chooser.learn(came[known])
             known += 1
         found.append(chooser.probabilities(one.trail))
@@ -209,7 +209,7 @@ def _fitted(rounds: Sequence[Round], chosen: Sequence[F64], cluster: Index | Non
     action = np.array([index[one.trail.items[0]] for one in rounds], np.int64)
     scores = [_scores(one.trail) for one in rounds]
     x = np.array([each[_place(one.trail)] for each, one in zip(scores, rounds, strict=True)])[:, None]
-    reward = np.array([one.reward for one in rounds])
+    reward = np.array([one.earned for one in rounds])
     taken, direct, own = np.zeros(len(rounds)), np.zeros(len(rounds)), folds(len(rounds), cluster, seed=0)
     for fold in np.unique(own):
         here, there = np.flatnonzero(own == fold), own != fold

@@ -11,16 +11,19 @@ from msgspec import Struct
 
 from edge_agent.decide.decision import Trail
 from edge_agent.learn.earned import Earned
+from edge_agent.observing import REWARD
 
 
 class Round(Struct, frozen=True):
     """One decision that can be evaluated, and its outcome."""
 
     trail: Trail
-    reward: float
+    earned: float
     """Of the metric, for the item in the first place; 0 when nothing came within the window."""
-    known_ms: int
-    """When the outcome came; 0: none came."""
+    lesson: float
+    """The reward that came, which is what policies learn from, whatever the metric."""
+    lesson_ms: int
+    """When it came; 0: none came, and nothing was learned."""
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -60,7 +63,8 @@ def joined(
     """
     rounds, left_out = [], {**dict.fromkeys(REASONS, 0), "unreadable": unreadable}
     for trail in sorted(trails, key=lambda one: (one.decided_ms, one.id)):
-        came = [one for one in earned.get(trail.id, ()) if one.metric == metric and one.item == trail.items[0]]
+        own = [one for one in earned.get(trail.id, ()) if one.item == trail.items[0]]
+        came = [one for one in own if one.metric == metric]
         if trail.fallback:
             left_out["fallback"] += 1
         elif not came and now_ms < trail.decided_ms + window_ms:
@@ -68,6 +72,8 @@ def joined(
         elif len(trail.top) < trail.candidates or trail.items[0] not in {scored.item for scored in trail.top}:
             left_out["unscored"] += 1
         else:
-            known_ms = max(came[0].happened_ms, trail.decided_ms) if came else 0
-            rounds.append(Round(trail, came[0].value if came else 0.0, known_ms))
+            lesson = next((one for one in own if one.metric == REWARD), None)
+            lesson_ms = max(lesson.happened_ms, trail.decided_ms) if lesson is not None else 0
+            value = lesson.value if lesson is not None else 0.0
+            rounds.append(Round(trail, came[0].value if came else 0.0, value, lesson_ms))
     return Evidence(rounds=tuple(rounds), left_out={reason: count for reason, count in left_out.items() if count})

@@ -4,7 +4,7 @@ All state is in the room `bandit`, written by the step that changed it and recal
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +17,6 @@ from edge_agent.decide.bandit.choice import NOTHING, Choice, drawn, draws_needed
 from edge_agent.decide.bandit.draw import uniforms
 from edge_agent.decide.decision import Trail
 from edge_agent.doors import Doors
-from edge_agent.infer.model import LoadedModel
 from edge_agent.limits import ARMS_MAX, COLUMNS_LEARNED_MAX
 from firmware_configs.profile import (
     Best,
@@ -27,7 +26,7 @@ from firmware_configs.profile import (
     SquareCb,
     Threshold,
 )
-from models.spec import ItemSequence, feature_names
+from models.spec import ItemSequence, Spec, feature_names
 
 if TYPE_CHECKING:
     from edge_agent.decide.bandit.budget import Budget
@@ -47,11 +46,11 @@ class Columns:
 
     __slots__ = ("_of", "signature", "width")
 
-    def __init__(self, models: Sequence[LoadedModel]) -> None:
+    def __init__(self, specs: Iterable[Spec]) -> None:
         self._of: dict[str, NDArray[np.intp]] = {}
         names: list[str] = []
-        for model in models:
-            for given in model.spec.inputs:
+        for spec in specs:
+            for given in spec.inputs:
                 if given.from_ == "features" and given.name not in self._of:
                     kept = np.repeat(
                         [not isinstance(feature, ItemSequence) for feature in given.features],
@@ -233,7 +232,7 @@ class Exploring:
         models = [self._doors.models[name] for name in self.placement.models if name in self._doors.models]
         versions = tuple([(model.name, model.version) for model in models])
         if versions != self._columns[0]:
-            self._columns = (versions, Columns(models))
+            self._columns = (versions, Columns([model.spec for model in models]))
         return self._columns[1]
 
     def _restraint(self, settled_ms: int) -> "Restraint | None":

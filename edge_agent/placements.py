@@ -158,6 +158,7 @@ class CompiledPlacement:
             items=items,
             score=float(scores[place.index[items[0]]]) if not why and items[0] in place.index else 0.0,
             propensity=propensity,
+            scale="" if (scale := self._scale(models)) == "probability" else scale,
             policy=_POLICY_NAMES[type(policy)],
             experiment=seat.experiment,
             arm=seat.arm,
@@ -273,16 +274,19 @@ class CompiledPlacement:
             at = int(scores.argmax())  # a NaN would come first
             if not math.isnan(scores[at]):
                 return Choice([at], (1.0,)), ""
-        task = models[0].scale if models and not self.placement.candidate else "probability"
         return self.exploring.choose(
             scores,
             eligible,
             place.items,
-            probabilities(scores, task),
+            probabilities(scores, self._scale(models)),
             place.served,
             made,
             occasion.settled_ms,
         )
+
+    def _scale(self, models: Sequence[LoadedModel]) -> str:
+        """`rank` where scores are logits, else `probability`."""
+        return models[0].scale if models and not self.placement.candidate else "probability"
 
     def _outcome(
         self, choice: Choice, why: str, occasion: Occasion, place: _Field, verdict: Verdict

@@ -85,8 +85,9 @@ def evaluate(
     since_ms = asking.since(since, now_ms)
     name = asking.placement(placement, decisions.placements(state_dir))
     asked, window = asking.policies(name, policies, profile)
-    choosers = {told: chooser(one) for told, one in asked.items()}
     held = decisions.held(state_dir, name, since_ms)
+    context = decisions.context_of(state_dir, held.trails)
+    choosers = {told: chooser(one, context) for told, one in asked.items()}
     window_ms = int(1_000 * (window_s if window_s is not None else window))
     log = evidence.joined(held.trails, held.earned, metric, window_ms, now_ms, held.unreadable)
     found = evaluating.evaluate(name, metric, since_ms, log, choosers, clip, Confidence(level=level))

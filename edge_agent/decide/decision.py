@@ -96,6 +96,8 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The model's scores of the items as probabilities, where the policy learns their correction."""
     waits: int = 0
     """Where the decision waits for an outcome; 0: it does not."""
+    scale: str = ""
+    """`rank` where the scores are logits; empty: probabilities."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -8,11 +8,14 @@ from typing import TypeVar
 
 import msgspec
 
+from edge_agent.choosers import Context, Everything
 from edge_agent.decide import decision
 from edge_agent.decide.decision import Trail
+from edge_agent.exploring import Columns
 from edge_agent.learn import earned
 from edge_agent.learn.earned import Earned
 from edge_agent.shell import database
+from models.bundle import SUFFIX, open_bundle
 
 T = TypeVar("T")
 READ_MAX = 200_000
@@ -70,6 +73,24 @@ def held(state_dir: Path, placement: str, since_ms: int) -> Held:
         found.setdefault(one.decision, []).append(one)
     unreadable = len(decisions) - len(trails) + len(outcomes) - len(came)
     return Held(trails=tuple(trails), earned=found, unreadable=unreadable)
+
+
+def context_of(state_dir: Path, trails: Sequence[Trail]) -> Context:
+    """Which served numbers a policy learns on, by the bundles of the newest decision.
+
+    A bundle that this device does not hold in its own folder (the settings' own) cannot say which numbers are rows of
+    items; then all of them count.
+    """
+    newest = max(trails, key=lambda trail: trail.decided_ms, default=None)
+    if newest is None:
+        return Everything({})
+    specs = []
+    for name, version in newest.bundles.items():
+        path = state_dir / "bundles" / f"{name}-{version}{SUFFIX}"
+        if not path.is_file():
+            return Everything(newest.features)
+        specs.append(open_bundle(path).spec)
+    return Columns(specs)
 
 
 def _sound(unpack: Callable[[bytes], T], rows: Sequence[tuple[bytes]]) -> list[T]:

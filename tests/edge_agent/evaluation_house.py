@@ -18,29 +18,33 @@ CANDIDATES = "".join(
 PLACE = "next-pick"
 
 
-def written(policy: str) -> str:
-    """The home's profile with three offers under this policy."""
+def written(policy: str, model: str = "") -> str:
+    """The home's profile with three offers under this policy; with a model, its features are served."""
     text = HOME.replace('policy = { kind = "epsilon-greedy", epsilon = 0.1 }', f"policy = {policy}", 1)
     first, rest = text.split(f'name = "{PLACE}"', 1)
-    rest = rest.replace('models = ["affinity"]\n', "", 1)
+    rest = rest.replace('models = ["affinity"]\n', f'models = ["{model}"]\n' if model else "", 1)
     rule = rest.index("[[placement.rule]]")
     end = rest.index("[[placement]]")
     return first + f'name = "{PLACE}"' + rest[:rule] + CANDIDATES + rest[end:]
 
 
-def lived(policy: str, count: int, seed: int, start_ms: int = NOW) -> House:
-    """`count` decisions, each answered a second later: a click by its item's rate, or nothing."""
-    house = House(written(policy))
+def lived(policy: str, count: int, seed: int, start_ms: int = NOW, *, model: str = "", silent: bool = False) -> House:
+    """`count` decisions, each answered a second later: a click by its item's rate, or else a dismissal, or silence."""
+    house = House(written(policy, model))
     house.now = start_ms
     house.everyone_agrees()
     dice = np.random.default_rng(seed)
     for number in range(count):
         house.now += 60_000
+        if model:
+            house.tell(house.reading(number, light=100.0 + 13.0 * (number % 50)))
         house.tell(house.pick(number))
         made = house.decisions()[-1]
-        if dice.random() < RATES[made.items[0]]:
+        clicked = dice.random() < RATES[made.items[0]]
+        if clicked or not silent:
             house.now += 1_000
-            word = msgspec.msgpack.encode(Feedback(decision_id=made.id, outcome="click"))
+            outcome = "click" if clicked else "dismiss"
+            word = msgspec.msgpack.encode(Feedback(decision_id=made.id, outcome=outcome))
             house.tell(house.message(Topics(DEVICE).of("feedback"), word, content_type=MSGPACK))
     return house
 

@@ -6,13 +6,24 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_agent.choosers import chooser
+from edge_agent.choosers import Everything, chooser
 from edge_agent.decide.decision import Scored
 from edge_agent.errors import LogSaysNothing
 from edge_agent.evaluating import Evaluation, Judged, evaluate
+from edge_agent.evaluating import lived as evaluated
 from edge_agent.evidence import Evidence, joined
 from edge_agent.learn.earned import Earned
-from firmware_configs.profile import Best, EpsilonGreedy, Threshold
+from firmware_configs.profile import (
+    Best,
+    EpsilonGreedy,
+    LinThompson,
+    LinUcb,
+    Policy,
+    SquareCb,
+    Thompson,
+    ThompsonGaussian,
+    Threshold,
+)
 from models.offpolicy.confidence import Confidence
 from tests.edge_agent.evaluation_house import PLACE, RATES, lived, outcomes, trails
 from tests.edge_agent.house import House
@@ -20,6 +31,8 @@ from tests.edge_agent.house import House
 EXPLORING = '{ kind = "epsilon-greedy", epsilon = 0.6 }'
 DAY = 86_400_000
 QUICK = Confidence(samples=400)
+NOTHING_SERVED = Everything({})
+"""These offers are scored without a model, so no features are served."""
 
 
 @cache
@@ -31,8 +44,8 @@ def _evidence(house: House, metric: str = "reward", later_ms: int = 2 * DAY) -> 
     return joined(trails(house), outcomes(house), metric, DAY, house.now + later_ms)
 
 
-def _evaluated(house: House, **policies: Best | EpsilonGreedy | Threshold) -> Evaluation:
-    choosers = {name: chooser(one) for name, one in policies.items()}
+def _evaluated(house: House, **policies: Policy) -> Evaluation:
+    choosers = {name: chooser(one, NOTHING_SERVED) for name, one in policies.items()}
     return evaluate(PLACE, "reward", 0, _evidence(house), choosers, None, QUICK)
 
 
@@ -77,7 +90,7 @@ def test_a_log_without_chance_still_tells_of_the_policy_that_ran() -> None:
     house = lived('{ kind = "best" }', 30, seed=2)
     evidence = _evidence(house)
     # A policy that explores nothing keeps the best five scores, which are all here.
-    found = evaluate(PLACE, "reward", 0, evidence, {"best": chooser(Best())}, None, QUICK)
+    found = evaluate(PLACE, "reward", 0, evidence, {"best": chooser(Best(), NOTHING_SERVED)}, None, QUICK)
     assert _of(found, "best").estimates["ips"].value == found.logged.value
 
 
@@ -89,7 +102,7 @@ def test_what_was_never_tried_is_told() -> None:
         "reward",
         0,
         Evidence(rounds=tuple(without_tea), left_out={}),
-        {"uniform": chooser(EpsilonGreedy(epsilon=1.0))},
+        {"uniform": chooser(EpsilonGreedy(epsilon=1.0), NOTHING_SERVED)},
         None,
         QUICK,
     )
@@ -99,7 +112,7 @@ def test_what_was_never_tried_is_told() -> None:
 
 
 def test_a_decision_whose_window_is_open_is_left_out_until_it_earns() -> None:
-    house = _house()
+    house = lived(EXPLORING, 60, seed=4, silent=True)
     evidence = _evidence(house, later_ms=0)
     answered = {one for one, came in outcomes(house).items() if came}
     young = [one for one in trails(house) if one.decided_ms + DAY > house.now]
@@ -108,14 +121,14 @@ def test_a_decision_whose_window_is_open_is_left_out_until_it_earns() -> None:
 
 
 def test_another_metric_counts_only_its_own_outcomes() -> None:
-    assert {one.reward for one in _evidence(_house(), metric="dwell").rounds} == {0.0}
+    assert {one.earned for one in _evidence(_house(), metric="dwell").rounds} == {0.0}
 
 
 def test_only_the_first_place_of_a_slate_is_evaluated() -> None:
     trail = msgspec.structs.replace(trails(_house())[0], items=("tea", "milk"))
     came = {trail.id: [Earned(trail.id, "milk", "reward", 1.0, "click", trail.decided_ms + 5)]}
     (one,) = joined([trail], came, "reward", DAY, trail.decided_ms + DAY).rounds
-    assert (one.reward, one.known_ms) == (0.0, 0)
+    assert (one.earned, one.lesson_ms) == (0.0, 0)
 
 
 def test_what_cannot_be_chosen_again_is_counted_and_not_guessed() -> None:
@@ -132,14 +145,14 @@ def test_the_denied_and_the_unknown_get_no_probability() -> None:
     trail = trails(_house())[0]
     top = (Scored("tea", 0.9, False), Scored("milk", float("nan"), True), Scored("juice", 0.1, True))
     odd = msgspec.structs.replace(trail, top=top)
-    assert chooser(Best()).probabilities(odd).tolist() == [0.0, 0.0, 1.0]
-    assert chooser(EpsilonGreedy(epsilon=0.5)).probabilities(odd).tolist() == [0.0, 0.0, 1.0]
+    assert chooser(Best(), NOTHING_SERVED).probabilities(odd).tolist() == [0.0, 0.0, 1.0]
+    assert chooser(EpsilonGreedy(epsilon=0.5), NOTHING_SERVED).probabilities(odd).tolist() == [0.0, 0.0, 1.0]
     none = msgspec.structs.replace(trail, top=(Scored("tea", 0.9, False),))
-    assert chooser(Best()).probabilities(none).tolist() == [0.0]
+    assert chooser(Best(), NOTHING_SERVED).probabilities(none).tolist() == [0.0]
 
 
 def test_every_exploring_trail_gives_back_the_probability_that_was_logged() -> None:
-    own = chooser(EpsilonGreedy(epsilon=0.6))
+    own = chooser(EpsilonGreedy(epsilon=0.6), NOTHING_SERVED)
     for trail in trails(_house())[:200]:
         place = [scored.item for scored in trail.top].index(trail.items[0])
         assert own.probabilities(trail)[place] == pytest.approx(trail.propensity, abs=1e-12)
@@ -149,10 +162,47 @@ def test_every_exploring_trail_gives_back_the_probability_that_was_logged() -> N
 def test_many_people_are_resampled_whole() -> None:
     evidence = _evidence(_house())
     crowd = [
-        one.__class__(msgspec.structs.replace(one.trail, subject=f"p{n % 30}"), one.reward, one.known_ms)
+        msgspec.structs.replace(one, trail=msgspec.structs.replace(one.trail, subject=f"p{n % 30}"))
         for n, one in enumerate(evidence.rounds)
     ]
     rounds = Evidence(rounds=tuple(crowd), left_out={})
-    found = evaluate(PLACE, "reward", 0, rounds, {"best": chooser(Best())}, None, QUICK)
+    found = evaluate(PLACE, "reward", 0, rounds, {"best": chooser(Best(), NOTHING_SERVED)}, None, QUICK)
     assert (found.over, found.subjects) == ("subjects", 30)
     assert found.policies[0].estimates["ips"].bernstein is None
+
+
+LEARNING = [
+    ('{ kind = "thompson" }', Thompson()),
+    ('{ kind = "thompson-gaussian", noise = 0.4 }', ThompsonGaussian(noise=0.4)),
+    ('{ kind = "square-cb" }', SquareCb()),
+    ('{ kind = "lin-thompson", spread = 0.5 }', LinThompson(spread=0.5)),
+    ('{ kind = "lin-ucb", epsilon = 0.2 }', LinUcb(epsilon=0.2)),
+]
+
+
+@pytest.mark.parametrize(("written", "policy"), LEARNING, ids=[type(policy).__name__ for _, policy in LEARNING])
+def test_a_learning_policy_relives_its_own_log_with_the_probabilities_that_it_logged(
+    written: str, policy: Policy
+) -> None:
+    linear = isinstance(policy, SquareCb | LinThompson | LinUcb)
+    house = lived(written, 150, seed=5, model="context" if linear else "")
+    rounds = _evidence(house).rounds
+    context = Everything(rounds[0].trail.features)
+    assert (len(rounds), context.width > 0) == (150, linear)
+    again = evaluated(chooser(policy, context), rounds)
+    for one, vector in zip(rounds, again, strict=True):
+        place = [scored.item for scored in one.trail.top].index(one.trail.items[0])
+        assert vector[place] == pytest.approx(one.trail.propensity, abs=1e-9)
+        assert vector.sum() == pytest.approx(1.0)
+
+
+def test_a_policy_that_learns_would_have_found_the_offer_that_the_model_does_not() -> None:
+    found = _evaluated(_house(), thompson=Thompson(prior_strength=2.0), best=Best())
+    assert _of(found, "thompson").estimates["dr"].value > 0.35 > _of(found, "best").estimates["dr"].normal.high
+
+
+def test_what_came_later_is_not_known_before() -> None:
+    rounds = _evidence(_house()).rounds
+    late = [msgspec.structs.replace(one, lesson_ms=one.lesson_ms and one.lesson_ms + 365 * DAY) for one in rounds]
+    untaught = evaluated(chooser(Thompson(), NOTHING_SERVED), late)
+    assert all((vector == untaught[0]).all() for vector in untaught)
