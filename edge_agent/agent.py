@@ -31,7 +31,7 @@ from edge_agent.intake.minimise import Minimised, again
 from edge_agent.intake.retained import Retained
 from edge_agent.intake.topic import Topics
 from edge_agent.intake.watermark import Combined
-from edge_agent.learning import learn_from, on_feedback
+from edge_agent.learning import learn_from, on_feedback, outcomes_of
 from edge_agent.limits import (
     DAY_MS,
     DEDUPE_MAX,
@@ -125,6 +125,7 @@ class Agent:
         self.layouts = Layouts()
         self.features = Features([], self.layouts)
         self.presence = Presence(PRESENT_MAX)
+        self.outcomes = outcomes_of(self)
         self.models_changed()
         self.experiments = experiments_of(self)
 
@@ -197,12 +198,13 @@ class Agent:
             match room:
                 case "dedupe":
                     seen.append((key, expires_ms))
-                case "watermark":
-                    if key in self.sources:
-                        self.sources[key].watermark.newest_ms = int(value)
+                case "watermark" if key in self.sources:
+                    self.sources[key].watermark.newest_ms = int(value)
                 case "consent":
                     word = msgspec.msgpack.decode(value, type=messages.Consent)
                     self.consents.hear(key, word.purposes, word.time_ms, now_ms)
+                case "due" if self.outcomes is not None:
+                    self.outcomes.restore(key, int(value))
                 case "ledger":
                     ledger.append(value)
                 case "meta" if key == "counters":
@@ -239,8 +241,8 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
                 _on_message(agent, happening, batch)
             case Recorded():
                 _on_recorded(agent, happening, batch)
-            case Tick():
-                _on_tick(agent, batch)
+            case Tick(settled_ms=settled):
+                _on_tick(agent, settled or batch.settled_ms, batch)
             case Connected():
                 agent.control.connected(batch)
             case Delivered():
@@ -265,6 +267,8 @@ def _begin(agent: Agent, now_ms: int, settled_ms: int | None) -> Batch:
     agent.control.trim()
     for place in agent.placements.values():
         place.exploring.trim()
+    if agent.outcomes is not None:
+        agent.outcomes.trim()
     batch = Batch(now_ms, now_ms if settled_ms is None else settled_ms)
     if agent.experiments is not None:
         agent.experiments.begin(batch)
@@ -371,6 +375,8 @@ def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: s
     occasion.event_id, occasion.trigger, occasion.traceparent = event.event_id, source.name, traceparent
     for model, learn in agent.learns[source.name]:
         learn_from(agent, model, learn, event, occasion, batch)
+    if agent.outcomes is not None:
+        agent.outcomes.take(event, occasion.person, batch)
     for place in agent.by_source[source.name]:
         if place.triggered(occasion):
             decide(agent, place, occasion, OWN_TOPIC, source.retention_ms, batch)
@@ -399,11 +405,17 @@ def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> N
         batch.drop("profile", subject)
         if agent.presence.forget(subject):
             _keep_presence(agent, batch)
+        if agent.outcomes is not None:
+            agent.outcomes.forget(subject, batch)
 
 
-def _on_tick(agent: Agent, batch: Batch) -> None:
+def _on_tick(agent: Agent, by_ms: int, batch: Batch) -> None:
     for place in agent.placements.values():
         close_due(agent, place, batch)
+    if agent.outcomes is not None and agent.outcomes.close(by_ms, batch) and agent.record:
+        # Windows that close change sums and experiments: a replay closes them at the same place.
+        closed = Tick(settled_ms=by_ms)
+        _keep_in_journal(closed, f"{batch.now_ms}-{agent.next_journal()}", "", "", agent.retention_ms, batch)
     if agent.counters != agent.counted:
         # Once a tick, not with every event: a crash forgets what was counted since, and nothing else.
         agent.counted = dict(agent.counters)

@@ -126,7 +126,8 @@ def decide(
         batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + CAPS_MS)
     _keep_decision(agent, trail, retention_ms, batch)
     expose(agent, trail, batch)
-    agent.gate.decision(trail, placement, reply, batch)
+    if agent.gate.decision(trail, placement, reply, batch) and agent.outcomes is not None:
+        agent.outcomes.decided(trail, occasion, batch)
     if placement.actuator:
         _switch(agent, place, trail, batch)
 

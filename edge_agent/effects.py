@@ -13,7 +13,20 @@ from edge_agent.egress.ledger import Entered
 from firmware_configs.profile import Stage
 
 Room = Literal[
-    "profile", "dedupe", "watermark", "consent", "bandit", "caps", "personal", "ledger", "session", "experiment", "meta"
+    "profile",
+    "dedupe",
+    "watermark",
+    "consent",
+    "bandit",
+    "caps",
+    "personal",
+    "ledger",
+    "session",
+    "experiment",
+    "meta",
+    "touch",
+    "due",
+    "metric",
 ]
 Shelf = Literal["decision", "example", "journal", "outcome"]
 

@@ -131,8 +131,8 @@ class Gate:
             self._told.add(name)
             batch.effects.append(Log(level="warning", code=error.code, text=f"{error.what}; fix: {error.hint}"))
 
-    def decision(self, trail: Trail, placement: Placement, reply: Reply, batch: Batch) -> None:
-        """Publish a decision, on its topic or as the answer to a request."""
+    def decision(self, trail: Trail, placement: Placement, reply: Reply, batch: Batch) -> bool:
+        """Publish a decision, on its topic or as the answer to a request; False when it may not leave."""
         made = DecisionMade(
             id=trail.id,
             placement=trail.placement,
@@ -151,7 +151,7 @@ class Gate:
             traceparent=trail.traceparent,
             correlation=reply.correlation,
         )
-        self.send(
+        return self.send(
             "decision",
             reply.topic or self._topics.of("decision", trail.placement),
             write_word(made, as_json=reply.as_json),

@@ -43,6 +43,9 @@ class Recorded(Struct, frozen=True, kw_only=True, tag="recorded"):
 class Tick(Struct, frozen=True, kw_only=True, tag="tick"):
     """Time passed without news; at least every second."""
 
+    settled_ms: int = 0
+    """In the journal: the time by which windows were closed, unix ms; 0: that of the step."""
+
 
 class Connected(Struct, frozen=True, kw_only=True, tag="connected"):
     """The broker accepted us."""

@@ -19,6 +19,7 @@ from firmware_configs.profile import Learn, Model
 
 if TYPE_CHECKING:
     from edge_agent.agent import Agent
+    from edge_agent.outcomes import Outcomes
 
 
 def learn_from(agent: "Agent", model: Model, learn: Learn, event: Minimised, occasion: Occasion, batch: Batch) -> None:
@@ -79,30 +80,60 @@ def on_feedback(agent: "Agent", message: Message, batch: Batch) -> None:
         agent.count("duplicates")
         return
     batch.put("dedupe", cause, b"", batch.now_ms + DEDUPE_MS)
-    close_due(agent, place, batch)
-    if not place.exploring.settles(trail, item, batch):
+    found = earned.Earned(trail.id, item, REWARD, outcome.value, word.outcome, happened)
+    if not reward(agent, trail, found, "", batch):
         agent.count("feedback.too-late")
         return
     agent.count("feedback.joined")
-    place.exploring.rewarded(trail, item, outcome.value, batch.now_ms, batch)
-    agent.trials.rewarded(trail.bundles, outcome.value)
-    observe(agent, trail, REWARD, outcome.value, batch)
-    _keep_earned(agent, trail, earned.Earned(trail.id, item, REWARD, outcome.value, word.outcome, happened), batch)
-    models = tuple(trail.bundles) or placement.models  # an arm of an experiment may score with other models
+    if agent.outcomes is not None:
+        agent.outcomes.answered(trail, word.outcome, outcome.value, happened, batch)
+
+
+def reward(agent: "Agent", trail: decision.Trail, found: earned.Earned, cause: str, batch: Batch) -> bool:
+    """What a decision earned teaches its policy and its first model, counts in its experiment, and is kept.
+
+    Args:
+        found: a reward, in [0, 1].
+        cause: what tells several outcomes of one item apart; empty: there is one.
+    Returns:
+        False, and nothing is done, when the item waits for no outcome any more.
+    """
+    place = agent.placements[trail.placement]
+    close_due(agent, place, batch)
+    if not place.exploring.settles(trail, found.item, batch):
+        return False
+    place.exploring.rewarded(trail, found.item, found.value, batch.now_ms, batch)
+    agent.trials.rewarded(trail.bundles, found.value)
+    observe(agent, trail, REWARD, found.value, batch)
+    keep_earned(agent, trail, found, batch, cause)
+    # An arm of an experiment may score with other models.
+    models = tuple(trail.bundles) or place.placement.models
     if models and agent.consents.all_allowed(_model(agent, models[0]).purposes, trail.subject):
-        first = item == trail.items[0]
+        first = found.item == trail.items[0]
         example = examples.Example(
-            features=trail.features, item=item, label=outcome.value, propensity=trail.propensity if first else 1.0
+            features=trail.features, item=found.item, label=found.value, propensity=trail.propensity if first else 1.0
         )
-        _keep_example(agent, models[0], cause, example, trail.subject, agent.retention_ms, batch)
+        why = f"{cause or 'feedback'}:{trail.id}:{found.item}"
+        _keep_example(agent, models[0], why, example, trail.subject, agent.retention_ms, batch)
+    return True
 
 
-def _keep_earned(agent: "Agent", trail: decision.Trail, found: earned.Earned, batch: Batch) -> None:
-    """Beside the decision, for as long; the first word on an item and metric counts."""
+def outcomes_of(agent: "Agent") -> "Outcomes | None":
+    """What watches for outcomes besides feedback; None, and nothing is loaded, where the profile declares none."""
+    profile = agent.profile
+    if not (profile.view or profile.outcome or profile.metric):
+        return None
+    from edge_agent.outcomes import Outcomes
+
+    return Outcomes(agent)
+
+
+def keep_earned(agent: "Agent", trail: decision.Trail, found: earned.Earned, batch: Batch, cause: str = "") -> None:
+    """Beside the decision, for as long; the first word on an item, metric and cause counts."""
     batch.append(
         Append(
             shelf="outcome",
-            id=f"{found.decision}:{found.item}:{found.metric}",
+            id=f"{found.decision}:{found.item}:{found.metric}{':' if cause else ''}{cause}",
             group=trail.placement,
             value=earned.pack(found),
             made_ms=batch.now_ms,

@@ -86,3 +86,16 @@ DAY_MS = 86_400_000
 
 PRESSURE_TURNS = 4
 """Full batches in a row after which more comes than can be taken."""
+
+TOUCHES_MAX = 32
+"""Decisions of a subject that may still be credited or observed; then the oldest is watched no longer."""
+PATH_MAX = 8
+"""Longest path that is counted: the newest steps."""
+PATHS_MAX = 256
+"""Different paths counted for an outcome; what comes beyond is counted together."""
+CLOCKS_AGREE_MS = 2_000
+"""How far the clocks of two devices in one home may be apart, ms: an outcome may seem to come before its decision."""
+LATENESS_MS_MAX = 86_400_000
+"""Longest that a window is held open for events that may still come, ms."""
+CLOSED_MAX = 256
+"""Subjects whose windows are closed in one tick; the others follow with the next."""

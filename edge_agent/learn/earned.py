@@ -16,6 +16,10 @@ class Earned(Struct, frozen=True, array_like=True):
     outcome: str
     """The word that came, such as `click`."""
     happened_ms: int
+    credit: float = 1.0
+    """The decision's share of the outcome."""
+    by: str = ""
+    """How credit was shared, such as `last-touch`; empty: the outcome named the decision, or was observed of it."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -34,8 +34,12 @@ class Sums(Struct, array_like=True):
     """A metric's state."""
 
     definition: str
-    """What the sums mean; under another definition they start again."""
+    """Digest of what the sums mean; under another definition they start again."""
     since_ms: int
+    kind: str
+    """Of the measure: `dwell`, `rate`, `time-to`, …"""
+    lower: float
+    upper: float
     cells: dict[str, Cell] = {}
     """Group, its parts divided by U+001F → sums."""
 
@@ -50,24 +54,27 @@ class Sums(Struct, array_like=True):
             held = self.cells[key] = Cell()
         return held
 
-    def add(self, group: Group, value: float, lower: float, upper: float, *, happened: bool = True) -> float:
+    def add(self, group: Group, value: float, *, happened: bool = True) -> float:
         """Add an observation, clipped; returns what was added.
 
         Args:
             happened: False for a time that ran to the end of the window without the outcome.
         """
-        clipped = min(max(value, lower), upper)
+        clipped = min(max(value, self.lower), self.upper)
         cell = self.cell(group)
         cell.n += 1
         cell.total += clipped
         cell.squares += clipped * clipped
-        counts, at = cell.buckets if happened else cell.censored, bucket_of(clipped, lower, upper)
-        counts[at] = counts.get(at, 0) + 1
+        self._count(cell, clipped, happened=happened)
         return clipped
 
-    def censor(self, group: Group, value: float, lower: float, upper: float) -> None:
-        """Count a time at which watching ended before the window did; it is no observation."""
-        counts, at = self.cell(group).censored, bucket_of(min(max(value, lower), upper), lower, upper)
+    def cut(self, group: Group, value: float, *, happened: bool) -> None:
+        """Count a time of a decision that was watched no longer, before its window was over; it is no observation."""
+        self._count(self.cell(group), min(max(value, self.lower), self.upper), happened=happened)
+
+    def _count(self, cell: Cell, value: float, *, happened: bool) -> None:
+        counts = cell.buckets if happened else cell.censored
+        at = min(int((value - self.lower) / (self.upper - self.lower) * BUCKETS), BUCKETS - 1)
         counts[at] = counts.get(at, 0) + 1
 
     def told(self) -> list[MetricCell]:
@@ -104,11 +111,6 @@ def unpack(packed: bytes) -> Sums:
         msgspec.MsgspecError: it is none.
     """
     return _decoder.decode(packed)
-
-
-def bucket_of(value: float, lower: float, upper: float) -> int:
-    """The number of a value's bucket, 0 … BUCKETS - 1."""
-    return min(int((value - lower) / (upper - lower) * BUCKETS), BUCKETS - 1)
 
 
 def mean_and_error(cell: MetricCell) -> tuple[float, float]:

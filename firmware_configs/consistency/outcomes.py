@@ -37,6 +37,7 @@ def outcome_faults(profile: Profile) -> Iterator[Fault]:
         yield from _metric(profile, metric, f"metric[{n}]")
     for n, segment in enumerate(profile.segment):
         yield from _segment(profile, segment, f"segment[{n}]")
+    yield from _caps(profile)
     if profile.segment and not profile.metric:
         yield Fault("segment", "segments without a [[metric]]", "declare a metric, or remove the segments")
     for n, egress in enumerate(profile.egress):
@@ -114,6 +115,17 @@ def _metric(profile: Profile, metric: Metric, where: str) -> Iterator[Fault]:
         field = measure.value_field if isinstance(measure, LifetimeValue) else ""
         yield from _event(profile, f"{where}.measure", measure.source, {"when": measure.when}, [field])
         yield from _number(profile, f"{where}.measure.value_field", measure.source, field)
+
+
+def _caps(profile: Profile) -> Iterator[Fault]:
+    """Views are kept as one sum a decision, so they are capped alike."""
+    known: dict[str, float] = {}
+    for n, metric in enumerate(profile.metric):
+        for place in metric.placements if isinstance(metric.measure, Dwell) else ():
+            cap = metric.measure.cap_s if isinstance(metric.measure, Dwell) else 0.0
+            if known.setdefault(place, cap) != cap:
+                what = f"`{place}` has another dwell metric with cap_s = {known[place]:g}"
+                yield Fault(f"metric[{n}].measure.cap_s", what, "use one cap_s for a placement")
 
 
 def _segment(profile: Profile, segment: Segment, where: str) -> Iterator[Fault]:
