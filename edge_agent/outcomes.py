@@ -5,6 +5,8 @@ that it can be forgotten by subject, and read by person, so that a purchase on t
 """
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,7 +25,7 @@ from edge_agent.memory.segments import Segments
 from edge_agent.memory.subjects import Kept
 from edge_agent.placements import Occasion
 from edge_agent.tally import Tally
-from edge_agent.watching import Visit, Watched, WatchedOutcome, WatchedView, Watching, mark, observed
+from edge_agent.watching import Visit, Watched, WatchedOutcome, WatchedView, Watching, mark, observed, standing
 from firmware_configs.profile import TimeTo
 from models.errors import ModelError
 
@@ -153,10 +155,10 @@ class Outcomes:
         at_ms = event.event_time_ms
         for subject, touch in reversed(self._open(person, batch)):
             if at_ms >= touch.made_ms - CLOCKS_AGREE_MS and view.means(touch, event.fields):
-                move = touch.show if shown == "start" else touch.hide
-                move(at_ms, self.watching.placements[touch.placement].cap_ms)
+                cap_ms = self.watching.placements[touch.placement].cap_ms
+                move = partial(touch.show if shown == "start" else touch.hide, at_ms, cap_ms)
+                self._change(subject, touch, move, batch)
                 self._agent.count("outcomes.views")
-                self._keep(subject, self._tracks.get(subject), 0, batch)
                 return
         self._agent.count("outcomes.views-unknown")
 
@@ -185,8 +187,7 @@ class Outcomes:
         cause = hashlib.sha256(f"{declared.name}\x00{event.event_id}".encode()).hexdigest()[:12]
         for (touch, item), share in zip(due, earned, strict=True):
             if share > 0.0:
-                mark(touch, self.watching.metrics, declared.name, share * value, at_ms)
-                self._keep(of_touch[touch.id], self._tracks.get(of_touch[touch.id]), 0, batch)
+                self._mark(of_touch[touch.id], touch, declared.name, share * value, at_ms, batch)
                 self.tally.credit(touch, item, declared, share, value, at_ms, cause, batch)
 
     def _end_journey(self, outcome: WatchedOutcome, person: str, due: list[Touch], value: float, batch: Batch) -> None:
@@ -204,8 +205,21 @@ class Outcomes:
         track = self._tracks.get(trail.subject)
         for touch in track.touches:
             if touch.id == trail.id:
-                mark(touch, self.watching.metrics, outcome, value, at_ms)
-                self._keep(trail.subject, track, 0, batch)
+                self._mark(trail.subject, touch, outcome, value, at_ms, batch)
+
+    def _mark(self, subject: str, touch: Touch, outcome: str, value: float, at_ms: int, batch: Batch) -> None:
+        metrics = self.watching.metrics
+        self._change(subject, touch, partial(mark, touch, metrics, outcome, value, at_ms), batch)
+
+    def _change(self, subject: str, touch: Touch, change: Callable[[], None], batch: Batch) -> None:
+        """Change a decision's record and keep it; its experiment hears at once by how much each metric rose."""
+        metrics = [self.watching.metrics[name] for name in touch.pending if name in self.watching.metrics]
+        before = [standing(metric, touch) for metric in metrics]
+        change()
+        for metric, was in zip(metrics, before, strict=True):
+            if (now := standing(metric, touch)) != was:
+                self.tally.moved(metric, touch, now - was, batch)
+        self._keep(subject, self._tracks.get(subject), 0, batch)
 
     def _visited(self, visit: Visit, event: Minimised, person: str, batch: Batch) -> None:
         track = self._tracks.get(person)

@@ -20,11 +20,13 @@ from edge_agent.memory.subjects import Kept
 from edge_agent.observing import REWARD, observe
 from firmware_configs.measured import Measured, MetricTotals, PathCount, PathTotals
 from firmware_configs.messages import Topics
-from firmware_configs.profile import LifetimeValue, Metric, Outcome
+from firmware_configs.profile import LifetimeValue, Metric, Outcome, ReturnVisit, TimeTo
 
 if TYPE_CHECKING:
     from edge_agent.agent import Agent
 
+KNOWN_AT_THE_END = (TimeTo, ReturnVisit, LifetimeValue)
+"""Experiments hear of these when the window is over, of other metrics at once."""
 RARE = "…"
 """The path of those for which there is no more room."""
 PATH = "path:"
@@ -91,7 +93,7 @@ class Tally:
     # ---- observations ------------------------------------------------------------------------------------
 
     def observe(self, metric: Metric, of: Touch | Anchor, value: float, batch: Batch, *, happened: bool = True) -> None:
-        """Add one observation of a decision, and tell its experiment.
+        """Add one observation of a decision, at the end of its window.
 
         Args:
             happened: False for a time that ran to the end of its window without the outcome.
@@ -103,9 +105,15 @@ class Tally:
         if trail is None:
             self._agent.count("metrics.decision-gone")
             return
-        observe(self._agent, trail, metric.name, clipped, batch)
+        if isinstance(metric.measure, KNOWN_AT_THE_END):
+            observe(self._agent, trail, metric.name, clipped, batch)
         found = Earned(of.id, trail.items[0], metric.name, clipped, "", batch.now_ms)
         keep_earned(self._agent, trail, found, batch)
+
+    def moved(self, metric: Metric, touch: Touch, by: float, batch: Batch) -> None:
+        """Tell a decision's experiment that a metric rose: it adds up, for as long as it measures the person."""
+        if self._agent.experiments is not None and (trail := self.trail(touch.id)) is not None:
+            observe(self._agent, trail, metric.name, by, batch)
 
     def anchored(self, metric: Metric, anchor: Anchor, purchases: Purchases | None, batch: Batch) -> None:
         """Add the observation of a person whose days were counted from this decision."""
@@ -119,7 +127,7 @@ class Tally:
     def cut_short(self, metric: Metric, touch: Touch, batch: Batch) -> None:
         """A decision is watched no longer, before its window was over: a time is censored, all else says nothing."""
         self._agent.count("metrics.cut-short")
-        if metric.measure.__struct_config__.tag == "time-to":
+        if isinstance(metric.measure, TimeTo):
             after_s = max(0, batch.now_ms - touch.made_ms) / 1_000.0
             group, mark = (touch.placement, touch.arm, touch.segment), touch.marks.get(metric.name)
             value = after_s if mark is None else mark

@@ -203,6 +203,13 @@ def observed(metric: Metric, touch: Touch) -> float | None:
     return mark or 0.0
 
 
+def standing(metric: Metric, touch: Touch) -> float:
+    """What a decision has come to until now, within the metric's bounds; 0 for what is known only at the end."""
+    if not isinstance(metric.measure, Rate | Worth | Dwell):
+        return 0.0
+    return min(max(observed(metric, touch) or 0.0, metric.lower), metric.upper)
+
+
 def mark(touch: Touch, metrics: Mapping[str, Metric], outcome: str, value: float, at_ms: int) -> None:
     """Note an outcome for every metric of a decision that is made of it and whose window holds it.
 
