@@ -10,7 +10,7 @@ from edge_agent.agent import Agent, step
 from edge_agent.decide import decision
 from edge_agent.decide.decision import Trail
 from edge_agent.doors import Doors
-from edge_agent.effects import Append
+from edge_agent.effects import Append, Drop, Effect, Put
 from edge_agent.errors import StoreUnavailable
 from edge_agent.happenings import BundleReady, BundleStaged, BundleWithdrawn, Happening
 from edge_agent.infer.bundle import Backend, load_model
@@ -21,6 +21,8 @@ from firmware_configs.loader import Loaded
 from models.bundle import SUFFIX
 
 OVER_BUDGET = "over the budget"
+NOT_RECALLED = ("dedupe", "ledger", "meta")
+"""Rooms that are read whole at a start, and not by key."""
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -76,9 +78,10 @@ def replay(
     connection.close()
     models: dict[str, LoadedModel] = {}
     trials: dict[str, LoadedModel] = {}
+    remembered: dict[tuple[str, str], bytes] = {}
     doors = Doors(
         secret=secret,
-        recall=lambda _room, _key: None,
+        recall=lambda where, key: remembered.get((where, key)),
         models=models,
         over_budget=_recorded_verdicts(kept),
         local_hour=local_hour,
@@ -103,6 +106,7 @@ def replay(
                 case _:
                     pass
         for effect in step(agent, batch, now_ms):
+            _remember(effect, remembered)
             if isinstance(effect, Append) and effect.shelf == "decision":
                 made[effect.id] = decision.unpack(effect.value)
     return Replayed(
@@ -111,6 +115,19 @@ def replay(
         differences=[d for identity in kept for d in _compare(kept[identity], made.get(identity))],
         missing=sorted(i for i, trail in kept.items() if i not in made and trail.decided_ms >= rows[0][0]),
     )
+
+
+def _remember(effect: Effect, remembered: dict[tuple[str, str], bytes]) -> None:
+    """Take in what the store would give back later: what was made long ago may still be credited."""
+    match effect:
+        case Put(room=room) if room not in NOT_RECALLED:
+            remembered[room, effect.key] = effect.value
+        case Drop():
+            remembered.pop((effect.room, effect.key), None)
+        case Append(shelf="decision"):
+            remembered[effect.shelf, effect.id] = effect.value
+        case _:
+            pass
 
 
 def _batches(rows: list[tuple[int, bytes]]) -> Iterator[tuple[list[Happening], int]]:

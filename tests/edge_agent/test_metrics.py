@@ -1,9 +1,11 @@
 """Metrics of decisions: observed once, at the end of the window, with zeros, censoring, arms and segments."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.happenings import Happening
 from edge_agent.learn.totals import BUCKETS, Cell
 from edge_agent.limits import TOUCHES_MAX
 from tests.edge_agent.shop import DAY_MS, HOUR_MS, VIEW, Shop, added, metric, outcome
@@ -215,3 +217,29 @@ def test_every_decision_is_observed_exactly_once(moves: list[tuple[str, int]]) -
         assert cell.n == len(made)
         assert cell.total == pytest.approx(sum(one.value for one in shop.earned(name)))
         assert sum(added([cell]).buckets.values()) + sum(cell.censored.values()) == len(made)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.sampled_from(["kiosk", "app", "till", "click", "tick", "restart"]), max_size=16))
+def test_a_journal_replays_to_the_same_credits_sums_and_paths(moves: list[str]) -> None:
+    parts = (outcome("linear", 'paths = "channel"'), CLICKS, TIME, SPENT)
+    shop, again = Shop(*parts, record=True).agree("u"), Shop(*parts)
+    for move in moves:
+        shop.now += 600_000
+        if move == "restart":
+            shop.restart()
+        elif move == "tick":
+            shop.pass_time(CLOSING)
+        elif move != "click":
+            shop.event(move, "u", **({"amount": 10.0} if move == "till" else {}))
+        elif shop.decisions():
+            shop.answer(shop.decisions()[-1].id)
+    shop.pass_time(CLOSING)
+    for row in [one for one in shop.shelves.values() if one.shelf == "journal"]:
+        again.now = row.made_ms
+        again.tell(msgspec.msgpack.decode(row.value, type=Happening))
+    assert again.decisions() == shop.decisions()
+    assert again.earned() == shop.earned()
+    for room in ("touch", "metric", "bandit"):
+        mine = {key: row for key, (row, _) in shop.rows.items() if key[0] == room and key[1] != "told"}
+        assert mine == {key: row for key, (row, _) in again.rows.items() if key[0] == room and key[1] != "told"}
