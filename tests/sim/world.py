@@ -7,6 +7,7 @@ heals, and everything that was ever said must have been decided once.
 
 import hashlib
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import msgspec
 from edge_agent.decide.decision import decision_id
 from edge_agent.egress import ledger
 from edge_agent.happenings import Message
+from edge_agent.learn import earned, totals
 from edge_agent.settings import LogSettings, Settings
 from edge_agent.shell import database
 from edge_agent.shell.run import Loop, Outside
@@ -59,6 +61,7 @@ class Books:
     partitions: int = 0
     full_disks: int = 0
     redelivered: int = 0
+    observed: int = 0
     boundaries: dict[str, int] = field(default_factory=dict)
 
 
@@ -211,7 +214,7 @@ class World:
     def _feedback(self) -> None:
         if self._first:
             made = self.prng.choice(list(self._first))
-            word = {"decision": made, "outcome": self.prng.choice(["click", "dismiss"]), "time_ms": self._wall_ms}
+            word = {"decision_id": made, "outcome": self.prng.choice(["click", "dismiss"]), "time_ms": self._wall_ms}
             self._tell(Topics(DEVICE).of("feedback"), msgspec.json.encode(word))
 
     def _time(self) -> None:
@@ -265,8 +268,9 @@ class World:
         self._seen = len(self.broker.received)
         for subject, granted in self._consent.items():
             pending = any(m.topic.endswith(f"consent/{subject}") for _, m in self._in_the_air())
-            if not granted and not pending and self.loop.store.recall("profile", subject) is not None:
-                raise Broken(f"{subject} took consent back, and the profile is still there")
+            for room in ("profile", "touch") if not granted and not pending else ():
+                if self.loop.store.recall(room, subject) is not None:
+                    raise Broken(f"{subject} took consent back, and the {room} is still there")
 
     def _in_the_air(self) -> list[tuple[int, Message]]:
         return [*self.broker.queue, *self.broker.open.values()]
@@ -314,8 +318,24 @@ class World:
         rows = [ledger.unpack(one) for one in ledger_rows(self._database)]
         if (broken := ledger.first_break(rows)) is not None:
             raise Broken(f"the ledger's chain is broken at {broken}")
+        self._balance_metrics()
         self.books.decisions = len(self._first)
         self.books.boundaries = self.fuse.burnt
+
+    def _balance_metrics(self) -> None:
+        """What was added up is what was observed, once each: the sums and the rows were written together."""
+        connection = sqlite3.connect(self._database)
+        packed = connection.execute("SELECT value FROM shelf WHERE shelf = 'outcome'").fetchall()
+        observed = [earned.unpack(value) for (value,) in packed]
+        for name in ("clicks", "light"):
+            rows = connection.execute("SELECT value FROM state WHERE room = 'metric' AND key = ?", (name,)).fetchall()
+            counted = sum(cell.n for (value,) in rows for cell in totals.unpack(value).cells.values())
+            found = sum(one.metric == name for one in observed)
+            # A full disk takes decisions and rows, a day that the clock leapt over too; the sums stay.
+            if found > counted or (found < counted and not self.books.jumps and not self.harsh):
+                raise Broken(f"{name} was observed {found} times and counted {counted} times")
+            self.books.observed += counted
+        connection.close()
 
 
 def _unpack(payload: bytes) -> DecisionMade:
