@@ -1,5 +1,6 @@
 """Replay: the journal's events again, on a fresh agent; the decisions must come out the same, bit for bit."""
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -69,12 +70,7 @@ def replay(
         raise StoreUnavailable(
             f"{state_dir} holds no journal", hint="set record = true in agent.toml before the first start"
         )
-    kept = {
-        trail.id: trail
-        for (value,) in connection.execute("SELECT value FROM shelf WHERE shelf = 'decision'")
-        if (trail := decision.unpack(value)).trigger != "request"
-    }
-    (secret,) = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()
+    kept, secret = _kept(connection)
     connection.close()
     models: dict[str, LoadedModel] = {}
     trials: dict[str, LoadedModel] = {}
@@ -115,6 +111,16 @@ def replay(
         differences=[d for identity in kept for d in _compare(kept[identity], made.get(identity))],
         missing=sorted(i for i, trail in kept.items() if i not in made and trail.decided_ms >= rows[0][0]),
     )
+
+
+def _kept(connection: sqlite3.Connection) -> tuple[dict[str, Trail], bytes]:
+    """The decisions that events caused, by id, and the device's secret."""
+    trails = (
+        decision.unpack(value)
+        for (value,) in connection.execute("SELECT value FROM shelf WHERE shelf = 'decision'").fetchall()
+    )
+    (secret,) = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()
+    return {trail.id: trail for trail in trails if trail.trigger != "request"}, bytes(secret)
 
 
 def _remember(effect: Effect, remembered: dict[tuple[str, str], bytes]) -> None:
