@@ -40,15 +40,29 @@ def test_somebody_elses_purchase_is_not() -> None:
     assert shop.agent.counters["outcomes.purchase.uncredited"] == 1
 
 
-def test_a_credit_rewards_the_policy_by_its_share() -> None:
+def test_a_reward_is_the_credits_share_of_the_value() -> None:
     shop = Shop(outcome("linear")).agree("u")
     shop.event("kiosk", "u")
     shop.now += 1_000
     shop.event("app", "u")
     shop.buys("u", amount=50.0)
     assert [one.value for one in shop.earned("reward")] == [0.5, 0.5]
-    won = [sum(w for w, _ in shop.agent.rewards.get(place).values()) for place in ("front", "feed")]
-    assert won == [0.5, 0.5]
+
+
+def test_a_policy_learns_from_what_is_bought() -> None:
+    shop = Shop(outcome()).agree("u")
+    for _ in range(40):
+        shop.event("kiosk", "u")
+        shop.buys("u", amount=50.0 if shop.decisions()[-1].items == ("bread",) else 0.0)
+    assert [made.items for made in shop.decisions()[-20:]].count(("bread",)) >= 17
+
+
+def test_without_reward_an_outcome_is_only_counted() -> None:
+    shop = Shop(outcome(more="reward = false")).agree("u")
+    shop.event("kiosk", "u")
+    shop.buys("u", amount=20.0)
+    assert [(one.metric, one.value) for one in shop.earned()] == [("purchase", 20.0)]
+    assert not [key for key in shop.rows if key[0] == "bandit"]
 
 
 def test_only_what_holds_the_item_or_was_seen_is_credited() -> None:
