@@ -57,6 +57,8 @@ class Occasion(Struct, kw_only=True):
     traceparent: str = ""
     person: str
     """Whose subject it is; what must be the same across a person's devices goes by it."""
+    why_not: str = ""
+    """Why nothing was decided, once that is so."""
 
 
 class _Field(Struct):
@@ -128,8 +130,11 @@ class CompiledPlacement:
         bundles = {model.name: model.version for model in models}
         made = decision_id(occasion.event_id, self.name, self._profile, bundles)
         doors.over_budget(made, placement.budget_ms)
-        place = self._candidates(models, occasion)
         values = self._values(occasion) if self._rules.any else {}
+        if (stop := self._rules.stopped(values)) is not None:
+            occasion.why_not = f"rule {stop.name} stops it: {stop.reason}"
+            return None
+        place = self._candidates(models, occasion)
         verdict = self._rules.apply(place.items, place.index, values)
         policy = placement.policy
         scores, why = self._score(models, place, verdict, occasion, made)
@@ -141,6 +146,7 @@ class CompiledPlacement:
             why = "" if choice.order else why or "no eligible candidate reached the policy"
         items, propensity, rung = self._outcome(choice, why, occasion, place, verdict)
         if not items:
+            occasion.why_not = _why_nothing(why, place, verdict)
             return None
         return Trail(
             id=made,
@@ -152,6 +158,7 @@ class CompiledPlacement:
             features=place.served,
             outputs=_of_first(items[0], place),
             rules=tuple(verdict.fired),
+            rules_untold=verdict.untold,
             candidates=len(place.items),
             eligible=verdict.count,
             top=_top(scores, verdict, place.items, policy) if not why else (),
@@ -322,6 +329,16 @@ def _predict(model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
     spread = np.full(len(place.items), np.nan, np.float32)
     spread[known] = scored
     return spread
+
+
+def _why_nothing(why: str, place: _Field, verdict: Verdict) -> str:
+    """Why there is no item: in words, for `edge-agent explain --last`."""
+    if not place.items:
+        return "there were no candidates"
+    if not verdict.count:
+        named = "; ".join(f"{rule.name}: {rule.reason}" for rule in verdict.fired[:3])
+        return f"rules denied all {len(place.items)} candidates ({named})"
+    return f"{why}, and no fallback is allowed"
 
 
 def _best(scores: F32, verdict: Verdict) -> int:

@@ -6,23 +6,19 @@ The library's native module is loaded by itself: its package imports a command l
 
 import importlib.machinery
 import importlib.util
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from firmware_configs.errors import ExpressionError
-from firmware_configs.formulas import Formula, formula
+from firmware_configs.formulas import Formula, formula, names_in
+
+if TYPE_CHECKING:
+    from firmware_configs.cel.tree import Node
 
 LENGTH_MAX = 1_000
 NESTING_MAX = 32
-MACROS = ("map", "filter", "all", "exists", "exists_one")
-KEYWORDS = frozenset({"true", "false", "null", "in", "as", "has", "size", "int", "uint", "double", "string", "bool"})
-
-_MACRO = re.compile(rf"\.\s*(?:{'|'.join(MACROS)})\s*\(")
-_TEXT = re.compile(r"""r?("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
-_NAME = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\b(?!\s*\()")
 
 Value = bool | int | float | str | bytes | None | list[Any] | dict[str, Any]
 
@@ -46,21 +42,42 @@ def _native() -> Any:
 
 
 class Expression:
-    """A compiled expression. Evaluation is bounded: CEL has no loops, and macros do not nest."""
+    """A compiled expression, whose evaluation is bounded."""
 
-    __slots__ = ("_formula", "_program", "names", "text")
+    __slots__ = ("_formula", "_handed", "_program", "_tree", "cost_us", "text")
 
-    def __init__(self, text: str, program: Any, names: frozenset[str], simple: Formula | None = None) -> None:
+    def __init__(
+        self, text: str, program: Any, tree: "Node | None", cost_us: float, simple: Formula | None = None
+    ) -> None:
         """Hold what `compile_expression` made.
 
         Args:
-            program: CEL's; None where there is a `simple` formula: it is compiled when it is needed after all.
-            names: that it reads.
+            program: CEL's; None where the library is not needed yet: it compiles when it is.
+            tree: None where there is a `simple` formula.
+            cost_us: the longest that it can take, microseconds; see `cel.cost`.
         """
         self.text = text
-        self.names = names
+        self.cost_us = cost_us
         self._program = program
         self._formula = simple
+        self._tree = tree
+        self._handed: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+
+    @property
+    def tree(self) -> "Node":
+        """What it says."""
+        if self._tree is None:
+            self._tree = tree_of(self.text)
+        return self._tree
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that it reads, without those that its macros bind."""
+        if self._formula is not None:
+            return names_in(self.text)
+        from firmware_configs.cel.reading import free_names
+
+        return free_names(self.tree)
 
     def evaluate(self, values: Mapping[str, Any]) -> Value:
         """The expression's value.
@@ -76,10 +93,14 @@ class Expression:
                 return self._formula(values)
             except (KeyError, TypeError):
                 pass  # CEL knows what to make of it, or names what is wrong
-        if self._program is None:
-            self._program = _native().compile(self.text)
+        if self._handed is None:
+            from firmware_configs.cel.reading import handing
+
+            self._handed = handing(self.tree)
         try:
-            result: Value = self._program.execute(values if isinstance(values, dict) else dict(values))
+            if self._program is None:
+                self._program = _native().compile(self.text)
+            result: Value = self._program.execute(self._handed(values))
         except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
             raise ExpressionError(
                 f"`{self.text}` could not be evaluated: {_first_line(error)}",
@@ -95,64 +116,58 @@ class Expression:
 def compile_expression(text: str) -> Expression:
     """Compile and bound an expression.
 
+    The library is loaded only for what is not understood without it: a sum of scores (`formulas`), or a condition of
+    comparisons (`cel.fragment`), which rules answer by their index.
+
     Raises:
-        ExpressionError: syntax (with line and column), too long, too deeply nested, or macros inside macros,
-            whose cost would multiply.
+        ExpressionError: syntax (with line and column), too long, too deeply nested, macros inside macros, or a cost
+            that may pass `cel.cost.COST_MAX_US`.
+    """
+    if len(text) <= LENGTH_MAX and text.count("(") <= NESTING_MAX and (simple := formula(text)) is not None:
+        return Expression(text, None, None, float(len(text)), simple)
+    tree = tree_of(text)
+    from firmware_configs.cel.cost import check_cost
+    from firmware_configs.cel.fragment import is_understood
+
+    cost_us = check_cost(text, tree)
+    try:
+        program = None if is_understood(tree) else _native().compile(text)
+    except (ValueError, RuntimeError) as error:
+        raise ExpressionError(
+            f"`{text}` is not a CEL expression: {_first_line(error)}",
+            hint="see the CEL language definition at cel.dev",
+        ) from error
+    return Expression(text, program, tree, cost_us)
+
+
+def tree_of(text: str) -> "Node":
+    """The tree of an expression that is not too long, nor too deeply nested.
+
+    Raises:
+        ExpressionError: it is, or it is no expression.
     """
     if len(text) > LENGTH_MAX:
         raise ExpressionError(
             f"an expression of {len(text)} characters; at most {LENGTH_MAX} are taken",
             hint="split it into several rules",
         )
-    bare = _TEXT.sub('""', text)
-    if _nesting(bare) > NESTING_MAX:
-        raise ExpressionError(f"`{text[:60]}…` nests deeper than {NESTING_MAX}", hint="simplify it")
-    if _macro_depth(bare) > 1:
+    from firmware_configs.cel.reading import macro_depth
+    from firmware_configs.cel.tree import MACROS, parse
+
+    tree = parse(text, NESTING_MAX)
+    if macro_depth(tree) > 1:
         raise ExpressionError(
-            f"`{text}` puts a macro ({', '.join(MACROS)}) inside another one, whose costs multiply",
+            f"`{text}` puts a macro ({', '.join(sorted(MACROS))}) inside another one, whose costs multiply",
             hint="compute the inner list as a feature, or write two rules",
         )
-    simple = formula(text)
-    try:
-        program = None if simple is not None else _native().compile(text)
-    except (ValueError, RuntimeError) as error:
-        raise ExpressionError(
-            f"`{text}` is not a CEL expression: {_first_line(error)}",
-            hint="see the CEL language definition at cel.dev",
-        ) from error
-    names = frozenset(_NAME.findall(bare)) - KEYWORDS
-    return Expression(text, program, names, simple)
+    return tree
 
 
 def paths(expression: Expression, root: str) -> frozenset[str]:
     """The names read directly under `root`, such as `light` for `fields.light` and root `fields`."""
-    bare = _TEXT.sub('""', expression.text)
-    return frozenset(re.findall(rf"(?<![\w.]){re.escape(root)}\s*\.\s*([A-Za-z_]\w*)\b(?!\s*\()", bare))
+    from firmware_configs.cel.reading import read_under
 
-
-def _nesting(text: str) -> int:
-    depth = deepest = 0
-    for char in text:
-        if char in "([{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif char in ")]}":
-            depth -= 1
-    return deepest
-
-
-def _macro_depth(text: str) -> int:
-    """How many macro calls lie inside each other."""
-    opened: list[bool] = []
-    deepest = 0
-    starts = {match.end() - 1 for match in _MACRO.finditer(text)}
-    for at, char in enumerate(text):
-        if char == "(":
-            opened.append(at in starts)
-            deepest = max(deepest, sum(opened))
-        elif char == ")" and opened:
-            opened.pop()
-    return deepest
+    return read_under(expression.tree, root)
 
 
 def _first_line(error: Exception) -> str:

@@ -35,6 +35,11 @@ def formula(text: str) -> Formula | None:
     return found if at == len(tokens) else None
 
 
+def names_in(text: str) -> frozenset[str]:
+    """The names that a formula reads."""
+    return frozenset(word for word in _tokens(text) or () if word[0].isalpha() or word[0] == "_")
+
+
 def _tokens(text: str) -> list[str] | None:
     tokens, at, end = [], 0, len(text.rstrip(_BLANK))
     while at < end:

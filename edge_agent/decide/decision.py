@@ -98,6 +98,8 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the decision waits for an outcome; 0: it does not."""
     scale: str = ""
     """`rank` where the scores are logits; empty: probabilities."""
+    rules_untold: int = 0
+    """Rules that applied beyond those in `rules`."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -1,69 +1,78 @@
-"""Rules that people can read: compiled once, applied to all candidates at once where that can be done.
+"""Rules that people can read: compiled once into an index, applied to all candidates at once.
 
-A condition is split at its outermost `&&`. Parts that do not speak of `item` are evaluated once a decision; parts
-of the form `item == X`, `item != X` and `item in X` are looked up; only what is left is evaluated for each
-candidate.
+A condition is split at its outermost `&&`. What reads one value of the event goes into the index (`rule_index`), what
+reads only `item` becomes the set of the candidates that it holds for; only what is left is evaluated by the library,
+and only for rules and candidates that the rest has not ruled out. The result is CEL's own: `&&` is false when any
+part is, even beside one that fails.
 
-A rule that cannot be evaluated (a field that is not there, types that do not fit) fails closed: `deny` and
-`allow-only` then deny, `boost` does nothing.
+A rule that cannot be evaluated (a field that is not there, types that do not fit, no truth value) fails closed: `deny`,
+`allow-only` and `stop` then deny or stop, `boost` does nothing.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge_agent.decide.decision import Fired
-from firmware_configs.errors import ExpressionError
-from firmware_configs.expressions import Expression, compile_expression
+from edge_agent.decide.rule_index import CELLS_MAX, RuleIndex, numbers_of
+from edge_agent.decide.touched import NOWHERE, Candidates, Found, Plan, Remembered, Told, fired_by, held
+from edge_agent.decide.verdict import Mask, Verdict, untouched
+from firmware_configs.cel.fragment import ITEM, MISSING, Path, conjuncts, constants, dynamic_item, reads
+from firmware_configs.cel.tree import Node
+from firmware_configs.expressions import compile_expression
 from firmware_configs.profile import Rule
 
-Mask = NDArray[np.bool_]
-F32 = NDArray[np.float32]
 Index = Mapping[str, int]
 
-_EQUAL = re.compile(r"^\s*item\s*(==|!=|in\b)\s*(.+)$", re.DOTALL)
-_LAUQE = re.compile(r"^\s*(.+?)\s*(==|!=)\s*item\s*$", re.DOTALL)
-_ITEM = re.compile(r"(?<![\w.])item\b")
-_TEXT = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
-
-
-@dataclass(slots=True)
-class Verdict:
-    """What the rules say about the candidates."""
-
-    eligible: Mask
-    """bool (n,)."""
-    boost: F32
-    """float32 (n,), added to the scores."""
-    fired: list[Fired] = field(default_factory=list)
-    boosted: bool = False
-    """Whether `boost` holds anything but zeros."""
-    narrowed: bool = False
-    """Whether `eligible` holds anything but true."""
-
-    @property
-    def count(self) -> int:
-        """How many candidates are eligible."""
-        return int(np.count_nonzero(self.eligible)) if self.narrowed else len(self.eligible)
+__all__ = ["Index", "Mask", "Rules", "Told", "Verdict"]
 
 
 class Rules:
     """A placement's rules, compiled."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = [(rule, _Condition(rule.when)) for rule in rules]
+        indexed: list[tuple[int, Path, Node]] = []
+        self._plans = [self._compile(n, rule, indexed) for n, rule in enumerate(rules)]
+        self._index = RuleIndex(indexed, len(rules))
+        self._allowing = sum(1 << n for n, rule in enumerate(rules) if rule.effect == "allow-only")
+        self._stopping = sum(
+            1 << n for n, plan in enumerate(self._plans) if plan.rule.effect == "stop" and not plan.about_items
+        )
+        unfixed = sum(1 << n for n, plan in enumerate(self._plans) if not plan.is_fixed)
+        self._each_time = unfixed | self._allowing
+        """Rules of which more than the index must be asked."""
+        self._standing = Candidates((), {})
+        self._nobody = Candidates(("",), {})
+
+    @staticmethod
+    def _compile(number: int, rule: Rule, indexed: list[tuple[int, Path, Node]]) -> Plan:
+        plan = Plan(rule)
+        whole = compile_expression(rule.when)
+        plan.about_items = "item" in whole.names
+        for part in conjuncts(whole.tree):
+            read = reads(part)
+            if read == {ITEM}:
+                plan.static.append(part)
+            elif read is not None and len(read) == 1 and 2 * len(list(constants(part))) < CELLS_MAX:
+                indexed.append((number, next(iter(read)), part))
+            elif (found := dynamic_item(part)) is not None:
+                plan.dynamic.append(found)
+            else:
+                only = compile_expression(rule.when[part.start : part.end])
+                if only.names == {"item"}:
+                    plan.spelled.append(only)
+                elif "item" in only.names:
+                    plan.each.append(only)
+                else:
+                    plan.always.append(Remembered(only))
+        plan.is_fixed = not (plan.dynamic or plan.always or plan.each)
+        return plan
 
     @property
     def any(self) -> bool:
         """Whether there is any rule."""
-        return bool(self._rules)
+        return bool(self._plans)
 
-    def apply(self, items: Sequence[str], index: Index, values: dict[str, Any]) -> Verdict:
+    def apply(self, items: Sequence[str], index: Index, values: Mapping[str, Any]) -> Verdict:
         """Ask every rule about every candidate.
 
         Args:
@@ -71,122 +80,90 @@ class Rules:
             index: candidate → its place in `items`.
             values: what expressions may read; `item` is added here.
         """
-        if not self._rules:
-            return _untouched(len(items))
-        verdict = Verdict(np.ones(len(items), dtype=np.bool_), np.zeros(len(items), dtype=np.float32))
-        for rule, condition in self._rules:
-            try:
-                mask = condition.mask(items, index, values)
-                failed = False
-            except ExpressionError:
-                mask, failed = np.ones(len(items), dtype=np.bool_), True
-            self._enforce(rule, mask, failed, verdict)
-        return verdict
-
-    @staticmethod
-    def _enforce(rule: Rule, mask: Mask, failed: bool, verdict: Verdict) -> None:
-        if rule.effect == "boost":
-            if failed:
-                return
-            touched = mask
-            verdict.boost[mask] += np.float32(rule.value)
-            verdict.boosted = True
-        else:
-            touched = mask if rule.effect == "deny" or failed else ~mask
-            verdict.eligible &= ~touched
-            verdict.narrowed = True
-        count = int(np.count_nonzero(touched))
-        if count:
-            reason = f"{rule.reason} (could not be evaluated, so it denies)" if failed else rule.reason
-            verdict.fired.append(Fired(rule.name, rule.effect, reason, count))
-
-
-@lru_cache(maxsize=64)
-def _untouched(count: int) -> Verdict:
-    """What no rule says about `count` candidates; shared, so nothing can be written to it."""
-    verdict = Verdict(np.ones(count, dtype=np.bool_), np.zeros(count, dtype=np.float32))
-    verdict.eligible.setflags(write=False)
-    verdict.boost.setflags(write=False)
-    return verdict
-
-
-class _Condition:
-    """One condition, in parts."""
-
-    def __init__(self, text: str) -> None:
-        self._always: list[Expression] = []
-        self._lookups: list[tuple[str, Expression]] = []
-        self._each: list[Expression] = []
-        for part in _conjuncts(text):
-            bare = _TEXT.sub('""', part)
-            lookup = _lookup(part)
-            if not _ITEM.search(bare):
-                self._always.append(compile_expression(part))
-            elif lookup is not None:
-                self._lookups.append((lookup[0], compile_expression(lookup[1])))
+        if not self._plans:
+            return untouched(len(items))
+        alive, failed = self._index.ask(values)
+        known = self._known(items, index)
+        slow = self._each_time | failed
+        found = Found()
+        numbers = numbers_of(alive & ~slow & known.mattering(self._plans, alive & ~slow))
+        for n in numbers:
+            touched = known.touched[n]
+            found.fired.append(touched.fired)
+            if touched.denied:
+                found.denied |= touched.denied
             else:
-                self._each.append(compile_expression(part))
+                found.boost(touched)
+        in_order = len(numbers)
+        if slow:
+            for n in numbers_of(slow & (alive | self._allowing)):
+                told = self._told(n, alive, failed, known, values)
+                if (does := known.touch(self._plans[n].rule, told)) is not None:
+                    numbers.append(n)
+                    found.add(does)
+        return found.verdict(known, numbers, sort=len(numbers) > in_order > 0)
 
-    def mask(self, items: Sequence[str], index: Index, values: dict[str, Any]) -> Mask:
-        """For which candidates the condition is true."""
-        for expression in self._always:
-            if not expression.holds(values):
-                return np.zeros(len(items), dtype=np.bool_)
-        mask = np.ones(len(items), dtype=np.bool_)
-        for operator, expression in self._lookups:
-            mask &= _looked_up(operator, expression.evaluate(values), index, len(items))
-        if self._each:
-            for n in np.flatnonzero(mask):
-                given = {**values, "item": items[int(n)]}
-                mask[n] = all(expression.holds(given) for expression in self._each)
-        return mask
-
-
-def _looked_up(operator: str, value: Any, index: Index, count: int) -> Mask:
-    wanted = value if operator == "in" else [value]
-    mask = np.zeros(count, dtype=np.bool_)
-    if isinstance(wanted, list | dict):
-        for one in wanted:
-            at = index.get(one) if isinstance(one, str) else None
-            if at is not None:
-                mask[at] = True
-    return ~mask if operator == "!=" else mask
-
-
-def _lookup(part: str) -> tuple[str, str] | None:
-    """(operator, the other side) when the part compares `item` with something that does not speak of it."""
-    if found := _EQUAL.match(part):
-        operator, other = found[1], found[2]
-    elif found := _LAUQE.match(part):
-        operator, other = found[2], found[1]
-    else:
+    def stopped(self, values: Mapping[str, Any]) -> Fired | None:
+        """The first `stop` that speaks of no item and holds, or fails: nothing is to be decided."""
+        if not self._stopping:
+            return None
+        alive, failed = self._index.ask(values)
+        for n in numbers_of(alive & self._stopping):
+            told = self._told(n, alive, failed, self._nobody, values)
+            if told.true or told.failed:
+                return fired_by(self._plans[n].rule, 0, bool(told.failed))
         return None
-    bare = _TEXT.sub('""', other)
-    if _ITEM.search(bare) or re.search(r"&&|\|\||[?<>]|==|!=", bare):
-        return None
-    return operator, other
+
+    def tell(self, items: Sequence[str], index: Index, values: Mapping[str, Any]) -> list[Told]:
+        """What each rule's condition says, in the rules' order: for `edge-agent rules test`."""
+        alive, failed = self._index.ask(values)
+        known = self._known(items, index)
+        return [self._told(n, alive, failed, known, values) for n in range(len(self._plans))]
+
+    def _known(self, items: Sequence[str], index: Index) -> Candidates:
+        if self._standing.items is not items:
+            self._standing = Candidates(items, index)
+        return self._standing
+
+    def _told(self, n: int, alive: int, failed: int, known: Candidates, values: Mapping[str, Any]) -> Told:
+        if not alive >> n & 1:
+            return NOWHERE
+        plan = self._plans[n]
+        told = known.fixed(n, plan)
+        if not plan.is_fixed:
+            narrowed = _narrow(plan, told, known, values)
+            if narrowed is None:
+                return NOWHERE
+            told = narrowed
+        return Told(0, told.true | told.failed) if failed >> n & 1 else told
 
 
-def _conjuncts(text: str) -> list[str]:
-    """The condition's parts at its outermost `&&`; whole when an outermost `||` or `?` binds them differently."""
-    parts: list[str] = []
-    depth, start, quote, at = 0, 0, "", 0
-    while at < len(text):
-        char = text[at]
-        if quote:
-            at += char == "\\"
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        elif char in "([{":
-            depth += 1
-        elif char in ")]}":
-            depth -= 1
-        elif depth == 0 and (text.startswith("||", at) or char == "?"):
-            return [text]
-        elif depth == 0 and text.startswith("&&", at):
-            parts.append(text[start:at])
-            start = at + 2
-            at += 1
-        at += 1
-    return [*parts, text[start:]]
+def _narrow(plan: Plan, told: Told, known: Candidates, values: Mapping[str, Any]) -> Told | None:
+    """What is left of `told` by the parts that only the event's values decide; None: the condition is false."""
+    true, failed = told
+    for operator, (root, name) in plan.dynamic:
+        within = values.get(root, {}) if root else values
+        value = within.get(name, MISSING)
+        if value is MISSING:
+            true, failed = 0, failed | true
+            continue
+        at = known.index.get(value) if isinstance(value, str) else None
+        same = 0 if at is None else 1 << at
+        kept = same if operator == "==" else known.all & ~same
+        true, failed = true & kept, failed & kept
+    for part in plan.always:
+        holds = part.holds(values)
+        if holds is False:
+            return None
+        if holds is None:
+            true, failed = 0, failed | true
+    if plan.each:
+        for n in numbers_of(true | failed):
+            given = {**values, "item": known.items[n]}
+            told_each = [held(expression, given) for expression in plan.each]
+            bit = 1 << n
+            if False in told_each:
+                true, failed = true & ~bit, failed & ~bit
+            elif None in told_each:
+                true, failed = true & ~bit, failed | bit
+    return Told(true, failed)

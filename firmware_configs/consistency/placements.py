@@ -80,7 +80,5 @@ def expression_faults(profile: Profile, where: str, text: str, allowed: frozense
     except ExpressionError as error:
         yield Fault(where, error.what, error.hint)
         return
-    # Names bound by a macro (`list.exists(x, x > 1)`) look like free names; single letters are let through.
-    free = {name for name in expression.names if len(name) > 1}
-    yield from unknown(where, "name", sorted(free - allowed), allowed)
+    yield from unknown(where, "name", sorted(expression.names - allowed), allowed)
     yield from unknown(where, "field", sorted(paths(expression, "fields")), fields(profile))

@@ -39,8 +39,11 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
     when: Annotated[Cel, Meta(description="CEL over `fields`, `item`, `hour`, `weekday`, `subject`, `session`")]
     effect: Annotated[
-        Literal["deny", "allow-only", "boost"],
-        Meta(description="deny: never where true; allow-only: only where true; boost: add `value` to the score"),
+        Literal["deny", "allow-only", "boost", "stop"],
+        Meta(
+            description="deny: never where true; allow-only: only where true; boost: add `value` to the score; stop: "
+            "without `item`, nothing at all is decided while true; with it, such an item is never chosen"
+        ),
     ]
     value: Annotated[float, Meta(description="for boost")] = 0.0
     reason: Annotated[str, Meta(min_length=5, max_length=300, description="printed by `edge-agent explain`")]

@@ -65,10 +65,10 @@ def measured(how: str, options: dict[str, Any]) -> dict[str, Any]:
         bundle = open_bundle(max(BUNDLES.glob(f"{name}-*.edgeward")))
         if how in {"signature", "tflite", "agent-tflite"} and "model.tflite" not in bundle.files:
             continue
-        weights = _grown(bundle.weights())
-        call = _call(how, bundle, weights, options)
+        weights = grown(bundle.weights())
+        call = call_of(how, bundle, weights, options)
         for rows in sizes:
-            found[f"{name}/{rows}"] = _microseconds(partial(call, _feeds(name, rows)))
+            found[f"{name}/{rows}"] = _microseconds(partial(call, feeds_of(name, rows)))
     return {"us": found, "kib": resident_kib() - before}
 
 
@@ -84,7 +84,7 @@ def _import_runtime(how: str) -> None:
         import models.session  # noqa: F401
 
 
-def _grown(weights: Mapping[str, Any]) -> dict[str, Any]:
+def grown(weights: Mapping[str, Any]) -> dict[str, Any]:
     """The same weights, with the catalogue's axis drawn at random for ITEMS items."""
     dice = np.random.default_rng(0)
     return {
@@ -93,13 +93,13 @@ def _grown(weights: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _feeds(name: str, rows: int) -> dict[str, Any]:
+def feeds_of(name: str, rows: int) -> dict[str, Any]:
     if name == "affinity":
         return {"item": np.arange(rows, dtype=np.int64)}
     return {"features": np.random.default_rng(1).normal(size=(rows, 4)).astype(np.float32)}
 
 
-def _call(how: str, bundle: Any, weights: dict[str, Any], options: dict[str, Any]) -> Call:
+def call_of(how: str, bundle: Any, weights: dict[str, Any], options: dict[str, Any]) -> Call:
     if how == "signature":
         from models.tflite import open_infer
 
