@@ -17,8 +17,8 @@ from firmware_configs.cel.tree import RESERVED, Node, path
 Path = tuple[str, str]
 """("fields", "light") of `fields.light`, ("", "hour") of `hour`."""
 ITEM: Final = ("", "item")
-WHOLE_MAX = 2**53
-"""Whole numbers beyond are compared by the library alone: a double does not hold them."""
+NUMBER_MAX = 2**53
+"""Numbers beyond are compared by the library alone: a double does not hold them to the unit."""
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
@@ -79,7 +79,8 @@ def _collect(node: Node, found: set[Path]) -> bool:
 def _is_known(node: Node) -> bool:
     if node.kind != "const":
         return False
-    return not isinstance(node.value, int) or isinstance(node.value, bool) or abs(node.value) <= WHOLE_MAX
+    # Rules out what is beyond all doubles, too.
+    return not isinstance(node.value, int | float) or isinstance(node.value, bool) or abs(node.value) <= NUMBER_MAX
 
 
 def says(node: Node, value: Any) -> bool | None:

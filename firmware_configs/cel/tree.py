@@ -23,18 +23,37 @@ METHODS = frozenset({"size", "contains", "startsWith", "endsWith", "matches"}) |
 }
 
 _TOKEN = re.compile(
-    r"""(?>(?:\s|//[^\n]*)*)(?:
+    r"""(?>(?:[\ \t\r\n\f]|//[^\n]*)*)(?:
     (?P<text>[rRbB]{0,2}(?:'''(?:\\.|[^\\])*?'''|\"\"\"(?:\\.|[^\\])*?\"\"\"
         |'(?:\\.|[^'\\\r\n])*'|"(?:\\.|[^"\\\r\n])*"))
-    |(?P<number>0[xX][0-9a-fA-F]+[uU]?|(?:[0-9]+\.[0-9]+|\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?[uU]?)
+    |(?P<number>0x[0-9a-fA-F]+[uU]?|(?:[0-9]+\.[0-9]+|\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?[uU]?)
     |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
     |(?P<sign>&&|\|\||==|!=|<=|>=|[-+*/%<>!?:.,()\[\]{}]))""",
     re.VERBOSE | re.DOTALL,
 )
-_SPACE = re.compile(r"\s|//[^\n]*")
+_SPACE = re.compile(r"[ \t\r\n\f]|//[^\n]*")
 _LEVELS = (frozenset({"==", "!=", "<", "<=", ">", ">=", "in"}), frozenset({"+", "-"}), frozenset({"*", "/", "%"}))
 RESERVED = frozenset(
-    "as break const continue else for function if import in let loop package namespace return var void while".split()
+    [
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "in",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
 )
 """Names that mean something else in CEL (its language definition, "Syntax")."""
 _WORDS = {"true": True, "false": False, "null": None}
@@ -246,7 +265,7 @@ class _Reader:
             self._next()
             if word[-1] in "uU":
                 return Node("unread", word, (), start, self._last)
-            hexadecimal = word[:2] in {"0x", "0X"}
+            hexadecimal = word[:2] == "0x"
             whole = hexadecimal or word.isdigit()
             return Node("const", int(word, 16 if hexadecimal else 10) if whole else float(word), (), start, self._last)
         if self._take("("):
@@ -299,6 +318,6 @@ class _Reader:
         inner = body[quotes:-quotes]
         if "b" in prefix:
             return Node("bytes", inner, (), start, self._last)
-        plain = "\\" not in inner or "r" in prefix
+        plain = quotes == 1 and "R" not in word[: len(prefix)] and ("\\" not in inner or prefix == "r")
         # What a backslash stands for, the library alone says: such a text is a constant whose value is not known here.
         return Node("const" if plain else "unread", inner, (), start, self._last)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_configs.cel.cost import COST_MAX_US
+from firmware_configs.cel.fragment import is_understood
 from firmware_configs.cel.pattern import pattern_cost
 from firmware_configs.cel.tree import Node
 from firmware_configs.errors import ExpressionError
@@ -159,3 +160,16 @@ def test_any_pattern_has_a_cost_or_is_refused_by_name(pattern: str) -> None:
         return
     assert build_us > 0
     assert states > 0
+
+
+@settings(max_examples=400, deadline=None)
+@given(EXPRESSIONS)
+def test_what_is_understood_without_the_library_is_an_expression_for_it(text: str) -> None:
+    from firmware_configs.expressions import _native
+
+    try:
+        tree = tree_of(text)
+    except ExpressionError:
+        return
+    if is_understood(tree):
+        _native().compile(text)
