@@ -13,7 +13,7 @@ from edge_agent.decide.bandit.learner import learner_of
 from edge_agent.decide.decision import Trail
 from edge_agent.decide.score import probabilities
 from edge_agent.evaluating import Chooser
-from edge_agent.evidence import Round
+from edge_agent.evidence import Lesson
 from firmware_configs.profile import Best, Policy, Threshold
 
 F32 = NDArray[np.float32]
@@ -63,7 +63,7 @@ class Ranking:
         """See `Chooser`."""
         return _placed(trail, lambda scores, _items: _ranked(scores, self._minimum))
 
-    def learn(self, one: Round) -> None:
+    def learn(self, trail: Trail, lesson: Lesson) -> None:
         """Nothing is learned."""
 
 
@@ -84,15 +84,15 @@ class Learning:
 
         return _placed(trail, vector)
 
-    def learn(self, one: Round) -> None:
+    def learn(self, trail: Trail, lesson: Lesson) -> None:
         """See `Chooser`."""
-        trail, item = one.trail, one.trail.items[0]
+        item = trail.items[0]
         context = self._context.context(trail.features)
         if self._context.width and context is None:
             return  # as on the device: other features teach nothing
         score = next(scored.score for scored in trail.top if scored.item == item)
         prior = float(probabilities(np.array([score], np.float32), trail.scale)[0])
-        self._learner.learn(item, min(1.0, max(0.0, one.lesson)), context, prior, one.lesson_ms)
+        self._learner.learn(item, min(1.0, max(0.0, lesson.value)), context, prior, lesson.at_ms)
 
 
 def _placed(trail: Trail, vector: Callable[[F32, Sequence[str]], F64]) -> F64:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_agent.decide.decision import Trail
 from edge_agent.errors import LogSaysNothing
-from edge_agent.evidence import Evidence, Round
+from edge_agent.evidence import Evidence, Lesson, Round
 from models.offpolicy.confidence import Confidence, Interval, Value, estimates, gain, valued
 from models.offpolicy.estimators import Fitted, Index, Rounds, on_policy, snips
 from models.offpolicy.reward_model import fit, folds
@@ -31,8 +31,8 @@ class Chooser(Protocol):
     def probabilities(self, trail: Trail) -> F64:
         """The probability of each candidate of `trail.top` to come first, float64 (candidates,); sums to at most 1."""
 
-    def learn(self, one: Round) -> None:
-        """The decision's outcome has come."""
+    def learn(self, trail: Trail, lesson: Lesson) -> None:
+        """An outcome of the decision's first item has come."""
 
 
 class Judged(Struct, frozen=True, kw_only=True):
@@ -127,11 +127,13 @@ def evaluate(
 
 def lived(chooser: Chooser, rounds: Sequence[Round]) -> list[F64]:
     """The policy's distribution at each decision, knowing only the outcomes that had come before it."""
-    came = sorted((one for one in rounds if one.lesson_ms), key=lambda one: (one.lesson_ms, one.trail.id))
+    came = [(lesson, one.trail) for one in rounds for lesson in one.lessons]
+    came.sort(key=lambda each: (each[0], each[1].id))
     found, known = [], 0
     for one in rounds:
-        while known < len(came) and came[known].lesson_ms < one.trail.decided_ms:
-            chooser.learn(came[known])
+        while known < len(came) and came[known][0].at_ms < one.trail.decided_ms:
+            lesson, trail = came[known]
+            chooser.learn(trail, lesson)
             known += 1
         found.append(chooser.probabilities(one.trail))
     return found

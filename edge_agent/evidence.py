@@ -6,6 +6,7 @@ be made again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -14,16 +15,21 @@ from edge_agent.learn.earned import Earned
 from edge_agent.observing import REWARD
 
 
+class Lesson(NamedTuple):
+    """A reward that came."""
+
+    at_ms: int
+    value: float
+
+
 class Round(Struct, frozen=True):
     """One decision that can be evaluated, and its outcome."""
 
     trail: Trail
     earned: float
-    """Of the metric, for the item in the first place; 0 when nothing came within the window."""
-    lesson: float
-    """The reward that came, which is what policies learn from, whatever the metric."""
-    lesson_ms: int
-    """When it came; 0: none came, and nothing was learned."""
+    """Of the metric, for the item in the first place, summed; 0 when nothing came within the window."""
+    lessons: tuple[Lesson, ...]
+    """Rewards that came: what policies learn from, whatever the metric."""
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -63,17 +69,16 @@ def joined(
     """
     rounds, left_out = [], {**dict.fromkeys(REASONS, 0), "unreadable": unreadable}
     for trail in sorted(trails, key=lambda one: (one.decided_ms, one.id)):
-        own = [one for one in earned.get(trail.id, ()) if one.item == trail.items[0]]
-        came = [one for one in own if one.metric == metric]
+        last_ms = trail.decided_ms + window_ms
+        own = [e for e in earned.get(trail.id, ()) if e.item == trail.items[0] and e.happened_ms <= last_ms]
+        came = [e for e in own if e.metric == metric]
         if trail.fallback:
             left_out["fallback"] += 1
-        elif not came and now_ms < trail.decided_ms + window_ms:
+        elif not came and now_ms < last_ms:
             left_out["open"] += 1
         elif len(trail.top) < trail.candidates or trail.items[0] not in {scored.item for scored in trail.top}:
             left_out["unscored"] += 1
         else:
-            lesson = next((one for one in own if one.metric == REWARD), None)
-            lesson_ms = max(lesson.happened_ms, trail.decided_ms) if lesson is not None else 0
-            value = lesson.value if lesson is not None else 0.0
-            rounds.append(Round(trail, came[0].value if came else 0.0, value, lesson_ms))
+            lessons = [Lesson(max(e.happened_ms, trail.decided_ms), e.value) for e in own if e.metric == REWARD]
+            rounds.append(Round(trail, sum(e.value for e in came), tuple(lessons)))
     return Evidence(rounds=tuple(rounds), left_out={reason: count for reason, count in left_out.items() if count})

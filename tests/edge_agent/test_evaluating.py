@@ -11,7 +11,7 @@ from edge_agent.decide.decision import Scored
 from edge_agent.errors import LogSaysNothing
 from edge_agent.evaluating import Evaluation, Judged, evaluate
 from edge_agent.evaluating import lived as evaluated
-from edge_agent.evidence import Evidence, joined
+from edge_agent.evidence import Evidence, Lesson, joined
 from edge_agent.learn.earned import Earned
 from firmware_configs.profile import (
     Best,
@@ -128,7 +128,23 @@ def test_only_the_first_place_of_a_slate_is_evaluated() -> None:
     trail = msgspec.structs.replace(trails(_house())[0], items=("tea", "milk"))
     came = {trail.id: [Earned(trail.id, "milk", "reward", 1.0, "click", trail.decided_ms + 5)]}
     (one,) = joined([trail], came, "reward", DAY, trail.decided_ms + DAY).rounds
-    assert (one.earned, one.lesson_ms) == (0.0, 0)
+    assert (one.earned, one.lessons) == (0.0, ())
+
+
+def test_several_outcomes_of_a_decision_add_up_and_each_is_a_lesson() -> None:
+    trail = trails(_house())[0]
+    came = [
+        Earned(trail.id, trail.items[0], "reward", 0.5, "buy", trail.decided_ms + 9_000),
+        Earned(trail.id, trail.items[0], "dwell", 12.0, "", trail.decided_ms + 2_000),
+        Earned(trail.id, trail.items[0], "reward", 0.25, "buy", trail.decided_ms + 5_000),
+        Earned(trail.id, trail.items[0], "reward", 1.0, "buy", trail.decided_ms + DAY + 1),
+    ]
+    (one,) = joined([trail], {trail.id: came}, "reward", DAY, trail.decided_ms + 2 * DAY).rounds
+    assert one.earned == 0.75
+    assert [lesson.value for lesson in one.lessons] == [0.5, 0.25]
+    (one,) = joined([trail], {trail.id: came}, "dwell", DAY, trail.decided_ms + 2 * DAY).rounds
+    assert one.earned == 12.0
+    assert len(one.lessons) == 2
 
 
 def test_what_cannot_be_chosen_again_is_counted_and_not_guessed() -> None:
@@ -203,6 +219,9 @@ def test_a_policy_that_learns_would_have_found_the_offer_that_the_model_does_not
 
 def test_what_came_later_is_not_known_before() -> None:
     rounds = _evidence(_house()).rounds
-    late = [msgspec.structs.replace(one, lesson_ms=one.lesson_ms and one.lesson_ms + 365 * DAY) for one in rounds]
+    late = [
+        msgspec.structs.replace(one, lessons=tuple(Lesson(at_ms + 365 * DAY, value) for at_ms, value in one.lessons))
+        for one in rounds
+    ]
     untaught = evaluated(chooser(Thompson(), NOTHING_SERVED), late)
     assert all((vector == untaught[0]).all() for vector in untaught)
