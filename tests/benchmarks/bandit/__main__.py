@@ -27,7 +27,7 @@ from tests.benchmarks.bandit.conversion import Side, measured
 from tests.benchmarks.bandit.sets import BESIDE, COUNTED, ClassSet
 from tests.benchmarks.bandit.sides import Setting
 
-TUNING_SEEDS = range(3)
+TUNING_SEEDS = range(2)
 SEEDS = range(10)
 PACKAGES = ("numpy", "scikit-learn", "river", "vowpalwabbit")
 
@@ -38,9 +38,11 @@ def main() -> None:
     if missing:
         sys.exit(f"error: {', '.join(missing)} not installed\n  fix: pip install 'edgeward[bench]'")
     seeds, tuning = range(given.seeds), TUNING_SEEDS
-    sets = {make().name: compared(make(), tuning, seeds) for make in (*COUNTED, *BESIDE)}
-    for name, found in sets.items():
-        _print_set(name, found)
+    sets: dict[str, dict[str, Any]] = {}
+    for make in (*COUNTED, *BESIDE):
+        one = make()
+        sets[one.name] = compared(one, tuning, seeds)
+        _print_set(one.name, sets[one.name])
     replayed = on_open_bandit(given.campaign, given.obd)
     _print_obd(replayed)
     counted = [make().name for make in COUNTED]
@@ -133,7 +135,11 @@ def _short(side: Side) -> dict[str, Any]:
 
 
 def _print_set(name: str, found: dict[str, Any]) -> None:
-    print(f"{name}: {found['rows']} rows, {found['columns']} features, {found['actions']} actions", file=sys.stderr)
+    print(
+        f"{name}: {found['rows']} rows, {found['columns']} features, {found['actions']} actions",
+        file=sys.stderr,
+        flush=True,
+    )
     sides = {"vowpalwabbit": found["vowpalwabbit"], "edgeward": found["edgeward"], **found["families"]}
     for side, told in sides.items():
         line = (
