@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from edge_agent.choosers import Everything, chooser
+from edge_agent.decide import decision
 from edge_agent.decide.decision import Scored
 from edge_agent.errors import LogSaysNothing
 from edge_agent.evaluating import Evaluation, Judged, evaluate
 from edge_agent.evaluating import lived as evaluated
 from edge_agent.evidence import Evidence, Lesson, joined
 from edge_agent.learn.earned import Earned
+from firmware_configs.messages import Topics
 from firmware_configs.profile import (
     Best,
     EpsilonGreedy,
@@ -26,7 +28,7 @@ from firmware_configs.profile import (
 )
 from models.offpolicy.confidence import Confidence
 from tests.edge_agent.evaluation_house import PLACE, RATES, lived, outcomes, trails
-from tests.edge_agent.house import House
+from tests.edge_agent.house import DEVICE, HOME, House
 
 EXPLORING = '{ kind = "epsilon-greedy", epsilon = 0.6 }'
 DAY = 86_400_000
@@ -225,3 +227,29 @@ def test_what_came_later_is_not_known_before() -> None:
     ]
     untaught = evaluated(chooser(Thompson(), NOTHING_SERVED), late)
     assert all((vector == untaught[0]).all() for vector in untaught)
+
+
+def test_a_trail_keeps_all_scores_where_the_policy_explores_and_five_where_it_does_not() -> None:
+    house = House().everyone_agrees()
+    house.tell(house.pick(1))
+    ask = house.message(Topics(DEVICE).of("request", "shelf"), {"subject": "u1"}, response_topic="reply")
+    house.tell(ask)
+    found = {a.group: decision.unpack(a.value) for a in house.shelves.values() if a.shelf == "decision"}
+    exploring, best = found["next-pick"], found["shelf"]
+    assert (exploring.policy, len(exploring.top)) == ("epsilon-greedy", exploring.candidates)
+    assert (best.policy, len(best.top)) == ("best", 5)
+    assert best.candidates > 5
+    scores = [scored.score for scored in exploring.top]
+    assert scores == sorted(scores, reverse=True)
+    assert exploring.scale == "rank"
+
+
+def test_logits_are_read_as_probabilities_by_policies_that_need_them() -> None:
+    house = House(HOME.replace('{ kind = "epsilon-greedy", epsilon = 0.1 }', '{ kind = "thompson" }')).everyone_agrees()
+    for number in range(5):
+        house.now += 60_000
+        house.tell(house.pick(number))
+    for one in _evidence(house).rounds:
+        place = [scored.item for scored in one.trail.top].index(one.trail.items[0])
+        vector = chooser(Thompson(), NOTHING_SERVED).probabilities(one.trail)
+        assert vector[place] == pytest.approx(one.trail.propensity, abs=1e-9)
