@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coordinator.commands.accountant import accountant
+from coordinator.commands.experiments import experiments
 from coordinator.commands.options import home_option, json_option, show
 from coordinator.rule_names import RULES
 from firmware_configs.cli_group import EdgeGroup
@@ -31,6 +32,7 @@ def main() -> None:
 
 
 main.add_command(accountant)
+main.add_command(experiments)
 
 
 @main.command()

@@ -6,8 +6,10 @@ EdgeError
 │   │   AlreadyRunning
 ├── RoundError         CRD2xx  the round is abandoned; nothing is published
 │   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed, BudgetInvalid
-└── RegistryError      CRD3xx  nothing is published
-    ├── VersionTaken, VersionStale, NameInvalid, RegistryMissing
+├── RegistryError      CRD3xx  nothing is published
+│   ├── VersionTaken, VersionStale, NameInvalid, RegistryMissing
+└── ExperimentError    CRD4xx  nothing is told of the experiment, and nothing is spent
+    ├── UnknownExperiment, TooFewDevices, NothingReleased, NotDeclared
 """
 
 from typing import ClassVar
@@ -102,3 +104,25 @@ class NameInvalid(RegistryError):
 
 class RegistryMissing(RegistryError):
     code: ClassVar[str] = "CRD304"
+
+
+class ExperimentError(EdgeError):
+    code: ClassVar[str] = "CRD400"
+
+
+class UnknownExperiment(ExperimentError):
+    code: ClassVar[str] = "CRD401"
+    exit_status: ClassVar[int] = 2
+
+
+class TooFewDevices(ExperimentError):
+    code: ClassVar[str] = "CRD402"
+
+
+class NothingReleased(ExperimentError):
+    code: ClassVar[str] = "CRD403"
+
+
+class NotDeclared(ExperimentError):
+    code: ClassVar[str] = "CRD404"
+    exit_status: ClassVar[int] = 2

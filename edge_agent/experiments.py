@@ -62,7 +62,9 @@ class Running:
         self._chunks: Kept[list[str]] = Kept(lambda key: recall("experiment", key), read_chunk, list, CHUNKS_MAX)
         stored = recall("experiment", f"sums\x00{self._key}")
         arms = tuple(arm.name for arm in assignment.arms)
-        self.summary = read_summary(stored) if stored else Summary(arms=arms, metrics=tuple(self._metrics))
+        bounds = tuple((metric.lower, metric.upper) for metric in self.experiment.metric)
+        fresh = Summary(arms=arms, metrics=tuple(self._metrics), bounds=bounds)
+        self.summary = read_summary(stored) if stored else fresh
         allocated = recall("experiment", f"shares\x00{self._key}")
         if allocated:
             word = msgspec.msgpack.decode(allocated, type=Shares)

@@ -6,7 +6,7 @@ from edge_agent.commands.bundles import bundles
 from edge_agent.commands.daemon import check, run
 from edge_agent.commands.device import doctor, keys
 from edge_agent.commands.evaluation import evaluate
-from edge_agent.commands.inspection import explain, ledger, replay, status
+from edge_agent.commands.inspection import experiments, explain, ledger, replay, status
 from edge_agent.commands.service import install_service, uninstall_service
 from firmware_configs.cli_group import EdgeGroup
 
@@ -39,6 +39,7 @@ _COMMANDS = (
     evaluate,
     replay,
     ledger,
+    experiments,
     bundles,
     keys,
     install_service,

@@ -83,6 +83,17 @@ def status(ctx: click.Context, state_dir: Path, as_json: bool, watch: bool, aliv
 @click.command()
 @state_option
 @json_option
+def experiments(state_dir: Path, as_json: bool) -> None:
+    """What was measured here of each experiment: people counted in each arm, and their means."""
+    from edge_agent.shell.tried import in_words, read
+
+    found = read(state_dir)
+    show(found, "\n".join(in_words(found)), as_json)
+
+
+@click.command()
+@state_option
+@json_option
 @click.pass_context
 def ledger(ctx: click.Context, state_dir: Path, as_json: bool) -> None:
     """What left this device, by kind, in bytes. Exit code 1 when the chain is broken."""

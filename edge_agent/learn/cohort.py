@@ -70,6 +70,8 @@ class Summary(Struct, kw_only=True):
 
     arms: tuple[str, ...]
     metrics: tuple[str, ...]
+    bounds: tuple[tuple[float, float], ...] = ()
+    """(lower, upper) of each metric."""
     tables: dict[int, list[list[float]]] = {}
     """Allocation → an arm's row as in `models.experiments.sums`."""
     first: int = 0

@@ -36,8 +36,8 @@ def placement_faults(profile: Profile, place: Placement, where: str) -> Iterator
             yield from expression_faults(profile, f"{where}.candidate[{n}].score", candidate.score, names)
     yield from _choices(profile, place, where)
     if place.experiment is not None:
-        yield from experiment_faults(place.experiment, place, f"{where}.experiment")
-        yield from _treated(profile, place, place.experiment, where)
+        wrong = list(experiment_faults(place.experiment, place, f"{where}.experiment"))
+        yield from wrong or _treated(profile, place, place.experiment, where)
 
 
 def _treated(profile: Profile, place: Placement, experiment: Experiment, where: str) -> Iterator[Fault]:

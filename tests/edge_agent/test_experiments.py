@@ -1,9 +1,17 @@
 """People are measured once, in the arm they met first; only sums stay, survive a crash, and pass the ledger."""
 
+import json
+from pathlib import Path
+
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from edge_agent.cli import main
 from edge_agent.egress import ledger
+from edge_agent.shell import database
+from edge_agent.shell.store import Store
+from edge_agent.shell.writes import Writes
 from firmware_configs.messages import DecisionMade
 from tests.edge_agent.experiment_house import TrialHouse, profile
 from tests.edge_agent.house import DEVICE
@@ -199,3 +207,28 @@ def test_a_replay_moves_shares_where_they_were_moved() -> None:
             again.tell(msgspec.msgpack.decode(row.value, type=Happening))
     assert [(d.id, d.arm, d.items) for d in again.decisions()] == [(d.id, d.arm, d.items) for d in house.decisions()]
     assert {d.arm for d in again.decisions()[-20:]} == {"other"}
+
+
+def test_an_operator_is_told_what_was_measured_here(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    house = TrialHouse()
+    for n in range(5):
+        house.touch(f"u{n}", outcome="click")
+    house.wait(24)
+    house.want(1, {"plain": 0.25, "other": 0.75})
+    house.touch("another")
+    store = Store(state / database.FILE, 64)
+    writes = Writes()
+    writes.add(house.effects)
+    store.commit(writes, durable=True)
+    store.close()
+    done = CliRunner().invoke(main, ["experiments", "--state-dir", str(state), "--json"])
+    assert done.exit_code == 0, done.output
+    (told,) = json.loads(done.stdout)
+    assert (told["experiment"], told["measured_now"], told["allocation"]) == ("order", 1, 1)
+    assert sum(arm["people"] for arm in told["arms"].values()) == 5
+    assert told["arms"]["other"]["share"] == 0.75
+    words = CliRunner().invoke(main, ["experiments", "--state-dir", str(state)]).output
+    assert "reward 1" in words
+    assert "prove nothing" in words
