@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from edge_agent.cli import main
+from edge_agent.commands.group import main
 from edge_agent.egress import ledger
 from edge_agent.shell import database
 from edge_agent.shell.store import Store
