@@ -27,7 +27,7 @@ from edge_agent.learn.cohort import (
     read_person,
     read_summary,
 )
-from edge_agent.limits import DAY_MS, SUBJECTS_MAX
+from edge_agent.limits import DAY_MS
 from edge_agent.memory.subjects import Kept
 from edge_agent.wire import write_word
 from firmware_configs import designs
@@ -42,6 +42,8 @@ FOLDED_MAX = 256
 """People of one experiment who are counted in one step."""
 SUMMARY_MS = 400 * DAY_MS
 """How long the sums of an experiment are kept after they last changed."""
+PEOPLE_HELD = 2_048
+"""People of one experiment in memory; others are read from the store when they are needed."""
 CHUNKS_MAX = 64
 """Stretches of the queue in memory."""
 
@@ -58,7 +60,7 @@ class Running:
         self._window_ms = int(self.experiment.window_s * 1_000)
         self._kept_ms = max(self._window_ms + DAY_MS, agent.retention_ms)
         recall = agent.doors.recall
-        self.people: Kept[Person] = Kept(lambda key: recall("experiment", key), read_person, Person, SUBJECTS_MAX)
+        self.people: Kept[Person] = Kept(lambda key: recall("experiment", key), read_person, Person, PEOPLE_HELD)
         self._chunks: Kept[list[str]] = Kept(lambda key: recall("experiment", key), read_chunk, list, CHUNKS_MAX)
         stored = recall("experiment", f"sums\x00{self._key}")
         arms = tuple(arm.name for arm in assignment.arms)
@@ -76,8 +78,8 @@ class Running:
         self._chunks.trim()
 
     def allocate(self, word: Shares, batch: Batch) -> bool:
-        """Take the coordinator's shares; False when they are older or not for these arms."""
-        if not self.assignment.allocate(word.number, word.shares):
+        """Take the coordinator's shares; False when they are older, or for another plan or other arms."""
+        if word.plan != self.plan or not self.assignment.allocate(word.number, word.shares):
             return False
         batch.put("experiment", f"shares\x00{self._key}", msgspec.msgpack.encode(word), batch.settled_ms + SUMMARY_MS)
         return True
@@ -264,7 +266,8 @@ class DeviceExperiments:
             self._told = True
             for name, one in self.by_name.items():
                 if one.assignment.allocation:
-                    self._note(name, Shares(number=one.assignment.allocation, shares=_named(one.assignment)), batch)
+                    shares = _named(one.assignment)
+                    self._note(name, Shares(plan=one.plan, number=one.assignment.allocation, shares=shares), batch)
 
     def allocate(self, words: Mapping[str, Shares], batch: Batch) -> None:
         """Take the shares that the coordinator wants."""
@@ -276,7 +279,7 @@ class DeviceExperiments:
                     self._note(name, word, batch)
 
     def _note(self, name: str, word: Shares, batch: Batch) -> None:
-        happening = Allocated(experiment=name, number=word.number, shares=word.shares)
+        happening = Allocated(experiment=name, plan=word.plan, number=word.number, shares=word.shares)
         batch.append(
             Append(
                 shelf="journal",

@@ -144,6 +144,7 @@ class Allocated(Struct, frozen=True, kw_only=True, tag="allocated"):
     """The coordinator has moved the shares of an experiment's arms; recorded for replay, for shares decide arms."""
 
     experiment: str
+    plan: str
     number: int
     shares: dict[str, float]
 

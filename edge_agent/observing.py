@@ -28,7 +28,7 @@ def experiments_of(agent: "Agent") -> "DeviceExperiments | None":
 def allocate(agent: "Agent", happening: "Allocated", batch: Batch) -> None:
     """A replay has come to where the shares of an experiment were moved."""
     if agent.experiments is not None:
-        word = Shares(number=happening.number, shares=happening.shares)
+        word = Shares(plan=happening.plan, number=happening.number, shares=happening.shares)
         agent.experiments.allocate({happening.experiment: word}, batch)
 
 

@@ -191,6 +191,9 @@ def _egress_steps(profile: Profile) -> list[Step]:
         target = f"egress {egress.kind} → {egress.destination}"
         if egress.kind == "decision":
             steps += [Step(source=f"placement {p.name}", target=target) for p in profile.placement]
+        elif egress.kind == "experiment":
+            tried = [place.name for place in profile.placement if place.experiment is not None]
+            steps += [Step(source=f"placement {name}", target=target, how="sums over people") for name in tried]
         elif egress.kind == "update":
             steps += [
                 Step(source=f"examples of {m.name}", target=target, how="trained, clipped, int8")

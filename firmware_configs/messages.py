@@ -115,6 +115,8 @@ class RoundOffer(Struct, frozen=True, kw_only=True):
 class Shares(Struct, frozen=True, kw_only=True):
     """How the people of an experiment are shared out among its arms from now on."""
 
+    plan: str
+    """Hash of the experiment's definition; a device that runs another one does not listen."""
     number: int
     """Rises with every change; an older one is ignored. The profile's own shares are 0."""
     shares: dict[str, float]

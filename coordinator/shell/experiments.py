@@ -202,7 +202,7 @@ def allocate(home: Path, name: str, *, dry: bool) -> tuple[Proposal, int]:
     with Control(endpoints_of(home).broker, store) as control:
         changed = msgspec.structs.replace(plan, shares={**plan.shares, now + 1: shares})
         ExperimentStore(home).put_plan(changed)
-        word = Shares(number=now + 1, shares=shares)
+        word = Shares(plan=plan.hash, number=now + 1, shares=shares)
 
         def wanted(old: Desired) -> Desired:
             return msgspec.structs.replace(old, experiments={**old.experiments, name: word})

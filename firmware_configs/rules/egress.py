@@ -52,6 +52,17 @@ def _no_noise(profile: Profile, _lineage: Lineage) -> Iterator[Where]:
             )
 
 
+def _no_noise_on_sums(profile: Profile, _lineage: Lineage) -> Iterator[Where]:
+    for n, egress in enumerate(profile.egress):
+        noise = egress.privacy.noise_multiplier if egress.privacy is not None else 0.0
+        if egress.kind == "experiment" and not noise:
+            yield (
+                f"egress[{n}].privacy",
+                "sums of experiments are told without noise: no ε can be stated",
+                "[egress.privacy] with noise_multiplier > 0, or tell people so",
+            )
+
+
 RULES = (
     AuditRule(
         code="DM201",

@@ -82,9 +82,11 @@ class TrialHouse(House):
         self.now += int(hours * HOUR)
         self.tell(Tick())
 
-    def want(self, number: int, shares: dict[str, float]) -> None:
+    def want(self, number: int, shares: dict[str, float], plan: str = "") -> None:
         """The coordinator moves shares."""
-        word = Desired(revision=number, experiments={"order": Shares(number=number, shares=shares)})
+        assert self.agent.experiments is not None
+        plan = plan or self.agent.experiments.by_name["order"].plan
+        word = Desired(revision=number, experiments={"order": Shares(plan=plan, number=number, shares=shares)})
         self.tell(self.message(Topics(DEVICE).of("desired"), msgspec.to_builtins(word)))
 
     def arm_of(self, person: str) -> str:

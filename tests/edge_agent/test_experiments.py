@@ -232,3 +232,10 @@ def test_an_operator_is_told_what_was_measured_here(tmp_path: Path) -> None:
     words = CliRunner().invoke(main, ["experiments", "--state-dir", str(state)]).output
     assert "reward 1" in words
     assert "prove nothing" in words
+
+
+def test_shares_for_another_plan_of_the_experiment_are_not_taken() -> None:
+    house = TrialHouse()
+    house.want(1, {"plain": 0.0, "other": 1.0}, plan="0" * 16)
+    house.touch(house.people_of("plain", 1)[0])
+    assert house.decisions()[-1].arm == "plain"
