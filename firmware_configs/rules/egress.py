@@ -92,4 +92,11 @@ RULES = (
         why="Clipping bounds one device's influence; only noise hides it.",
         check=_no_noise,
     ),
+    AuditRule(
+        code="DM205",
+        level="note",
+        title="Sums of experiments without noise",
+        why="Sums over many people still tell about one of them to whoever knows the rest; only noise hides it.",
+        check=_no_noise_on_sums,
+    ),
 )

@@ -34,6 +34,7 @@ consent = "not-needed"
 text = "This purpose stands here and nothing serves it."
 
 """
+SUMS = '[[egress]]\nkind = "experiment"\npurposes = ["operate"]\nbytes_day_max = 1000\nk_min = 3\n\n'
 BAD = {
     "DM001": ("# ---- for how long", UNUSED_FIELD + "# ---- for how long"),
     "DM002": ("# ---- for how long", UNUSED_FIELD.replace("noise", "latitude") + "# ---- for how long"),
@@ -58,6 +59,7 @@ BAD = {
     "DM202": ("k_min = 3", "k_min = 1"),
     "DM203": ("clip_norm = 20.0", "clip_norm = 20.0, noise_multiplier = 0.1, epsilon_max = 50.0"),
     "DM204": ("clip_norm = 20.0", "clip_norm = 20.0, noise_multiplier = 0.0"),
+    "DM205": ('[[egress]]\nkind = "status"', SUMS + '[[egress]]\nkind = "status"'),
 }
 
 
