@@ -135,11 +135,14 @@ def told(profile: "Profile") -> list[str]:
 
 
 def _generators(experiment: Experiment) -> Iterator[tuple[str, Word]]:
-    """(factor that is set, the whole word that equals 1)."""
-    for text in experiment.generators:
-        parsed = generated(text)
-        if parsed is not None:
-            yield parsed[0], parsed[1] | {parsed[0]}
+    """(factor that is set, the whole word that equals 1); without what the profile's check refuses."""
+    free = {factor.name for factor in experiment.factors if len(factor.levels) == 2}
+    parsed = [one for text in experiment.generators if (one := generated(text)) is not None]
+    free -= {name for name, _ in parsed}
+    names = {factor.name for factor in experiment.factors}
+    for name, word in parsed:
+        if name in names and word <= free:
+            yield name, word | {name}
 
 
 def _runs(experiment: Experiment) -> Iterator[tuple[int, ...]]:
