@@ -136,26 +136,28 @@ def rows(shared: Mapping[str, F32], reports: Sequence[Report]) -> NDArray[np.flo
     )
 
 
-def private(
-    updates: NDArray[np.float64],
-    clip_norm: float,
-    noise_multiplier: float,
-    expected: float,
-    dice: np.random.Generator,
+def clipped_sum(updates: NDArray[np.float64], clip_norm: float) -> NDArray[np.float64]:
+    """Σ of the rows of float64 (n, d), each scaled down to an L2 norm of `clip_norm`: one device changes it by no more.
+
+    Each row counts once, whatever number of examples its device claims.
+    """
+    norms = np.sqrt(np.einsum("nd,nd->n", updates, updates))
+    shrink = np.minimum(1.0, clip_norm / np.maximum(norms, 1e-300))
+    return np.asarray((updates * shrink[:, None]).sum(axis=0), np.float64)
+
+
+def noised(
+    total: NDArray[np.float64], clip_norm: float, noise_multiplier: float, expected: float, dice: np.random.Generator
 ) -> NDArray[np.float64]:
-    """(Σ clipped updates + noise) / expected: what a private round releases.
+    """(total + noise) / expected: what a private round releases.
 
     Args:
-        updates: float64 (n, d), one row a device; each counts once, whatever number of examples it claims.
-        clip_norm: L2 norm that each row is scaled down to: one device changes the sum by no more.
+        total: float64 (d,), a sum of updates of norm `clip_norm` or less.
         noise_multiplier: standard deviation of each coordinate's Gaussian noise, in units of `clip_norm`.
         expected: reports that were to be expected, known before the round. The real number would tell something.
         dice: fresh, and seeded by nothing that anybody can know.
     Source: McMahan et al. 2018, "Learning Differentially Private Recurrent Language Models", algorithm 1.
     """
-    norms = np.sqrt(np.einsum("nd,nd->n", updates, updates))
-    shrink = np.minimum(1.0, clip_norm / np.maximum(norms, 1e-300))
-    total = (updates * shrink[:, None]).sum(axis=0)
     noise = dice.normal(0.0, noise_multiplier * clip_norm, total.shape)
     return np.asarray((total + noise) / expected, np.float64)
 

@@ -198,6 +198,8 @@ def deploy(bundle: str, version: str, devices: Sequence[str], home: Path, as_jso
 @click.option("--accountant", default="pld", show_default=True, type=click.Choice(["pld", "rdp"]))
 @click.option("--noise", default=0.0, help="Noise multiplier; default: the least that the budget allows.")
 @click.option("--rate", default=1.0, show_default=True, help="Probability with which a private round asks a device.")
+@click.option("--secret-sum", is_flag=True, help="The coordinator sees the sum of the updates and no single one.")
+@click.option("--secret-bits", default=20, show_default=True, type=click.IntRange(2, 24), help="With --secret-sum.")
 @click.option("--population", default="all", show_default=True, help="Whose budget is spent.")
 @home_option
 @json_option

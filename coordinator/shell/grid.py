@@ -87,7 +87,7 @@ def ask(
         )
         for node in nodes
     ]
-    size = sum(map(_size, messages))
+    size = sum(map(size_of, messages))
     waiting = {identity for identity in grid.push_messages(messages) if identity}
     reports: list[Report] = []
     refusals = ["the SuperLink did not take the message"] * (len(nodes) - len(waiting))
@@ -98,7 +98,7 @@ def ask(
             waiting.discard(reply.metadata.reply_to_message_id)
             try:
                 reports.append(aggregate.bounded(_read(reply, shared), plan["clip_norm"]))
-                up += _size(reply)
+                up += size_of(reply)
             except AggregationFailed as error:
                 refusals.append(error.what)
     return Replies(reports=tuple(reports), refusals=tuple(refusals), bytes_up=up, bytes_down=size)
@@ -121,5 +121,6 @@ def _array(name: str, held: Array) -> NDArray[np.generic]:
     return arrays.read(bytes(held.data), name[:40])
 
 
-def _size(message: Message) -> int:
+def size_of(message: Message) -> int:
+    """Bytes of a message's objects."""
     return sum(len(part.deflate()) for part in get_all_nested_objects(message).values())

@@ -6,8 +6,8 @@ from coordinator import accountant
 from coordinator.accountant import Accountant, Budget, Spend
 from coordinator.errors import BudgetInvalid
 from coordinator.rounds import Round
+from coordinator.shell.job import Private
 from coordinator.shell.privacy_store import PrivacyStore
-from coordinator.shell.server_app import Private
 
 EVERYONE = "all"
 """The population of a coordinator that does not name one."""

@@ -17,10 +17,11 @@ from coordinator.rounds import Round
 from coordinator.rule_names import Rule
 from coordinator.shell import flower
 from coordinator.shell.home import endpoints_of
+from coordinator.shell.job import Job, Private
 from coordinator.shell.mqtt_control import Control
 from coordinator.shell.private_run import EVERYONE, claim_of, private_of, refuse_beyond_budget
 from coordinator.shell.registry_store import Registry, Target
-from coordinator.shell.server_app import Job, Private
+from coordinator.shell.secret_grid import Secret
 from coordinator.shell.store import Store
 from firmware_configs.errors import EdgeError
 from firmware_configs.messages import Desired, Reported, RoundOffer
@@ -57,6 +58,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """Multiplier; 0: the smallest that the budget allows."""
     rate: float = 1.0
     population: str = EVERYONE
+    secret_sum: bool = False
+    secret_bits: int = 20
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -154,6 +157,8 @@ def _learn(
     """Offer the run, follow its rounds, publish; returns the new version. The offer is withdrawn in any case."""
     store, signed = Store(home), Registry.existing(home)
     folder = home / "runs" / key
+    if request.secret_sum and request.rule:
+        raise RoundError("a secret sum has no single updates for a rule", hint="use one of --secret-sum and --rule")
     private = _private(request, len(devices))
     if private is not None:
         refuse_beyond_budget(home, request.bundle, private, request.rounds)
@@ -230,6 +235,7 @@ def _job(home: Path, key: str, parent: Bundle, request: Request, folder: Path, p
         rule=request.rule,
         hostile_share=request.hostile_share,
         private=private,
+        secret=Secret(bits=request.secret_bits) if request.secret_sum else None,
     )
     folder.mkdir(parents=True)
     path = folder / "job.json"
@@ -295,9 +301,11 @@ def _publish(
     reports = min(row.reports for row in done)
     losses = (
         f"Mean loss reported by the devices: {done[0].loss_before:.4f} before, {done[-1].loss_after:.4f} after. "
-        if not request.epsilon_max
+        if not (request.epsilon_max or request.secret_sum)
         else "Losses were not collected. "
     )
+    if request.secret_sum:
+        losses += f"Updates were summed in secret, {request.secret_bits} bits a number: nobody saw a single one. "
     rule = f", combined by {request.rule} (share {request.hostile_share:g})" if request.rule else ""
     note = (
         f"{request.strategy}{rule}, {len(done)} federated rounds with {reports} or more devices each, seed "

@@ -152,6 +152,8 @@ class Errands:
             examples_max=declared.examples_max,
             clip_norm=privacy.clip_norm if privacy else 1.0,
             noise_multiplier=privacy.noise_multiplier if privacy else 0.0,
+            secret=privacy.secret_sum if privacy else False,
+            k_min=egress.k_min if egress is not None else 1,
             seed=os.urandom(32),
         )
         left_s = max(0.0, (train.closes_ms - wall_ms) / 1_000) if train.closes_ms else FETCH_S

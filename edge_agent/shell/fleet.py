@@ -159,6 +159,12 @@ class Fleet:
         record = RecordDict({"delta": ArrayRecord({"delta": Array(delta)}), "facts": ConfigRecord(facts)})
         return Reply(Message(record, reply_to=ask.message))
 
+    def prepare_part(self, ask: Ask, part: bytes) -> "Reply":
+        """The reply to a stage of a secret sum as the bytes that would leave; nothing is sent yet."""
+        from flwr.app import ConfigRecord, Message, RecordDict
+
+        return Reply(Message(RecordDict({"secret": ConfigRecord({"secret": part})}), reply_to=ask.message))
+
     def refuse(self, ask: Ask, code: str, reason: str) -> "Reply":
         """A reply that says why there is none; reason and code only."""
         from flwr.app import Error, Message

@@ -19,16 +19,22 @@ from numpy.typing import NDArray
 from edge_agent.errors import EgressError, RoundError, RoundRefused, TrainingFailed
 from edge_agent.learn import parameters
 from edge_agent.learn.plan import Plan, read_plan, read_shared
+from edge_agent.learn.secret import Part, clipped
 from edge_agent.learn.trainer import Schedule, Trained, train
 from edge_agent.learn.update import bucketed, make_update
 from edge_agent.shell.lessons import Lessons, load_lessons
 from edge_agent.shell.pipe import AskEgress, EgressAnswer, Ended, LearnTask, ParentLine, TrainedReport, parent_line
 from firmware_configs.errors import EdgeError
 from models import flat
+from models.errors import SecureSumFailed
+from models.secure_sum.messages import Asked, unpack
 
 if TYPE_CHECKING:
     from edge_agent.shell.fleet import Ask, Fleet
 
+F32 = NDArray[np.float32]
+SECRET = "secret"  # noqa: S105 - not a password
+"""Key of a secret sum's stage in a message's configuration."""
 HEARD_S = 10.0
 """For the server to pick up a refusal; it may be busy with another device's reply."""
 
@@ -64,8 +70,10 @@ def _learn(task: LearnTask, line: ParentLine) -> None:
         with connect(task.superlink, task.ca, Path(task.node_key), task.run, task.app_hash, still_open) as fleet:
             # Until the run is over, even after the last reply: the SuperLink throws away what it has not yet
             # handed to the server of a node that has left.
+            part = Part(os.urandom, task.k_min)
             while (ask := fleet.next()) is not None:
-                if _take_part(task, lessons, fleet, ask, line) and not reported:
+                take = _take_part_in_secret if SECRET in ask.plan else _take_part
+                if take(task, lessons, part, fleet, ask, line) and not reported:
                     line.send(_report(task, lessons))
                     reported = True
     except RoundError:
@@ -79,10 +87,14 @@ def _learn(task: LearnTask, line: ParentLine) -> None:
         )
 
 
-def _take_part(task: LearnTask, lessons: Lessons, fleet: "Fleet", ask: "Ask", line: ParentLine) -> bool:
+def _take_part(task: LearnTask, lessons: Lessons, _part: Part, fleet: "Fleet", ask: "Ask", line: ParentLine) -> bool:
     """One round; True when it was the run's last."""
     started = time.monotonic()
     try:
+        if task.secret:
+            raise RoundRefused(
+                "this profile lets updates out only as part of a secret sum", hint="edge-coordinator train --secret-sum"
+            )
         plan, delta, facts, trained = answer(task, lessons, ask.arrays, ask.plan)
     except RoundError as error:
         _say_no(fleet, ask, task, line, error)
@@ -94,14 +106,49 @@ def _take_part(task: LearnTask, lessons: Lessons, fleet: "Fleet", ask: "Ask", li
     return plan.round >= plan.rounds
 
 
-def answer(
+def _take_part_in_secret(
+    task: LearnTask, lessons: Lessons, part: Part, fleet: "Fleet", ask: "Ask", line: ParentLine
+) -> bool:
+    """One stage of a round whose updates are summed in secret; True when it was the run's last."""
+    started = time.monotonic()
+    made: list[tuple[Plan, Trained]] = []
+
+    def update() -> NDArray[np.float64]:
+        asked = {name: value for name, value in ask.plan.items() if name != SECRET}
+        plan, shared, trained, dice = trained_as_asked(task, lessons, ask.arrays, asked)
+        made.append((plan, trained))
+        clip = min(plan.clip_norm, task.clip_norm)
+        change = clipped(shared, trained.shared, plan.names, clip)
+        if task.noise_multiplier > 0.0:
+            change = change + dice.normal(0.0, task.noise_multiplier * clip, change.shape)
+        return change
+
+    try:
+        asked = unpack(bytes(ask.plan[SECRET]), Asked)
+        body = part.answer(asked, update, np.random.default_rng([*task.seed, 1]))
+    except (RoundError, SecureSumFailed) as error:
+        refused = error if isinstance(error, RoundError) else RoundRefused(error.what, hint=error.hint)
+        _say_no(fleet, ask, task, line, refused)
+        raise refused from None
+    reply = fleet.prepare_part(ask, body)
+    privacy = f"secret sum of {asked.members}, stage {asked.stage}"
+    if made:
+        privacy += f"; {_privacy(task, made[0][0])}"
+    _ask_ledger(line, f"{task.run}-{asked.context}-{asked.stage}", "update", reply.payload, privacy)
+    fleet.send(reply, time.monotonic() - started)
+    if made:
+        _keep(lessons, made[0][1])
+        part.is_last = made[0][0].round >= made[0][0].rounds
+    return asked.stage == "reveal" and part.is_last
+
+
+def trained_as_asked(
     task: LearnTask, lessons: Lessons, arrays: Mapping[str, NDArray[np.generic]], asked: Mapping[str, Any]
-) -> tuple[Plan, NDArray[np.int8], dict[str, Any], Trained]:
+) -> tuple[Plan, dict[str, F32], Trained, np.random.Generator]:
     """Train as asked, within what the device allows.
 
     Returns:
-        The plan, the packed update (int8, the shared parameters end to end), the facts beside it, and what was
-        trained.
+        The plan, the shared parameters before, what was trained, and the round's dice.
     Raises:
         RoundRefused: another bundle, undeclared or misshapen parameters, or a plan beyond the bounds.
         TrainingFailed: it diverged.
@@ -118,6 +165,21 @@ def answer(
     made = (*trained.shared.values(), *(value for own in trained.personal.values() for value in own.values()))
     if not all(np.isfinite(value).all() for value in made):
         raise TrainingFailed(f"training {plan.bundle} diverged", hint="lower the plan's learning rate")
+    return plan, shared, trained, dice
+
+
+def answer(
+    task: LearnTask, lessons: Lessons, arrays: Mapping[str, NDArray[np.generic]], asked: Mapping[str, Any]
+) -> tuple[Plan, NDArray[np.int8], dict[str, Any], Trained]:
+    """Train as asked, and pack the update.
+
+    Returns:
+        The plan, the packed update (int8, the shared parameters end to end), the facts beside it, and what was
+        trained.
+    Raises:
+        RoundRefused, TrainingFailed: see `trained_as_asked`.
+    """
+    plan, shared, trained, dice = trained_as_asked(task, lessons, arrays, asked)
     clip = min(plan.clip_norm, task.clip_norm)
     update, lessons.residual = make_update(shared, trained.shared, lessons.residual, clip, task.noise_multiplier, dice)
     facts: dict[str, Any] = {
@@ -128,7 +190,7 @@ def answer(
         "loss_after": trained.loss_after,
         "round": plan.round,
     }
-    return plan, flat.join(spec.of_share("shared"), update.delta), facts, trained
+    return plan, flat.join(lessons.bundle.spec.of_share("shared"), update.delta), facts, trained
 
 
 def _say_no(fleet: "Fleet", ask: "Ask", task: LearnTask, line: ParentLine, error: RoundError) -> None:

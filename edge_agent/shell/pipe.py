@@ -47,6 +47,10 @@ class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):
     """L2 norm that the profile allows an update; a plan may ask for less, never for more."""
     noise_multiplier: float
     """DP noise as the profile declares it; 0: none."""
+    secret: bool = False
+    """Whether the profile lets an update out only as part of a secret sum."""
+    k_min: int = 1
+    """Devices that must be added up before anyone may read the result."""
     seed: bytes
     """32 bytes, for everything random in this round."""
 

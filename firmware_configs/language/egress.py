@@ -20,6 +20,13 @@ class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="whose influence is bounded; person: of experiments only, each counts once and unclipped"),
     ] = "device"
     epsilon_max: Annotated[Positive | None, Meta(description="budget; no more updates when it is spent")] = None
+    secret_sum: Annotated[
+        bool,
+        Meta(
+            description="of updates: they leave only under masks that cancel out in the sum over k_min or more "
+            "devices; the server sees that sum and no single update"
+        ),
+    ] = False
 
 
 class Egress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,11 +1,12 @@
 """What members and server tell each other, as msgpack. Lengths are bounded: each is a stranger's word."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 from models.errors import SecureSumFailed
+from models.secure_sum.ring import Ring
 from models.secure_sum.shares import SHARE_BYTES
 
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -58,7 +59,21 @@ class Revealed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ar
     """Of the masking key of a neighbour that vanished."""
 
 
-Told = TypeVar("Told", Keys, Directory, Shares, Masked, Arrived, Revealed)
+class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the server sends beside a stage's message: which sum it is, and how its ring is made."""
+
+    stage: Literal["keys", "shares", "masked", "reveal"]
+    context: Annotated[str, Meta(min_length=1, max_length=200)]
+    member: Annotated[int, Meta(ge=0, le=1_000_000)]
+    """The receiver's number in this sum."""
+    members: Annotated[int, Meta(ge=0, le=1_000_000)]
+    """How many were asked."""
+    body: bytes = b""
+    """The stage's own message, packed; empty at stage keys."""
+    ring: Ring
+
+
+Told = TypeVar("Told", Asked, Keys, Directory, Shares, Masked, Arrived, Revealed)
 
 
 def pack(message: Struct) -> bytes:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from coordinator.accountant import epsilon
-from coordinator.aggregate import Report, moved, private, rows
+from coordinator.aggregate import Report, clipped_sum, moved, noised, rows
 from coordinator.cohort import sample
 from coordinator.errors import BudgetInvalid, PrivacyRefused, RoundError
 from coordinator.shell.privacy_store import PrivacyStore
@@ -107,12 +107,12 @@ def test_noise_or_sampling_without_a_budget_is_refused(place: Coordinator, devic
 
 def test_one_device_moves_a_private_sum_by_no_more_than_the_clipping_norm() -> None:
     updates = np.random.default_rng(1).normal(0.0, 100.0, (5, 7))
-    with_it, without = (private(own, 2.0, 0.0, 4.0, np.random.default_rng(0)) for own in (updates, updates[:-1]))
-    assert np.linalg.norm(with_it - without) == pytest.approx(2.0 / 4.0)
+    with_it, without = (clipped_sum(own, 2.0) for own in (updates, updates[:-1]))
+    assert np.linalg.norm(with_it - without) == pytest.approx(2.0)
 
 
 def test_the_noise_of_a_private_sum_is_as_wide_as_was_stated() -> None:
-    drawn = private(np.zeros((1, 200_000)), 3.0, 1.5, 10.0, np.random.default_rng(2))
+    drawn = noised(np.zeros(200_000), 3.0, 1.5, 10.0, np.random.default_rng(2))
     assert float(drawn.std()) == pytest.approx(3.0 * 1.5 / 10.0, rel=0.01)
 
 

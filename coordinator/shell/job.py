@@ -1,0 +1,55 @@
+"""What the command that starts a run hands to the server app, as a file."""
+
+from msgspec import Struct
+
+from coordinator.accountant import Budget
+from coordinator.rule_names import Rule
+from coordinator.shell.secret_grid import Secret
+
+
+class Private(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Differential privacy of a run's rounds; the unit is one device."""
+
+    population: str
+    """Whose budget it is: the devices that may be asked."""
+    budget: Budget
+    noise_multiplier: float
+    rate: float
+    """Probability with which an enrolled device is asked in a round."""
+    devices: int
+    """Enrolled when the run began; rate · devices reports are expected."""
+
+
+class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `edge-coordinator train` asks of a run."""
+
+    home: str
+    key: str
+    bundle: str
+    """The parent's file."""
+    rounds: int
+    minimum_reports: int
+    wanted: int = 0
+    """Reports that are enough to close a round; 0: one from everyone who is online."""
+    over_selection: float = 0.3
+    """How many more than `wanted` are asked, as a share of it."""
+    join_s: float = 30.0
+    """How long to wait for enough nodes before a round."""
+    deadline_s: float = 60.0
+    """How long a round waits for reports."""
+    epochs: int
+    lr: float
+    batch: int
+    negatives: int
+    clip_norm: float
+    prox_mu: float = 0.0
+    seed: int = 0
+    rule: Rule | None = None
+    """How updates are combined where some devices may be hostile; None: their weighted mean."""
+    hostile_share: float = 0.2
+    private: Private | None = None
+    secret: Secret | None = None
+    """Updates are summed in secret; None: each is sent as it is.
+
+    A sum has no single updates, so it goes with no rule; each device counts once in it.
+    """

@@ -1,0 +1,158 @@
+"""One round: who is asked, what they are asked, and what came of it."""
+
+import os
+from typing import Any
+
+import msgspec
+import numpy as np
+from flwr.serverapp import Grid
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from coordinator import cohort, rounds
+from coordinator.errors import TooFewReports
+from coordinator.rounds import Round
+from coordinator.shell import grid as nodes
+from coordinator.shell.grid import Replies
+from coordinator.shell.job import Job
+from coordinator.shell.secret_grid import Secret, Summed, sum_in_secret
+from coordinator.shell.store import Store
+from models import flat
+from models.bundle import Bundle
+
+F32 = NDArray[np.float32]
+
+
+class Gathered(Struct, frozen=True, kw_only=True):
+    """What a round brought: single reports, or their sum alone."""
+
+    row: Round
+    replies: Replies = Replies()
+    summed: Summed | None = None
+
+
+def secret_dice() -> np.random.Generator:
+    """For what nobody may know: who was asked, and the noise."""
+    return np.random.default_rng(int.from_bytes(os.urandom(32)))
+
+
+def gather(grid: Grid, job: Job, store: Store, row: Round, bundle: Bundle, shared: dict[str, F32]) -> Gathered:
+    """Choose the nodes, ask them, and close the round.
+
+    Raises:
+        TooFewReports: too few nodes, or too few of them gave a usable report.
+        AggregationFailed: a secret sum could not be made.
+    """
+    needed = job.minimum_reports
+    there = nodes.online(grid, max(needed, job.wanted), job.join_s)
+    if job.private is not None:
+        asked = cohort.sample(there, job.private.rate, secret_dice())
+    else:
+        dice = np.random.default_rng([job.seed, row.number])
+        asked = cohort.select(there, job.wanted, job.over_selection, dice)
+    row = put(store, msgspec.structs.replace(rounds.advance(row, "open"), asked=len(asked)))
+    if len(asked) < needed:
+        raise TooFewReports(
+            f"{len(asked)} nodes are online, {needed} reports are needed",
+            hint="are the agents up, do they have examples and consent? see `reported.learning` of each device",
+        )
+    if job.secret is not None:
+        return _in_secret(grid, job, job.secret, store, row, asked, bundle, shared)
+    return _plainly(grid, job, store, row, asked, bundle, shared)
+
+
+def put(store: Store, row: Round) -> Round:
+    """Write the round's newest state down; returns it."""
+    store.put_round(row)
+    return row
+
+
+def _plan(job: Job, row: Round, bundle: Bundle) -> dict[str, Any]:
+    return {
+        "bundle": bundle.spec.name,
+        "version": bundle.spec.version,
+        "names": [parameter.name for parameter in bundle.spec.of_share("shared")],
+        "round": row.number,
+        "rounds": job.rounds,
+        "epochs": job.epochs,
+        "lr": job.lr,
+        "batch": job.batch,
+        "negatives": job.negatives,
+        "clip_norm": job.clip_norm,
+        "prox_mu": job.prox_mu,
+        "seed": job.seed,
+    }
+
+
+def _plainly(
+    grid: Grid, job: Job, store: Store, row: Round, asked: list[int], bundle: Bundle, shared: dict[str, F32]
+) -> Gathered:
+    parameters = bundle.spec.of_share("shared")
+    replies = nodes.ask(
+        grid,
+        asked,
+        flat.join(parameters, shared),
+        _plan(job, row, bundle),
+        parameters,
+        # Stopping early at the fastest would choose among those that the coin chose.
+        wanted=0 if job.private else job.wanted,
+        deadline_s=job.deadline_s,
+    )
+    row = put(
+        store,
+        msgspec.structs.replace(
+            rounds.advance(row, "closing"),
+            reports=len(replies.reports),
+            refused=len(replies.refusals),
+            bytes_up=replies.bytes_up,
+            bytes_down=replies.bytes_down,
+        ),
+    )
+    if len(replies.reports) < job.minimum_reports:
+        said = f"; said no: {'; '.join(sorted(set(replies.refusals))[:3])}" if replies.refusals else ""
+        raise TooFewReports(
+            f"{len(replies.reports)} usable reports of {len(asked)}, {job.minimum_reports} are needed{said}",
+            hint="raise --deadline-s, or see the agents' logs",
+        )
+    return Gathered(row=row, replies=replies)
+
+
+def _in_secret(
+    grid: Grid,
+    job: Job,
+    secret: Secret,
+    store: Store,
+    row: Round,
+    asked: list[int],
+    bundle: Bundle,
+    shared: dict[str, F32],
+) -> Gathered:
+    closed = row
+
+    def closing(count: int) -> None:
+        nonlocal closed
+        closed = put(store, msgspec.structs.replace(rounds.advance(row, "closing"), reports=count))
+
+    summed = sum_in_secret(
+        grid,
+        asked,
+        f"{job.key}:{row.number}",
+        flat.join(bundle.spec.of_share("shared"), shared),
+        _plan(job, row, bundle),
+        secret,
+        minimum=job.minimum_reports,
+        deadline_s=job.deadline_s,
+        seed=job.seed * 100_003 + row.number,
+        closing=closing,
+    )
+    closed = put(
+        store,
+        msgspec.structs.replace(
+            closed,
+            reports=summed.members,
+            refused=len(asked) - summed.members,
+            bytes_up=summed.bytes_up,
+            bytes_down=summed.bytes_down,
+        ),
+    )
+    return Gathered(row=closed, summed=summed)

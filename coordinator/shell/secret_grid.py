@@ -1,0 +1,177 @@
+"""A round whose updates are summed in secret, over Flower's grid: four messages a device instead of one.
+
+A device that is late at a stage has vanished from the sum; one that vanishes after its vector has come is in it.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from coordinator.errors import AggregationFailed, TooFewReports
+from coordinator.shell.grid import POLL_S, REASON_MAX, size_of
+from models.errors import SecureSumFailed
+from models.secure_sum.collector import Collector
+from models.secure_sum.graph import plan as graph_plan
+from models.secure_sum.messages import Asked, Keys, Masked, Revealed, Shares, Told, pack, unpack
+from models.secure_sum.ring import Ring
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+FAILURE = 1e-6
+
+
+class Secret(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a run's secret sums are made."""
+
+    bits: int = 20
+    """Of a coordinate, over [-clip_norm, clip_norm]."""
+    vanish: float = 0.25
+    """Share of the devices that may vanish in a round."""
+    collude: float = 0.0
+    """Share of the devices that may work with the server."""
+
+
+class Summed(Struct, frozen=True, kw_only=True):
+    """What the server knows after a secret sum."""
+
+    total: F64
+    """(d,), over the devices in it."""
+    members: int
+    refusals: tuple[str, ...]
+    bytes_up: int
+    bytes_down: int
+
+
+class _Talk:
+    """One sum's messages to and from the nodes."""
+
+    def __init__(self, grid: Grid, context: str, ring: Ring, nodes: Sequence[int], deadline_s: float) -> None:
+        self._grid, self._context, self._ring, self._deadline_s = grid, context, ring, deadline_s
+        self._node_of = dict(enumerate(sorted(nodes)))
+        self.refusals: list[str] = []
+        self.up = self.down = 0
+
+    @property
+    def members(self) -> list[int]:
+        return list(self._node_of)
+
+    def stage(
+        self, name: Any, bodies: Mapping[int, bytes], kind: type[Told], more: RecordDict | None = None
+    ) -> dict[int, Told]:
+        """Send each member its part of a stage, and read what comes back in time."""
+        messages = {}
+        for one, body in bodies.items():
+            asked = Asked(
+                stage=name,
+                context=self._context,
+                member=one,
+                members=len(self._node_of),
+                body=body,
+                ring=self._ring,
+            )
+            record = RecordDict(dict(more) if more is not None else {})
+            record["secret"] = ConfigRecord({"secret": pack(asked)})
+            messages[one] = Message(
+                content=record,
+                dst_node_id=self._node_of[one],
+                message_type="train",
+                group_id=self._context,
+                ttl=self._deadline_s + 60,
+            )
+        self.down += sum(map(size_of, messages.values()))
+        sent = self._grid.push_messages(list(messages.values()))
+        waiting = {identity: one for identity, one in zip(sent, messages, strict=True) if identity}
+        answers: dict[int, Told] = {}
+        until = time.monotonic() + self._deadline_s
+        while waiting and time.monotonic() < until:
+            time.sleep(POLL_S)
+            for reply in self._grid.pull_messages(list(waiting)):
+                one = waiting.pop(reply.metadata.reply_to_message_id)
+                answer = self._read(reply, kind)
+                if answer is not None:
+                    answers[one] = answer
+        return answers
+
+    def _read(self, reply: Message, kind: type[Told]) -> Told | None:
+        if reply.has_error():
+            said = "".join(c for c in str(reply.error.reason)[:REASON_MAX] if c.isprintable())
+            self.refusals.append(said)
+            return None
+        self.up += size_of(reply)
+        facts: dict[str, Any] = {n: v for record in reply.content.config_records.values() for n, v in record.items()}
+        try:
+            return unpack(bytes(facts["secret"]), kind)
+        except (SecureSumFailed, KeyError, TypeError) as error:
+            self.refusals.append(f"no {kind.__name__} message: {error}")
+            return None
+
+
+def sum_in_secret(
+    grid: Grid,
+    nodes: Sequence[int],
+    context: str,
+    vector: F32,
+    plan: dict[str, Any],
+    secret: Secret,
+    *,
+    minimum: int,
+    deadline_s: float,
+    seed: int,
+    closing: Callable[[int], None],
+) -> Summed:
+    """Run the four stages with these nodes.
+
+    Args:
+        context: names the sum: run and round.
+        vector: the shared parameters end to end.
+        plan: of the round, as `edge_agent` reads it.
+        minimum: members that must be in the sum; with fewer nothing is unmasked.
+        deadline_s: for each stage.
+        seed: public, of the graph.
+        closing: told the number of vectors, once they are here.
+    Raises:
+        TooFewReports: too few members at some stage; nothing is known of anybody.
+        AggregationFailed: the masks could not be taken off.
+    """
+    ring = Ring(bound=float(plan["clip_norm"]), bits=secret.bits, members_max=max(3, len(nodes)))
+    talk = _Talk(grid, context, ring, nodes, deadline_s)
+    try:
+        found = graph_plan(max(3, len(nodes)), secret.vanish, secret.collude, FAILURE)
+        server = Collector(context, found, ring, len(vector), seed)
+        keys = talk.stage("keys", dict.fromkeys(talk.members, b""), Keys)
+        _enough(len(keys), minimum, talk)
+        told = {one: pack(directory) for one, directory in server.directories(keys).items()}
+        passed = server.forwarded(talk.stage("shares", told, Shares))
+        _enough(len(passed), minimum, talk)
+        parameters = RecordDict({"shared": ArrayRecord({"shared": Array(vector)}), "plan": ConfigRecord(plan)})
+        sealed = {one: pack(shares) for one, shares in passed.items()}
+        arrived = server.arrived(talk.stage("masked", sealed, Masked, parameters))
+        closing(len(arrived))
+        _enough(len(arrived), minimum, talk)
+        asked = {one: pack(members) for one, members in arrived.items()}
+        total, members = server.total(talk.stage("reveal", asked, Revealed))
+    except SecureSumFailed as error:
+        raise AggregationFailed(f"the secret sum failed: {error.what}", hint=error.hint) from error
+    return Summed(
+        total=ring.decode(total, len(members)),
+        members=len(members),
+        refusals=tuple(talk.refusals),
+        bytes_up=talk.up,
+        bytes_down=talk.down,
+    )
+
+
+def _enough(count: int, minimum: int, talk: _Talk) -> None:
+    needed = max(3, minimum)
+    if count < needed:
+        said = f"; said no: {'; '.join(sorted(set(talk.refusals))[:3])}" if talk.refusals else ""
+        raise TooFewReports(
+            f"{count} devices are in the secret sum, {needed} are needed{said}",
+            hint="raise --deadline-s, or see the agents' logs",
+        )

@@ -1,0 +1,97 @@
+"""This device's part in a secret sum: an update of which the server sees only the sum with others'.
+
+The stages of one sum come as messages of one run; between them the member's secrets live in the learner's memory and
+nowhere else. A learner that is cut in between has vanished from that sum.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.errors import RoundRefused
+from models.errors import SecureSumFailed
+from models.secure_sum.member import Member
+from models.secure_sum.messages import Arrived, Asked, Directory, Shares, pack, unpack
+from models.secure_sum.shares import Entropy
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+
+class Part:
+    """What this device holds of the sums of one run."""
+
+    def __init__(self, entropy: Entropy, members_min: int) -> None:
+        """Begin.
+
+        Args:
+            entropy: random bytes that nobody can foresee.
+            members_min: with fewer nobody takes part: the profile's k_min.
+        """
+        self._entropy, self._members_min = entropy, members_min
+        self._context = ""
+        self._member: Member | None = None
+        self.is_last = False
+        """Whether the sum under way is the run's last round."""
+
+    def answer(self, asked: Asked, update: Callable[[], F64], dice: np.random.Generator) -> bytes:
+        """The reply to a stage.
+
+        Args:
+            asked: what the server asks.
+            update: trains, and gives the clipped update, float64 (d,); called at stage masked only.
+            dice: rounds it into the ring.
+        Raises:
+            RoundRefused: too few members, a stage out of order, or a message that is none; the sum goes on without.
+        """
+        try:
+            return self._answer(asked, update, dice)
+        except SecureSumFailed as error:
+            raise RoundRefused(f"secret sum: {error.what}", hint=error.hint) from error
+
+    def _answer(self, asked: Asked, update: Callable[[], F64], dice: np.random.Generator) -> bytes:
+        if asked.stage == "keys":
+            return self._begin(asked)
+        member = self._member
+        if member is None or asked.context != self._context:
+            raise RoundRefused("the secret sum did not begin here", hint="the next round counts")
+        match asked.stage:
+            case "shares":
+                return pack(member.shares(self._enough(unpack(asked.body, Directory))))
+            case "masked":
+                asked.ring.check()
+                vector = asked.ring.encode(update(), dice)
+                return pack(member.masked(unpack(asked.body, Shares), vector, asked.ring))
+            case "reveal":
+                self._member = None  # a secret answers once
+                return pack(member.revealed(unpack(asked.body, Arrived)))
+
+    def _begin(self, asked: Asked) -> bytes:
+        if asked.members < self._members_min:
+            raise RoundRefused(
+                f"{asked.members} members were asked, this profile wants {self._members_min} added up",
+                hint="ask more devices, or change k_min of the profile's update egress",
+            )
+        if asked.context == self._context:
+            raise RoundRefused("a secret sum cannot begin twice", hint="start a new round")
+        self._context = asked.context
+        self._member = Member(asked.member, asked.context, self._entropy)
+        return pack(self._member.keys())
+
+    def _enough(self, directory: Directory) -> Directory:
+        """Masks are shared with neighbours only, but a directory of two would be a sum of three."""
+        if len(directory.keys) + 1 < min(self._members_min, 3):
+            raise RoundRefused("too few neighbours", hint="ask more devices")
+        return directory
+
+
+def clipped(before: Mapping[str, F32], after: Mapping[str, F32], names: tuple[str, ...], clip_norm: float) -> F64:
+    """What training changed, end to end in the order of `names`, scaled down to an L2 norm of `clip_norm`.
+
+    Returns:
+        float64 (d,).
+    """
+    change = np.concatenate([np.asarray(after[n], np.float64).reshape(-1) - before[n].reshape(-1) for n in names])
+    norm = float(np.linalg.norm(change))
+    return np.asarray(change * min(1.0, clip_norm / norm) if norm > 0.0 else change, np.float64)

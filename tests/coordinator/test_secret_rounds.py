@@ -1,0 +1,143 @@
+"""Rounds whose updates are summed in secret, on a real SuperLink with real learners."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coordinator.errors import RoundError
+from coordinator.shell.registry_store import Registry
+from coordinator.shell.train import Outcome, Request, train
+from edge_agent.shell.pipe import AskEgress
+from models.bundle import open_bundle
+from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, coordinator, learn_together
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
+    """A coordinator of this module's own: others count the versions that rounds make."""
+    with coordinator(tmp_path_factory.mktemp("secret")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def devices(place: Coordinator, tmp_path_factory: pytest.TempPathFactory) -> list[Device]:
+    made = [Device(f"flat-{n}", tmp_path_factory.mktemp(f"flat-{n}")) for n in range(4)]
+    for n, device in enumerate(made):
+        device.live_through(40, seed=n)
+    place.enrol(made)
+    return made
+
+
+def _together(
+    place: Coordinator, devices: list[Device], request: Request, **task: object
+) -> tuple[Outcome | None, RoundError | None, list[Said]]:
+    outcome: list[Outcome] = []
+    failure: list[RoundError] = []
+
+    def run() -> None:
+        try:
+            outcome.append(train(place.home, request, print))
+        except RoundError as error:
+            failure.append(error)
+
+    worker = threading.Thread(target=run)
+    worker.start()
+    offer = place.offer_of(devices[0].name)
+    parent = str(Registry.existing(place.home).find("context", offer.version))
+    given: dict[str, object] = {"version": offer.version, "path": parent, "secret": True, "k_min": 3, **task}
+    said = learn_together([device.task(offer, place.ca, **given) for device in devices])
+    worker.join(120)
+    return (outcome or [None])[0], (failure or [None])[0], said
+
+
+def test_a_round_in_secret_moves_the_model_by_the_mean_and_shows_no_single_update(
+    place: Coordinator, devices: list[Device]
+) -> None:
+    request = Request(
+        bundle="context", rounds=2, minimum_reports=4, wait_s=0.0, clip_norm=4.0, secret_sum=True, deadline_s=40.0
+    )
+    done, failed, said = _together(place, devices, request)
+    assert failed is None, [(one.ended, one.stderr) for one in said]
+    assert done is not None
+    assert [(row.state, row.asked, row.reports) for row in done.rounds] == [("published", 4, 4)] * 2
+    # Nobody said a loss, and the card tells how the sum was made.
+    assert [row.loss_after for row in done.rounds] == [0.0, 0.0]
+    made = Registry.existing(place.home).find("context", done.version)
+    assert made is not None
+    assert "summed in secret, 20 bits" in open_bundle(made).read("card.md").decode()
+    old, new = open_bundle(CONTEXT).weights(), open_bundle(made).weights()
+    moved = float(np.sqrt(sum(((new[name] - old[name]) ** 2).sum() for name in new)))
+    assert 0.0 < moved <= 2 * 4.0 * 1.01
+    for one in said:
+        assert one.ended is not None
+        assert one.ended.code == ""
+        assert one.report is not None
+        stages = [ask.privacy.split("stage ")[1].split(";")[0] for ask in one.asked]
+        assert stages == ["keys", "shares", "masked", "reveal"] * 2
+        assert all(ask.kind == "update" for ask in one.asked)
+    assert sum(ask.bytes for one in said for ask in one.asked) == sum(row.bytes_up for row in done.rounds)
+
+
+def test_a_device_that_vanishes_before_its_vector_is_left_out_and_the_sum_is_made(
+    place: Coordinator, devices: list[Device]
+) -> None:
+    def verdict(ask: AskEgress) -> bool:
+        """The first ledger that is asked lets no vector out: for the server its device has vanished."""
+        if "stage masked" not in ask.privacy:
+            return True
+        with lock:
+            asked.append(ask)
+            return asked[0] is not ask
+
+    asked: list[AskEgress] = []
+    lock = threading.Lock()
+
+    request = Request(
+        bundle="context", rounds=1, minimum_reports=3, wait_s=0.0, clip_norm=4.0, secret_sum=True, deadline_s=12.0
+    )
+    outcome: list[Outcome] = []
+    worker = threading.Thread(target=lambda: outcome.append(train(place.home, request, print)))
+    worker.start()
+    offer = place.offer_of(devices[0].name)
+    parent = str(Registry.existing(place.home).find("context", offer.version))
+    given: dict[str, object] = {"version": offer.version, "path": parent, "secret": True, "k_min": 3}
+    learn_together([device.task(offer, place.ca, **given) for device in devices], verdict)
+    worker.join(120)
+    (row,) = outcome[0].rounds
+    assert (row.state, row.asked, row.reports, row.refused) == ("published", 4, 3, 1)
+
+
+def test_a_profile_that_demands_a_secret_sum_sends_no_plain_update(place: Coordinator, devices: list[Device]) -> None:
+    request = Request(bundle="context", rounds=1, minimum_reports=1, wait_s=0.0, deadline_s=20.0)
+    done, failed, said = _together(place, devices, request)
+    assert done is None
+    assert failed is not None
+    assert "only as part of a secret sum" in str(failed)
+    assert {ask.kind for one in said for ask in one.asked} == {"status"}  # the refusals alone
+
+
+def test_a_profile_that_wants_more_devices_added_up_takes_no_part(place: Coordinator, devices: list[Device]) -> None:
+    request = Request(bundle="context", rounds=1, minimum_reports=3, wait_s=0.0, secret_sum=True, deadline_s=20.0)
+    done, failed, said = _together(place, devices, request, k_min=5)
+    assert done is None
+    assert failed is not None
+    assert "this profile wants 5 added up" in str(failed)
+    assert {ask.kind for one in said for ask in one.asked} == {"status"}
+
+
+def test_a_secret_sum_and_a_rule_that_looks_at_single_updates_exclude_each_other(place: Coordinator) -> None:
+    with pytest.raises(RoundError, match="no single updates"):
+        train(place.home, Request(bundle="context", secret_sum=True, rule="median"), print)
+
+
+def test_the_command_has_the_options(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from coordinator.cli import main
+
+    told = CliRunner().invoke(main, ["train", "--help"]).output
+    assert "--secret-sum" in told
+    assert "--epsilon-max" in told

@@ -1,0 +1,87 @@
+"""A device's part in a secret sum: stage by stage, and what it refuses."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge_agent.errors import RoundRefused
+from edge_agent.learn.secret import Part, clipped
+from models.secure_sum.collector import Collector
+from models.secure_sum.graph import Plan
+from models.secure_sum.messages import Asked, Keys, Masked, Revealed, Shares, pack, unpack
+from models.secure_sum.ring import Ring
+from tests.models.secure_sum.party import coins
+
+RING = Ring(bound=2.0, bits=16, members_max=4)
+DICE = np.random.default_rng(0)
+
+
+def _asked(stage: str, member: int = 0, body: bytes = b"", context: str = "run:1", members: int = 4) -> Asked:
+    return Asked(stage=stage, context=context, member=member, members=members, body=body, ring=RING)  # type: ignore[arg-type]
+
+
+def _nothing() -> NDArray[np.float64]:
+    raise AssertionError("nothing is trained at this stage")
+
+
+def test_four_devices_give_the_sum_of_their_clipped_updates() -> None:
+    parts = [Part(coins(n), 3) for n in range(4)]
+    updates = [np.array([0.5 * n, -0.25, 1.0]) for n in range(4)]
+    server = Collector("run:1", Plan(degree=3, threshold=3), RING, 3, 7)
+    keys = {n: unpack(p.answer(_asked("keys", n), _nothing, DICE), Keys) for n, p in enumerate(parts)}
+    told = {n: pack(one) for n, one in server.directories(keys).items()}
+    shares = {n: unpack(p.answer(_asked("shares", n, told[n]), _nothing, DICE), Shares) for n, p in enumerate(parts)}
+    passed = {n: pack(one) for n, one in server.forwarded(shares).items()}
+    masked = {
+        n: unpack(part.answer(_asked("masked", n, passed[n]), lambda n=n: updates[n], DICE), Masked)
+        for n, part in enumerate(parts)
+    }
+    arrived = {n: pack(one) for n, one in server.arrived(masked).items()}
+    told_last = {
+        n: unpack(p.answer(_asked("reveal", n, arrived[n]), _nothing, DICE), Revealed) for n, p in enumerate(parts)
+    }
+    total, members = server.total(told_last)
+    assert members == (0, 1, 2, 3)
+    assert RING.decode(total, 4) == pytest.approx(sum(updates), abs=4 * RING.step)
+
+
+def test_a_sum_of_fewer_devices_than_the_profile_wants_is_refused() -> None:
+    with pytest.raises(RoundRefused, match="wants 5 added up"):
+        Part(coins(1), 5).answer(_asked("keys", members=4), _nothing, DICE)
+
+
+@pytest.mark.parametrize("stage", ["shares", "masked", "reveal"])
+def test_a_stage_of_a_sum_that_did_not_begin_here_is_refused(stage: str) -> None:
+    part = Part(coins(1), 3)
+    with pytest.raises(RoundRefused, match="did not begin here"):
+        part.answer(_asked(stage), _nothing, DICE)
+    part.answer(_asked("keys"), _nothing, DICE)
+    with pytest.raises(RoundRefused, match="did not begin here"):
+        part.answer(_asked(stage, context="run:2"), _nothing, DICE)
+
+
+def test_a_sum_begins_once() -> None:
+    part = Part(coins(1), 3)
+    part.answer(_asked("keys"), _nothing, DICE)
+    with pytest.raises(RoundRefused, match="twice"):
+        part.answer(_asked("keys"), _nothing, DICE)
+
+
+@given(st.sampled_from(["shares", "masked", "reveal"]), st.binary(max_size=120))
+def test_a_body_that_is_no_message_of_the_stage_is_refused_by_name(stage: str, body: bytes) -> None:
+    part = Part(coins(1), 3)
+    part.answer(_asked("keys"), _nothing, DICE)
+    with pytest.raises(RoundRefused):
+        part.answer(_asked(stage, body=body), lambda: np.zeros(3), DICE)
+
+
+@given(st.lists(st.floats(-100.0, 100.0), min_size=3, max_size=3), st.floats(0.1, 50.0))
+def test_a_change_is_clipped_to_the_norm_and_keeps_its_direction(values: list[float], clip_norm: float) -> None:
+    before = {"a": np.zeros(1, np.float32), "b": np.zeros((2, 1), np.float32)}
+    after = {"a": np.array(values[:1], np.float32), "b": np.array(values[1:], np.float32).reshape(2, 1)}
+    change = clipped(before, after, ("a", "b"), clip_norm)
+    whole = np.array(values, np.float32).astype(np.float64)
+    assert np.linalg.norm(change) <= clip_norm * (1 + 1e-9)
+    assert change * np.linalg.norm(whole) == pytest.approx(whole * np.linalg.norm(change), abs=1e-3)
