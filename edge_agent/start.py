@@ -27,7 +27,6 @@ def start(settings_path: Path, profile: Path | None) -> None:
     from edge_agent.errors import SettingsError, StoreCorrupt
     from edge_agent.settings import load as load_settings
     from edge_agent.shell.database import FILE, suspect
-    from edge_agent.shell.pages import release_code
     from edge_agent.shell.run import Loop
     from firmware_configs.loader import load
 
@@ -39,7 +38,6 @@ def start(settings_path: Path, profile: Path | None) -> None:
         loop = Loop(settings, load(chosen))
         gc.freeze()
         gc.enable()
-        release_code()
         loop.run()
     except StoreCorrupt:
         # The next start takes over what can be read; this process may hold more that is not true.

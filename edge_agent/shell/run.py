@@ -34,6 +34,7 @@ from edge_agent.shell.lags import Lags
 from edge_agent.shell.mqtt import Arrived, Link, Will
 from edge_agent.shell.notify import notify
 from edge_agent.shell.outgoing import Outgoing
+from edge_agent.shell.pages import release_code
 from edge_agent.shell.say import Say
 from edge_agent.shell.shelf import BundleShelf
 from edge_agent.shell.store import Store
@@ -47,6 +48,8 @@ from firmware_configs.loader import Loaded
 from firmware_configs.messages import MSGPACK, Status, Topics
 
 TICK_S = 1.0
+RELEASE_S = 1.0
+"""How long after the start the code is let go that only the start needed."""
 SWEEP_S = 5.0
 SWEEP_BUSY_S = 0.1
 """How soon the next sweep comes when one found as much as it looks at: deleting keeps up with what comes."""
@@ -123,7 +126,7 @@ class Loop:
         self._outgoing = Outgoing(self.store, self.link)
         self._retention_ms = int(max(DEDUPE_MS, CAPS_MS, *(r.days * DAY_MS for r in loaded.profile.retention.values())))
         self._due_tick_s = self._due_sweep_s = 0.0
-        self._due_receipt_s = math.inf
+        self._due_receipt_s = self._due_release_s = math.inf
         self._told_fault = ""
         self._porthole: Porthole | None = None
         self.events_before = self.agent.counters.get("events", 0)
@@ -161,6 +164,7 @@ class Loop:
             "info", "start", f"edge-agent {__version__}, profile {self.loaded.profile.name} {self.loaded.hash[:12]}"
         )
         notify("READY=1")
+        self._due_release_s = self._monotonic_s() + RELEASE_S
         try:
             while not self.stopping:
                 if not self.turn():
@@ -378,7 +382,11 @@ class Loop:
 
     def _wait(self) -> None:
         """Until something can happen."""
-        until_s = max(0.0, min(self._due_tick_s, self._due_receipt_s) - self._monotonic_s())
+        now_s = self._monotonic_s()
+        if now_s >= self._due_release_s:
+            self._due_release_s = math.inf
+            release_code()
+        until_s = max(0.0, min(self._due_tick_s, self._due_receipt_s) - now_s)
         if self.errands.pressing or self.link.holds_messages:
             until_s = 0.0
         elif self.link.state != "up":
