@@ -1,14 +1,14 @@
 """What the agent may ask of the world while it steps. The shell gives these; tests and replay give their own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from edge_agent.infer.model import LoadedModel
 from firmware_configs.histogram import Histogram
 
 
-@dataclass(frozen=True, kw_only=True)
-class Doors:
+class Doors(Struct, frozen=True, kw_only=True):
     """Reads only; nothing here has an effect.
 
     Attributes:
@@ -30,7 +30,7 @@ class Doors:
     models: Mapping[str, LoadedModel]
     over_budget: Callable[[str, float], bool]
     local_hour: Callable[[int], tuple[int, int]]
-    trials: Mapping[str, LoadedModel] = field(default_factory=dict)
+    trials: Mapping[str, LoadedModel] = {}
     clock: Callable[[], float] = float
     holds: Callable[[str], bool] = lambda _room: True
     home_key: str = ""

@@ -1,10 +1,11 @@
 """A bundle that is ready to score: what the rest of the agent sees of a model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import force_setattr
 from numpy.typing import NDArray
 
 from edge_agent.infer.calibrate import calibrated, scale_of
@@ -20,8 +21,7 @@ Raises `FeedRefused` when a name, dtype or shape is not the model's.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
+class LoadedModel(Struct, frozen=True, kw_only=True, eq=False):
     """One version of one bundle, opened on one backend.
 
     Attributes:
@@ -41,20 +41,20 @@ class LoadedModel:
     path: str
     sha256: str
     run: Runner
-    name: str = field(init=False)
-    version: str = field(init=False)
-    index: dict[str, int] = field(init=False)
-    candidate: str = field(init=False)
-    _rows_of: str = field(init=False, repr=False)
+    name: str = ""
+    version: str = ""
+    index: dict[str, int] = {}
+    candidate: str = ""
+    rows_of: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.spec.name)
-        object.__setattr__(self, "version", self.spec.version)
+        force_setattr(self, "name", self.spec.name)
+        force_setattr(self, "version", self.spec.version)
         named = next((given.name for given in self.spec.inputs if given.from_ == "candidate"), "")
-        object.__setattr__(self, "candidate", named)
-        object.__setattr__(self, "index", {item: row for row, item in enumerate(self.catalogue)})
+        force_setattr(self, "candidate", named)
+        force_setattr(self, "index", {item: row for row, item in enumerate(self.catalogue)})
         # An input whose length is the number of rows.
-        object.__setattr__(self, "_rows_of", self.spec.inputs[0].name)
+        force_setattr(self, "rows_of", self.spec.inputs[0].name)
 
     @property
     def scale(self) -> Literal["rank", "probability"]:
@@ -73,7 +73,7 @@ class LoadedModel:
         Raises:
             FeedRefused: the runtime refuses the feeds (wrong name, shape or dtype), fails, or gives no score a row.
         """
-        rows = feeds.get(self._rows_of)
+        rows = feeds.get(self.rows_of)
         if rows is None or not rows.ndim:
             return self.run(feeds)  # it says what is missing
         if not len(rows):

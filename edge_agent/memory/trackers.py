@@ -2,8 +2,9 @@
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from edge_agent.memory.profile import Profile
 
@@ -20,8 +21,7 @@ Rewind = Callable[[Profile, int], None]
 """(profile, now in unix ms): what is dated after now is dated now, or forgotten."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tracker:
+class Tracker(Struct, frozen=True, kw_only=True):
     """A feature's state, at its place.
 
     Attributes:
@@ -34,7 +34,7 @@ class Tracker:
     key: str
     size: int
     compiled: Callable[[int], tuple[Update, Column, Rewind]]
-    words: Mapping[str, float] = field(default_factory=dict)
+    words: Mapping[str, float] = {}
 
 
 def clamped(at: int) -> Rewind:

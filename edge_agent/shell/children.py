@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from edge_agent.errors import ChildDied, ChildError, ChildOverdue, FrameMalformed
 from edge_agent.shell.clock import monotonic_s
@@ -32,8 +33,7 @@ LINE_MAX = 1_000
 OUTGOING_BYTES_MAX = 16 * 1024 * 1024
 
 
-@dataclass(slots=True)
-class Child:
+class Child(Struct):
     """One running child.
 
     Attributes:

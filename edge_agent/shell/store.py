@@ -4,7 +4,7 @@ What could not be written waits in `backlog` and is written with the next transa
 loop acknowledges nothing of a critical source meanwhile, and stops reading when the backlog is full.
 """
 
-import secrets
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -86,7 +86,7 @@ class Store:
         """The device's own 32 random bytes, made at the first start; they never leave."""
         known = self.meta("secret")
         if known is None:
-            known = secrets.token_bytes(32)
+            known = os.urandom(32)
             self.commit(Writes(meta={"secret": known}), durable=True)
         return known
 

@@ -1,7 +1,6 @@
 """A home whose bundles can be changed: real bundles in several versions on a real shelf, and faults on demand."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -61,7 +60,7 @@ class Shelf(BundleShelf):
                 self.faults[name, version](feeds)
             return run(feeds)
 
-        return replace(model, run=watched)
+        return msgspec.structs.replace(model, run=watched)
 
 
 def fails(_feeds: Mapping[str, Array]) -> None:
