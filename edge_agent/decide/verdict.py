@@ -1,9 +1,9 @@
 """What the rules say about the candidates of one decision."""
 
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from edge_agent.decide.decision import Fired
@@ -13,15 +13,14 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(Struct):
     """What the rules say about the candidates."""
 
     eligible: Mask
     """bool (n,)."""
     boost: F32
     """float32 (n,), added to the scores."""
-    fired: list[Fired] = field(default_factory=list)
+    fired: list[Fired] = []
     boosted: bool = False
     """Whether `boost` holds anything but zeros."""
     narrowed: bool = False
