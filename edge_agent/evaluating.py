@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from edge_agent.decide.decision import Trail
 from edge_agent.errors import LogSaysNothing
-from edge_agent.evidence import Evidence, Lesson, Round
+from edge_agent.evidence import REASONS, Evidence, Lesson, Round
+from edge_agent.limits import SCORED_MAX
 from models.offpolicy.confidence import Confidence, Interval, Value, estimates, gain, valued
 from models.offpolicy.estimators import Fitted, Index, Rounds, on_policy, snips
 from models.offpolicy.reward_model import fit, folds
@@ -23,6 +24,11 @@ F64 = NDArray[np.float64]
 SUBJECTS_MIN = 20
 """People from which on intervals are over people, whose decisions belong together; with fewer, over decisions."""
 SURE = 1.0 - 1e-12
+HINTS = {
+    "unscored": f"trails keep all scores where the policy explores among at most {SCORED_MAX} candidates: explore there",
+    "fallback": "see with `edge-agent explain` why models and rules do not decide",
+}
+"""What to do when most decisions were left out for a reason."""
 
 
 class Chooser(Protocol):
@@ -92,11 +98,7 @@ def evaluate(
     """
     rounds = evidence.rounds
     if not rounds:
-        told = ", ".join(f"{count} {reason}" for reason, count in evidence.left_out.items())
-        raise LogSaysNothing(
-            f"no decision at {placement} can be evaluated{f' (left out: {told})' if told else ''}",
-            hint="wait until decisions have earned something, or look further back with --since",
-        )
+        raise _nothing_left(placement, evidence.left_out)
     cluster, subjects = _people(rounds)
     reward = np.array([one.earned for one in rounds])
     first = Rounds(reward=reward, logged=_logged(rounds), evaluated=_logged(rounds), cluster=cluster)
@@ -122,6 +124,15 @@ def evaluate(
         logged_policies=policies,
         logged=valued(on_policy(first), cluster, confidence),
         policies=tuple(judged),
+    )
+
+
+def _nothing_left(placement: str, left_out: Mapping[str, int]) -> LogSaysNothing:
+    told = "; ".join(f"{count} {REASONS[reason]}" for reason, count in left_out.items())
+    most = max(left_out, key=lambda reason: left_out[reason], default="")
+    return LogSaysNothing(
+        f"no decision at {placement} can be evaluated{f' ({told})' if told else ''}",
+        hint=HINTS.get(most, "wait until decisions have earned something, or look further back with --since"),
     )
 
 

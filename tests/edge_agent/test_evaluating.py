@@ -155,8 +155,12 @@ def test_what_cannot_be_chosen_again_is_counted_and_not_guessed() -> None:
     fell = msgspec.structs.replace(trail, fallback="cached", top=())
     evidence = joined([few, fell], {}, "reward", DAY, trail.decided_ms + DAY)
     assert evidence == Evidence(rounds=(), left_out={"fallback": 1, "unscored": 1})
-    with pytest.raises(LogSaysNothing, match="1 fallback, 1 unscored"):
+    with pytest.raises(LogSaysNothing, match=r"1 decided by the fallback ladder.*; 1 hold"):
         evaluate(PLACE, "reward", 0, evidence, {}, None, QUICK)
+    only_few = joined([few], {}, "reward", DAY, trail.decided_ms + DAY)
+    with pytest.raises(LogSaysNothing) as refused:
+        evaluate(PLACE, "reward", 0, only_few, {}, None, QUICK)
+    assert "at most 64 candidates" in refused.value.hint
 
 
 def test_the_denied_and_the_unknown_get_no_probability() -> None:
