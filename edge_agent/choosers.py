@@ -3,6 +3,7 @@
 They are the very learners that run on the device, begun anew and without a placement's limits on exploration.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from edge_agent.decide.decision import Trail
 from edge_agent.decide.score import probabilities
 from edge_agent.evaluating import Chooser
 from edge_agent.evidence import Lesson
-from firmware_configs.profile import Best, Policy, Threshold
+from firmware_configs.profile import Best, EpsilonGreedy, Policy, Threshold
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -47,21 +48,37 @@ def chooser(policy: Policy, context: Context) -> Chooser:
     """The policy, knowing nothing yet."""
     match policy:
         case Best():
-            return Ranking(-np.inf)
+            return Ranking(-np.inf, 0.0)
         case Threshold(minimum=minimum):
-            return Ranking(minimum)
+            return Ranking(minimum, 0.0)
+        case EpsilonGreedy(epsilon=epsilon):
+            return Ranking(-np.inf, epsilon)
     return Learning(policy, context)
 
 
 class Ranking:
-    """The best score, if it reaches a minimum."""
+    """The best score if it reaches a minimum, or with probability ε any candidate: a few words suffice to tell."""
 
-    def __init__(self, minimum: float) -> None:
-        self._minimum = minimum
+    def __init__(self, minimum: float, epsilon: float) -> None:
+        self._minimum, self._epsilon = minimum, epsilon
 
     def probabilities(self, trail: Trail) -> F64:
         """See `Chooser`."""
-        return _placed(trail, lambda scores, _items: _ranked(scores, self._minimum))
+        return _placed(trail, self._vector)
+
+    def of_taken(self, trail: Trail) -> float | None:
+        """See `Chooser`. The uniform share is of all eligible; that a model knows some not at all, a trail does not tell."""
+        best = next((scored for scored in trail.top if scored.eligible and not math.isnan(scored.score)), None)
+        if best is None or not trail.eligible:
+            return None
+        own = 1.0 - self._epsilon if best.item == trail.items[0] and best.score >= self._minimum else 0.0
+        return own + self._epsilon / trail.eligible
+
+    def _vector(self, scores: F32, _items: Sequence[str]) -> F64:
+        found = np.full(len(scores), self._epsilon / len(scores))
+        best = int(scores.argmax())  # the first of equals, as the candidates stand in the trail
+        found[best] += (1.0 - self._epsilon) * float(scores[best] >= self._minimum)
+        return found
 
     def learn(self, trail: Trail, lesson: Lesson) -> None:
         """Nothing is learned."""
@@ -84,6 +101,11 @@ class Learning:
 
         return _placed(trail, vector)
 
+    def of_taken(self, trail: Trail) -> float | None:
+        """It goes by what it learned of every candidate."""
+        del trail
+        return None
+
     def learn(self, trail: Trail, lesson: Lesson) -> None:
         """See `Chooser`."""
         item = trail.items[0]
@@ -102,12 +124,4 @@ def _placed(trail: Trail, vector: Callable[[F32, Sequence[str]], F64]) -> F64:
     found = np.zeros(len(scores))
     if len(sound):
         found[sound] = vector(scores[sound], [trail.top[place].item for place in sound.tolist()])
-    return found
-
-
-def _ranked(scores: F32, minimum: float) -> F64:
-    """All on the best, the first of equals, as the candidates stand in the trail."""
-    found = np.zeros(len(scores))
-    best = int(scores.argmax())
-    found[best] = float(scores[best] >= minimum)
     return found

@@ -25,7 +25,7 @@ SUBJECTS_MIN = 20
 """People from which on intervals are over people, whose decisions belong together; with fewer, over decisions."""
 SURE = 1.0 - 1e-12
 HINTS = {
-    "unscored": f"trails keep all scores where the policy explores among at most {SCORED_MAX} candidates: explore there",
+    "unscored": f"trails keep all scores where the policy explores among at most {SCORED_MAX} candidates",
     "fallback": "see with `edge-agent explain` why models and rules do not decide",
 }
 """What to do when most decisions were left out for a reason."""
@@ -37,8 +37,25 @@ class Chooser(Protocol):
     def probabilities(self, trail: Trail) -> F64:
         """The probability of each candidate of `trail.top` to come first, float64 (candidates,); sums to at most 1."""
 
+    def of_taken(self, trail: Trail) -> float | None:
+        """That of what was decided, where `trail.top` holds only the best candidates; None: it cannot be told."""
+
     def learn(self, trail: Trail, lesson: Lesson) -> None:
         """An outcome of the decision's first item has come."""
+
+
+class Chances(Struct, frozen=True, kw_only=True):
+    """How a policy would have chosen, at each decision.
+
+    Attributes:
+        taken: float64 (n,), its probability of what was decided.
+        uncovered: float64 (n,), its probability of what the log could not, or never did, decide there.
+        fitted: what a reward model says; None where trails do not hold all candidates.
+    """
+
+    taken: F64
+    uncovered: F64
+    fitted: Fitted | None = None
 
 
 class Judged(Struct, frozen=True, kw_only=True):
@@ -68,6 +85,8 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     subjects: int
     over: str
     """What the intervals resample: `subjects` or `decisions`."""
+    whole: bool
+    """Whether trails hold all candidates; where not, only policies that go by scores, and no `dm` and `dr`."""
     level: float
     logged_policies: dict[str, int]
     """Policy that ran → decisions."""
@@ -96,7 +115,8 @@ def evaluate(
     Raises:
         LogSaysNothing: there is nothing to evaluate on, or nothing else was ever tried.
     """
-    rounds = evidence.rounds
+    whole = bool(evidence.rounds)
+    rounds = evidence.rounds or evidence.brief
     if not rounds:
         raise _nothing_left(placement, evidence.left_out)
     cluster, subjects = _people(rounds)
@@ -104,9 +124,9 @@ def evaluate(
     first = Rounds(reward=reward, logged=_logged(rounds), evaluated=_logged(rounds), cluster=cluster)
     judged = []
     for name, chooser in choosers.items():
-        chosen = lived(chooser, rounds)
-        _refuse_certainty(placement, name, rounds, chosen)
-        judged.append(_judged(name, first, rounds, chosen, clip, confidence))
+        chances = _of_whole(lived(chooser, rounds), rounds, cluster) if whole else _of_brief(name, chooser, rounds)
+        _refuse_certainty(placement, name, rounds, chances)
+        judged.append(_judged(name, first, chances, clip, confidence))
     policies: dict[str, int] = {}
     for one in rounds:
         policies[one.trail.policy] = policies.get(one.trail.policy, 0) + 1
@@ -114,12 +134,13 @@ def evaluate(
         placement=placement,
         metric=metric,
         decisions=len(rounds),
-        left_out=evidence.left_out,
+        left_out={**evidence.left_out, **({"unscored": len(evidence.brief)} if whole and evidence.brief else {})},
         since_ms=since_ms,
         first_ms=rounds[0].trail.decided_ms,
         last_ms=rounds[-1].trail.decided_ms,
         subjects=subjects,
         over="decisions" if cluster is None else "subjects",
+        whole=whole,
         level=confidence.level,
         logged_policies=policies,
         logged=valued(on_policy(first), cluster, confidence),
@@ -150,16 +171,35 @@ def lived(chooser: Chooser, rounds: Sequence[Round]) -> list[F64]:
     return found
 
 
-def _judged(
-    name: str, first: Rounds, rounds: Sequence[Round], chosen: Sequence[F64], clip: float | None, confidence: Confidence
-) -> Judged:
+def _of_whole(chosen: Sequence[F64], rounds: Sequence[Round], cluster: Index | None) -> Chances:
     tried = {one.trail.items[0] for one in rounds}
+    return Chances(
+        taken=np.clip([float(each[_place(one.trail)]) for one, each in zip(rounds, chosen, strict=True)], 0.0, 1.0),
+        uncovered=np.array([_uncovered(one.trail, each, tried) for one, each in zip(rounds, chosen, strict=True)]),
+        fitted=_fitted(rounds, chosen, cluster),
+    )
+
+
+def _of_brief(name: str, chooser: Chooser, rounds: Sequence[Round]) -> Chances:
+    """What can be told from the best candidates alone.
+
+    Raises:
+        LogSaysNothing: this policy needs them all.
+    """
+    found = [chooser.of_taken(one.trail) for one in rounds]
+    if any(chance is None for chance in found):
+        raise LogSaysNothing(f"trails hold too few candidates to say what {name} would do", hint=HINTS["unscored"])
+    taken = np.array(found, np.float64)
+    return Chances(taken=taken, uncovered=np.where(_logged(rounds) >= SURE, 1.0 - taken, 0.0))
+
+
+def _judged(name: str, first: Rounds, chances: Chances, clip: float | None, confidence: Confidence) -> Judged:
     own = Rounds(
         reward=first.reward,
         logged=first.logged,
-        evaluated=_of_taken(rounds, chosen),
-        fitted=_fitted(rounds, chosen, first.cluster),
-        uncovered=np.array([_uncovered(one.trail, each, tried) for one, each in zip(rounds, chosen, strict=True)]),
+        evaluated=chances.taken,
+        fitted=chances.fitted,
+        uncovered=chances.uncovered,
         cluster=first.cluster,
     )
     found = support(own, clip)
@@ -178,12 +218,6 @@ def _logged(rounds: Sequence[Round]) -> F64:
     return np.array([one.trail.propensity for one in rounds])
 
 
-def _of_taken(rounds: Sequence[Round], chosen: Sequence[F64]) -> F64:
-    """The evaluated policy's probability of what was decided, float64 (n,)."""
-    places = [_place(one.trail) for one in rounds]
-    return np.clip([float(each[place]) for place, each in zip(places, chosen, strict=True)], 0.0, 1.0)
-
-
 def _place(trail: Trail) -> int:
     return next(n for n, scored in enumerate(trail.top) if scored.item == trail.items[0])
 
@@ -195,9 +229,9 @@ def _uncovered(trail: Trail, chosen: F64, tried: set[str]) -> float:
     return float(sum(chance for scored, chance in zip(trail.top, chosen, strict=True) if scored.item not in tried))
 
 
-def _refuse_certainty(placement: str, name: str, rounds: Sequence[Round], chosen: Sequence[F64]) -> None:
+def _refuse_certainty(placement: str, name: str, rounds: Sequence[Round], chances: Chances) -> None:
     """A log without chance says something of the policy that ran, and of no other."""
-    if all(one.trail.propensity >= SURE for one in rounds) and not bool((_of_taken(rounds, chosen) >= SURE).all()):
+    if all(one.trail.propensity >= SURE for one in rounds) and not bool((chances.taken >= SURE).all()):
         raise LogSaysNothing(
             f"all {len(rounds)} decisions at {placement} were made with probability 1: nothing else was ever tried, so "
             f"nothing can be said of {name}",

@@ -1,8 +1,8 @@
 """Decisions and what they earned, joined: what a log can tell of another policy, and what of it cannot be used.
 
 The first place of a slate is evaluated: its probability is exact. What a fallback decided was no policy's choice; a
-decision whose reward window is still open has not earned yet; one that holds no scores of all its candidates cannot
-be made again.
+decision whose reward window is still open has not earned yet; one that holds the scores of its best candidates only can
+be made again by policies that go by the scores alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +37,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
     rounds: tuple[Round, ...]
     """In the order of decisions."""
+    brief: tuple[Round, ...] = ()
+    """Those whose trails hold only the best candidates."""
     left_out: dict[str, int]
     """Reason → decisions."""
 
@@ -67,7 +69,9 @@ def joined(
         now_ms: unix ms; the log ends here.
         unreadable: rows that could not be read, for the count.
     """
-    rounds, left_out = [], {**dict.fromkeys(REASONS, 0), "unreadable": unreadable}
+    rounds: list[Round] = []
+    brief: list[Round] = []
+    left_out = {**dict.fromkeys(REASONS, 0), "unreadable": unreadable}
     for trail in sorted(trails, key=lambda one: (one.decided_ms, one.id)):
         last_ms = trail.decided_ms + window_ms
         own = [e for e in earned.get(trail.id, ()) if e.item == trail.items[0] and e.happened_ms <= last_ms]
@@ -76,9 +80,13 @@ def joined(
             left_out["fallback"] += 1
         elif not came and now_ms < last_ms:
             left_out["open"] += 1
-        elif len(trail.top) < trail.candidates or trail.items[0] not in {scored.item for scored in trail.top}:
-            left_out["unscored"] += 1
         else:
             lessons = [Lesson(max(e.happened_ms, trail.decided_ms), e.value) for e in own if e.metric == REWARD]
-            rounds.append(Round(trail, sum(e.value for e in came), tuple(lessons)))
-    return Evidence(rounds=tuple(rounds), left_out={reason: count for reason, count in left_out.items() if count})
+            (rounds if _whole(trail) else brief).append(Round(trail, sum(e.value for e in came), tuple(lessons)))
+    told = {reason: count for reason, count in left_out.items() if count}
+    return Evidence(rounds=tuple(rounds), brief=tuple(brief), left_out=told)
+
+
+def _whole(trail: Trail) -> bool:
+    """Whether the trail holds all its candidates, what was decided among them."""
+    return len(trail.top) >= trail.candidates and any(scored.item == trail.items[0] for scored in trail.top)

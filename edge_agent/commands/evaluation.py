@@ -105,6 +105,11 @@ def in_words(found: "Evaluation") -> list[str]:
     lines = [
         f"{found.placement}: {found.decisions:,} decisions in {days:.1f} days ({told}), subjects: {found.subjects:,}",
         *[f"  left out: {count:,} {REASONS.get(reason, reason)}" for reason, count in found.left_out.items()],
+        *(
+            []
+            if found.whole
+            else ["  their trails hold the best candidates only: no dm and dr, and no policy that learns"]
+        ),
         f"{found.level:.0%} intervals over {found.over}; {found.metric} a decision:",
         f"  {'as it was':<22} {whole.value:.4f} [{whole.normal.low:.4f}, {whole.normal.high:.4f}]",
     ]

@@ -154,13 +154,39 @@ def test_what_cannot_be_chosen_again_is_counted_and_not_guessed() -> None:
     few = msgspec.structs.replace(trail, candidates=100)
     fell = msgspec.structs.replace(trail, fallback="cached", top=())
     evidence = joined([few, fell], {}, "reward", DAY, trail.decided_ms + DAY)
-    assert evidence == Evidence(rounds=(), left_out={"fallback": 1, "unscored": 1})
-    with pytest.raises(LogSaysNothing, match=r"1 decided by the fallback ladder.*; 1 hold"):
-        evaluate(PLACE, "reward", 0, evidence, {}, None, QUICK)
-    only_few = joined([few], {}, "reward", DAY, trail.decided_ms + DAY)
-    with pytest.raises(LogSaysNothing) as refused:
-        evaluate(PLACE, "reward", 0, only_few, {}, None, QUICK)
+    assert (evidence.rounds, len(evidence.brief), evidence.left_out) == ((), 1, {"fallback": 1})
+    only_fallen = joined([fell], {}, "reward", DAY, trail.decided_ms + DAY)
+    with pytest.raises(LogSaysNothing, match=r"1 decided by the fallback ladder"):
+        evaluate(PLACE, "reward", 0, only_fallen, {}, None, QUICK)
+    thompson = {"thompson": chooser(Thompson(), NOTHING_SERVED)}
+    with pytest.raises(LogSaysNothing, match="what thompson would do") as refused:
+        evaluate(PLACE, "reward", 0, evidence, thompson, None, QUICK)
     assert "at most 64 candidates" in refused.value.hint
+
+
+def test_the_best_few_suffice_for_policies_that_go_by_scores() -> None:
+    whole = _evidence(_house())
+    few = [msgspec.structs.replace(one.trail, top=one.trail.top[:1]) for one in whole.rounds]
+    brief = joined(few, outcomes(_house()), "reward", DAY, _house().now + 2 * DAY)
+    assert (brief.rounds, len(brief.brief)) == ((), len(whole.rounds))
+    policies = {"best": Best(), "uniform": EpsilonGreedy(epsilon=1.0), "some": Threshold(minimum=0.5)}
+    found, same = (
+        evaluate(
+            PLACE,
+            "reward",
+            0,
+            evidence,
+            {name: chooser(one, NOTHING_SERVED) for name, one in policies.items()},
+            None,
+            QUICK,
+        )
+        for evidence in (brief, whole)
+    )
+    assert (found.whole, same.whole) == (False, True)
+    for name in policies:
+        for kind in ("ips", "snips"):
+            assert _of(found, name).estimates[kind] == _of(same, name).estimates[kind]
+        assert "dr" not in _of(found, name).estimates
 
 
 def test_the_denied_and_the_unknown_get_no_probability() -> None:
