@@ -67,7 +67,7 @@ class Ranking:
         return _placed(trail, self._vector)
 
     def of_taken(self, trail: Trail) -> float | None:
-        """See `Chooser`. The uniform share is of all eligible; that a model knows some not at all, a trail does not tell."""
+        """See `Chooser`. The uniform share is of all eligible, also of those that a model does not know."""
         best = next((scored for scored in trail.top if scored.eligible and not math.isnan(scored.score)), None)
         if best is None or not trail.eligible:
             return None
