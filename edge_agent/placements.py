@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import numpy as np
@@ -13,8 +13,8 @@ from edge_agent.decide.bandit.choice import NOTHING, Choice
 from edge_agent.decide.decision import Fallback, Fired, Scored, Shadowed, Trail, decision_id
 from edge_agent.decide.experiment import NOWHERE, Assignment, Seat, keyed
 from edge_agent.decide.fallback import step_down
-from edge_agent.decide.rules import Rules, Verdict
 from edge_agent.decide.score import Scores, probabilities
+from edge_agent.decide.verdict import Verdict, untouched
 from edge_agent.doors import Doors
 from edge_agent.exploring import Exploring
 from edge_agent.infer.model import Array, LoadedModel
@@ -25,6 +25,9 @@ from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import compile_expression
 from firmware_configs.profile import Best, Experiments, OnEvent, Placement, Policy, Threshold
 from models.errors import ModelError
+
+if TYPE_CHECKING:
+    from edge_agent.decide.rules import Rules
 
 F32 = NDArray[np.float32]
 OVER_BUDGET = "over the budget"
@@ -86,7 +89,7 @@ class CompiledPlacement:
         self.source = placement.trigger.source if isinstance(placement.trigger, OnEvent) else ""
         text = placement.trigger.when if isinstance(placement.trigger, OnEvent) else ""
         self._when = compile_expression(text) if text else None
-        self._rules = Rules(placement.rule)
+        self._rules = _rules(placement)
         self._scores = Scores(placement.candidate, placement.models)
         self._fixed = tuple(candidate.item for candidate in placement.candidate)
         self._fixed_index = {item: n for n, item in enumerate(self._fixed)}
@@ -130,12 +133,12 @@ class CompiledPlacement:
         bundles = {model.name: model.version for model in models}
         made = decision_id(occasion.event_id, self.name, self._profile, bundles)
         doors.over_budget(made, placement.budget_ms)
-        values = self._values(occasion) if self._rules.any else {}
-        if (stop := self._rules.stopped(values)) is not None:
+        values = self._values(occasion) if self._rules is not None else {}
+        if self._rules is not None and (stop := self._rules.stopped(values)) is not None:
             occasion.why_not = f"rule {stop.name} stops it: {stop.reason}"
             return None
         place = self._candidates(models, occasion)
-        verdict = self._rules.apply(place.items, place.index, values)
+        verdict = self._rules.apply(place.items, place.index, values) if self._rules else untouched(len(place.items))
         policy = placement.policy
         scores, why = self._score(models, place, verdict, occasion, made)
         if self._trials.running:
@@ -329,6 +332,15 @@ def _predict(model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
     spread = np.full(len(place.items), np.nan, np.float32)
     spread[known] = scored
     return spread
+
+
+def _rules(placement: Placement) -> "Rules | None":
+    if not placement.rule:
+        return None
+    # The reading of CEL comes with it, which a device without rules need not load.
+    from edge_agent.decide.rules import Rules
+
+    return Rules(placement.rule)
 
 
 def _why_nothing(why: str, place: _Field, verdict: Verdict) -> str:

@@ -64,6 +64,11 @@ class Expression:
         self._handed: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     @property
+    def is_formula(self) -> bool:
+        """Whether it is a sum or product of scores, computed without CEL."""
+        return self._formula is not None
+
+    @property
     def tree(self) -> "Node":
         """What it says."""
         if self._tree is None:
@@ -165,6 +170,8 @@ def tree_of(text: str) -> "Node":
 
 def paths(expression: Expression, root: str) -> frozenset[str]:
     """The names read directly under `root`, such as `light` for `fields.light` and root `fields`."""
+    if expression.is_formula:
+        return frozenset()  # its names have no dots
     from firmware_configs.cel.reading import read_under
 
     return read_under(expression.tree, root)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from edge_agent.decide.decision import Fallback
-from edge_agent.decide.rules import Verdict
+from edge_agent.decide.verdict import Verdict
 
 
 def step_down(
