@@ -120,7 +120,8 @@ def decide(
     else:
         _remember_newest(agent, key, trail.items[0], now)
         if placement.no_outcome is not None:
-            trail = msgspec.structs.replace(trail, waits=place.exploring.wait(trail.id, trail.items, batch))
+            waits = place.exploring.wait(trail.id, trail.items, batch)
+            trail = msgspec.structs.replace(trail, waits=waits, silence=placement.no_outcome)
     if placement.cap:
         agent.histories.replace(key, channel.remember(agent.histories.get(key), now))
         batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + CAPS_MS)

@@ -27,7 +27,7 @@ class Round(Struct, frozen=True):
 
     trail: Trail
     earned: float
-    """Of the metric, for the item in the first place, summed; 0 when nothing came within the window."""
+    """Of the metric, for the item in the first place, summed; what silence is worth, when nothing came in time."""
     lessons: tuple[Lesson, ...]
     """Rewards that came: what policies learn from, whatever the metric."""
 
@@ -82,7 +82,12 @@ def joined(
             left_out["open"] += 1
         else:
             lessons = [Lesson(max(e.happened_ms, trail.decided_ms), e.value) for e in own if e.metric == REWARD]
-            (rounds if _whole(trail) else brief).append(Round(trail, sum(e.value for e in came), tuple(lessons)))
+            value = sum(e.value for e in came)
+            if trail.silence is not None and not lessons:
+                # The device closes a window before it decides anything else in its last millisecond.
+                lessons = [Lesson(last_ms - 1, trail.silence)]
+                value = trail.silence if metric == REWARD else value
+            (rounds if _whole(trail) else brief).append(Round(trail, value, tuple(lessons)))
     told = {reason: count for reason, count in left_out.items() if count}
     return Evidence(rounds=tuple(rounds), brief=tuple(brief), left_out=told)
 

@@ -100,6 +100,8 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`rank` where the scores are logits; empty: probabilities."""
     rules_untold: int = 0
     """Rules that applied beyond those in `rules`."""
+    silence: float | None = None
+    """Reward of an item whose window closes without an outcome; None: silence is no outcome."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -28,9 +28,19 @@ def written(policy: str, model: str = "") -> str:
     return first + f'name = "{PLACE}"' + rest[:rule] + CANDIDATES + rest[end:]
 
 
-def lived(policy: str, count: int, seed: int, start_ms: int = NOW, *, model: str = "", silent: bool = False) -> House:
+def lived(
+    policy: str,
+    count: int,
+    seed: int,
+    start_ms: int = NOW,
+    *,
+    model: str = "",
+    silent: bool = False,
+    window_s: int = 86_400,
+) -> House:
     """`count` decisions, each answered a second later: a click by its item's rate, or else a dismissal, or silence."""
-    house = House(written(policy, model))
+    text = written(policy, model).replace("reward_window_s = 86400.0", f"reward_window_s = {window_s}.0")
+    house = House(text)
     house.now = start_ms
     house.everyone_agrees()
     dice = np.random.default_rng(seed)

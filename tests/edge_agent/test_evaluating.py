@@ -244,6 +244,17 @@ def test_a_learning_policy_relives_its_own_log_with_the_probabilities_that_it_lo
         assert vector.sum() == pytest.approx(1.0)
 
 
+def test_a_window_that_closed_in_silence_teaches_as_it_did_on_the_device() -> None:
+    policy = '{ kind = "thompson" }\nno_outcome = 0.25'
+    house = lived(policy, 120, seed=6, silent=True, window_s=300)
+    rounds = joined(trails(house), outcomes(house), "reward", 300_000, house.now + DAY).rounds
+    assert {one.earned for one in rounds} == {0.25, 1.0}
+    assert all(len(one.lessons) == 1 for one in rounds)
+    for one, vector in zip(rounds, evaluated(chooser(Thompson(), NOTHING_SERVED), rounds), strict=True):
+        place = [scored.item for scored in one.trail.top].index(one.trail.items[0])
+        assert vector[place] == pytest.approx(one.trail.propensity, abs=1e-9)
+
+
 def test_a_policy_that_learns_would_have_found_the_offer_that_the_model_does_not() -> None:
     found = _evaluated(_house(), thompson=Thompson(prior_strength=2.0), best=Best())
     assert _of(found, "thompson").estimates["dr"].value > 0.35 > _of(found, "best").estimates["dr"].normal.high
