@@ -7,7 +7,7 @@ import msgspec
 from edge_agent.batch import Batch
 from edge_agent.closing import close_due
 from edge_agent.control import Control
-from edge_agent.deciding import decide, occasion_of, on_request
+from edge_agent.deciding import decide, occasion_of, on_request, switches_of
 from edge_agent.doors import Doors
 from edge_agent.effects import Append, Effect, Room
 from edge_agent.errors import ControlInvalid, IntakeError, TopicUnknown
@@ -60,6 +60,7 @@ from edge_agent.placements import CompiledPlacement
 from edge_agent.sources import HOUSEHOLD, CompiledSource
 from edge_agent.trials import Trials
 from edge_agent.wire import read_word
+from edge_agent.withheld import WithheldLog
 from firmware_configs import messages
 from firmware_configs.loader import Loaded
 from firmware_configs.profile import Learn, Model
@@ -118,6 +119,8 @@ class Agent:
         self.retention_ms = int(min(r.days for r in profile.retention.values()) * DAY_MS)
         self.recent: dict[str, bytes] = {}
         self.newest: dict[str, tuple[str, int]] = {}
+        self.withheld = WithheldLog(doors.recall)
+        self.switches = switches_of(self)
         self.swept_ms = 0
         self.journalled = 0
         self.counted: dict[str, int] = {}
@@ -369,6 +372,8 @@ def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: s
         span_ms = min(agent.features.others_ms, agent.retention_ms)
         if agent.presence.hear(event.subject, event.event_time_ms, span_ms, now):
             _keep_presence(agent, batch)
+    if agent.switches is not None and agent.switches.reads:
+        agent.switches.hear(event.fields, event.event_time_ms, batch)
     if agent.record:
         _journal(event, traceparent, source, batch)
     occasion = occasion_of(agent, event.subject, state, event.fields, event.event_time_ms, batch)
@@ -420,6 +425,7 @@ def _on_tick(agent: Agent, by_ms: int, batch: Batch) -> None:
         # Once a tick, not with every event: a crash forgets what was counted since, and nothing else.
         agent.counted = dict(agent.counters)
         batch.put("meta", "counters", msgspec.msgpack.encode(agent.counted))
+    agent.withheld.keep(agent.retention_ms, batch)
     if agent.experiments is not None:
         agent.experiments.tick(batch)
     if not 0 <= batch.now_ms - agent.swept_ms < SWEEP_EVERY_MS:

@@ -17,19 +17,21 @@ from edge_agent.errors import RequestInvalid
 from edge_agent.gate import Reply
 from edge_agent.happenings import Message
 from edge_agent.infer.model import Array, LoadedModel
-from edge_agent.limits import CAPS_MS, DAY_MS, EVICTED_SHARE, ID_MAX, RECENT_DECISIONS_MAX, SUBJECTS_MAX
+from edge_agent.limits import CAPS_MS, EVICTED_SHARE, ID_MAX, RECENT_DECISIONS_MAX, SUBJECTS_MAX
 from edge_agent.memory.profile import Profile
 from edge_agent.memory.values import before
 from edge_agent.observing import expose
 from edge_agent.placements import CompiledPlacement, Occasion
 from edge_agent.sources import HOUSEHOLD
 from edge_agent.wire import is_json, read_word
+from edge_agent.withheld import suppress
 from firmware_configs import messages
 from firmware_configs.topics import topic_fault
 from models.spec import ItemSequence, OthersPresent
 
 if TYPE_CHECKING:
     from edge_agent.agent import Agent
+    from edge_agent.switching import Switches
 
 F32 = NDArray[np.float32]
 
@@ -97,21 +99,21 @@ def decide(
     """Consent, caps and quiet hours; then the choice; then the way out."""
     placement, now = place.placement, batch.now_ms
     if not agent.consents.all_allowed(placement.purposes, occasion.subject):
-        agent.count("suppressed.consent")
+        suppress(agent, place.name, occasion, "consent", "", batch)
         return
     if moment.quiet(placement.quiet_hours, agent.doors.local_hour(now)[0]):
-        agent.count("suppressed.quiet-hours")
+        suppress(agent, place.name, occasion, "quiet-hours", "", batch)
         return
     key = f"{place.name}\x00{occasion.subject}"
     if placement.cap and channel.capped(agent.histories.get(key), placement.cap, now) is not None:
-        agent.count("suppressed.cap")
+        suppress(agent, place.name, occasion, "cap", "", batch)
         return
     close_due(agent, place, batch)
     newest = agent.newest.get(key)
     occasion.cached = newest[0] if newest and abs(now - newest[1]) < placement.expiry_s * 1_000 else None
     trail = place.decide(occasion)
     if trail is None:
-        agent.count("undecided")
+        suppress(agent, place.name, occasion, "stop" if occasion.stopped else "nothing", occasion.why_not, batch)
         return
     agent.count("decisions")
     place.exploring.decided(trail, batch)
@@ -129,8 +131,17 @@ def decide(
     expose(agent, trail, batch)
     if agent.gate.decision(trail, placement, reply, batch) and agent.outcomes is not None:
         agent.outcomes.decided(trail, occasion, batch)
-    if placement.actuator:
-        _switch(agent, place, trail, batch)
+    if placement.actuator and agent.switches is not None:
+        agent.switches.switch(place, trail, batch)
+
+
+def switches_of(agent: "Agent") -> "Switches | None":
+    """The actuators; None, and nothing is loaded, where the profile has none."""
+    if not agent.profile.actuator:
+        return None
+    from edge_agent.switching import Switches
+
+    return Switches(agent, agent.profile)
 
 
 def _remember_newest(agent: "Agent", key: str, item: str, now_ms: int) -> None:
@@ -158,20 +169,6 @@ def _keep_decision(agent: "Agent", trail: Trail, retention_ms: int, batch: Batch
             subject=trail.subject,
         )
     )
-
-
-def _switch(agent: "Agent", place: CompiledPlacement, trail: Trail, batch: Batch) -> None:
-    """Send the actuator's command, within its limits."""
-    actuator = agent.actuators[place.placement.actuator]
-    key = f"actuator\x00{actuator.name}"
-    history = agent.histories.get(key)
-    command = channel.command(actuator, trail.items[0], history, batch.now_ms)
-    if command is None:
-        agent.count("suppressed.actuator-limit")
-        return
-    agent.histories.replace(key, channel.remember(history, batch.now_ms))
-    batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), batch.now_ms + DAY_MS)
-    agent.gate.command(actuator, command, place.placement.expiry_s, batch)
 
 
 def on_request(agent: "Agent", place: CompiledPlacement, message: Message, batch: Batch) -> None:

@@ -27,6 +27,7 @@ Room = Literal[
     "touch",
     "due",
     "metric",
+    "withheld",
 ]
 Shelf = Literal["decision", "example", "journal", "outcome"]
 

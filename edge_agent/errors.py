@@ -9,7 +9,7 @@ EdgeError
 ├── StoreError      AGT3xx  data at risk: stop, or go on in memory and say so
 │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, DecisionUnknown, LogSaysNothing
 ├── EgressError     AGT4xx  do not send
-│   ├── EgressUndeclared, BudgetSpent
+│   ├── EgressUndeclared, BudgetSpent, SwitchForbidden
 ├── RoundError      AGT5xx  skip the round
 │   ├── RoundRefused, SuperLinkUnreachable, NodeRefused, TrainingFailed
 ├── BrokerError     AGT6xx  try again, and say why
@@ -117,6 +117,10 @@ class EgressUndeclared(EgressError):
 
 class BudgetSpent(EgressError):
     code: ClassVar[str] = "AGT402"
+
+
+class SwitchForbidden(EgressError):
+    code: ClassVar[str] = "AGT403"
 
 
 class RoundError(EdgeError):

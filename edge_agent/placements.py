@@ -62,6 +62,8 @@ class Occasion(Struct, kw_only=True):
     """Whose subject it is; what must be the same across a person's devices goes by it."""
     why_not: str = ""
     """Why nothing was decided, once that is so."""
+    stopped: bool = False
+    """Whether a `stop` was why."""
 
 
 class _Field(Struct):
@@ -135,7 +137,7 @@ class CompiledPlacement:
         doors.over_budget(made, placement.budget_ms)
         values = self._values(occasion) if self._rules is not None else {}
         if self._rules is not None and (stop := self._rules.stopped(values)) is not None:
-            occasion.why_not = f"rule {stop.name} stops it: {stop.reason}"
+            occasion.why_not, occasion.stopped = f"Rule {stop.name}: {stop.reason}", True
             return None
         place = self._candidates(models, occasion)
         verdict = self._rules.apply(place.items, place.index, values) if self._rules else untouched(len(place.items))

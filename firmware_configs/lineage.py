@@ -90,6 +90,10 @@ def derive(profile: Profile, bundles: Sequence[BundleNeeds] = ()) -> Lineage:
         used.add(name)
         steps.append(Step(source=f"field {name}", target=target, how=how))
     steps += _outcome_steps(profile)
+    for actuator in profile.actuator:
+        read = {name for limit in actuator.limit for name in paths(compile_expression(limit.never), "fields")}
+        used |= read
+        steps += [Step(source=f"field {n}", target=f"actuator {actuator.name}", how="limit") for n in sorted(read)]
     steps += _egress_steps(profile)
     return Lineage(
         steps=tuple(dict.fromkeys(steps)),

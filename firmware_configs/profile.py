@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from firmware_configs.language.bundles import Learn, Model, Swap
-from firmware_configs.language.egress import Actuator, Egress, Privacy
+from firmware_configs.language.egress import Actuator, ActuatorLimit, Egress, Privacy
 from firmware_configs.language.experiments import (
     Adaptive,
     Arm,
@@ -82,6 +82,7 @@ from firmware_configs.language.terms import Cel, Name, Positive, Share, Stage
 
 __all__ = [
     "Actuator",
+    "ActuatorLimit",
     "Adaptive",
     "Arm",
     "Attribution",

@@ -11,17 +11,27 @@ WATCH_S = 2.0
 
 
 @click.command()
-@click.argument("decision")
+@click.argument("decision", required=False)
+@click.option("--event", default="", help="All that was decided about this event, and why something was not.")
+@click.option("--last", "placement", default="", help="The newest decision of this placement, and why none came since.")
 @state_option
 @json_option
-def explain(decision: str, state_dir: Path, as_json: bool) -> None:
-    """Tell how DECISION (its id, or the first six or more digits of it) came about."""
-    import msgspec
+def explain(decision: str | None, event: str, placement: str, state_dir: Path, as_json: bool) -> None:
+    """Tell how DECISION (its id, or the first six or more digits of it) came about; or why nothing was decided.
 
-    from edge_agent.shell.inspect import in_words, trail
+    \b
+    Examples:
+      edge-agent explain 3f2a91
+      edge-agent explain --event 8812-17
+      edge-agent explain --last presence --json
+    """
+    from edge_agent.commands.telling import about
+    from firmware_configs.errors import UsageError
 
-    found = trail(state_dir, decision)
-    show(msgspec.to_builtins(found), "\n".join(in_words(found)), as_json)
+    if sum(map(bool, (decision, event, placement))) != 1:
+        raise UsageError("one of them is to be explained", hint="name a DECISION, or --event ID, or --last PLACEMENT")
+    found = about(state_dir, decision or "", event, placement)
+    show(found.data, "\n".join(found.words), as_json)
 
 
 @click.command()

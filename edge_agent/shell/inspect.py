@@ -1,23 +1,29 @@
 """Reads a device's database beside the running agent: for `explain` and `ledger`."""
 
 import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from packaging.version import InvalidVersion, Version
 
-from edge_agent import trials
+from edge_agent import trials, withheld
 from edge_agent.decide import decision
 from edge_agent.decide.decision import Trail
 from edge_agent.egress import ledger
 from edge_agent.errors import DecisionUnknown
+from edge_agent.learn import earned
+from edge_agent.learn.earned import Earned
 from edge_agent.shell import database
 from edge_agent.shell.sweep import pruned_of
+from edge_agent.withheld import Withheld
 from models.bundle import SUFFIX
 
 PREFIX_MIN = 6
-TOLD_MAX = 5
+OUTCOMES_MAX = 50
+"""Outcomes of one decision that are told."""
+SEARCHED_MAX = 20_000
 """Candidates that are told to people; the trail may hold more."""
 
 
@@ -87,54 +93,46 @@ def ledger_summary(state_dir: Path) -> dict[str, Any]:
     }
 
 
-def in_words(found: Trail) -> list[str]:
-    """A decision as a support person would tell it."""
-    lines = [
-        f"Decision {found.id} for {found.subject or 'nobody in particular'} at {found.placement}:",
-        f"  chosen: {', '.join(found.items)} (delivered by {found.channel})",
-        f"  because of: {found.trigger} ({found.event_id})",
-    ]
-    if found.fields:
-        told = ", ".join(f"{name} = {_short(value)}" for name, value in found.fields.items())
-        lines.append(f"  the event said: {told}")
-    for name, row in found.features.items():
-        lines.append(f"  {name}: {', '.join(f'{value:g}' for value in row[:12])}{' …' if len(row) > 12 else ''}")
-    lines.append(f"  candidates: {found.candidates}, of which {found.eligible} were allowed")
-    lines += [f"  rule {r.name} ({r.effect}, {r.items} candidates): {r.reason}" for r in found.rules]
-    if found.fallback:
-        lines.append(f"  fallback {found.fallback}: {found.fallback_reason}")
-    else:
-        lines += [
-            f"  {'*' if s.item == found.items[0] else ' '} {s.item}: score {s.score:.4f}{_denied(s.eligible)}"
-            for s in found.top[:TOLD_MAX]
-        ]
-        if found.items[0] not in {scored.item for scored in found.top[:TOLD_MAX]}:
-            lines.append(f"  * {found.items[0]}: score {found.score:.4f} (chosen to explore)")
-    lines += _experiment(found)
-    lines.append(f"  policy {found.policy}: it chose this with probability {found.propensity:.6g}")
-    for beside in found.shadow:
-        told = beside.error or f"it scored this {beside.score:.4f}, its best is {beside.best}"
-        lines.append(f"  {beside.model} {beside.version} in shadow: {told}")
-    versions = ", ".join(f"{name} {version}" for name, version in found.bundles.items()) or "none"
-    lines.append(f"  models: {versions}; profile {found.profile[:12]}")
-    return lines
+def outcomes_of(state_dir: Path, identity: str) -> list[Earned]:
+    """What came of a decision, oldest first."""
+    with _opened(state_dir) as connection:
+        rows = connection.execute(
+            "SELECT value FROM shelf WHERE shelf = 'outcome' AND id >= ? AND id < ? ORDER BY number LIMIT ?",
+            (f"{identity}:", f"{identity}:\x7f", OUTCOMES_MAX),
+        ).fetchall()
+    return [earned.unpack(value) for (value,) in rows]
 
 
-def _experiment(found: Trail) -> list[str]:
-    """The arm, and how likely it was; or why there is none."""
-    if found.left_out:
-        return [f"  no experiment: {found.left_out}"]
-    if not found.experiment:
-        return []
-    layer = f" (layer {found.layer})" if found.layer else ""
-    shares = f"shares number {found.allocation} of the coordinator" if found.allocation else "the profile's shares"
-    chance = f"into which {found.arm_probability * 100:.4g} % of its people come by {shares}"
-    return [f"  experiment {found.experiment}{layer}: arm {found.arm}, {chance}"]
+def withheld_at(state_dir: Path) -> dict[str, list[Withheld]]:
+    """Placement → the newest times that nothing was decided or switched, oldest first."""
+    with _opened(state_dir) as connection:
+        rows = connection.execute("SELECT key, value FROM state WHERE room = 'withheld' ORDER BY key").fetchall()
+    return {key: withheld.unpack(value) for key, value in rows}
 
 
-def _denied(eligible: bool) -> str:
-    return "" if eligible else " (denied)"
+def of_event(state_dir: Path, event_id: str) -> list[Trail]:
+    """The decisions about an event, of the newest `SEARCHED_MAX`, oldest first; its source's name may be left out."""
+    with _opened(state_dir) as connection:
+        rows = connection.execute(
+            "SELECT value FROM shelf WHERE shelf = 'decision' ORDER BY number DESC LIMIT ?", (SEARCHED_MAX,)
+        )
+        found = [trail for (value,) in rows if is_about((trail := decision.unpack(value)).event_id, event_id)]
+    return found[::-1]
 
 
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def is_about(event_id: str, asked: str) -> bool:
+    """Whether an id is the one asked for; the agent puts the source's name before the event's own."""
+    return event_id == asked or event_id.endswith(f":{asked}")
+
+
+def last(state_dir: Path, placement: str) -> Trail | None:
+    """The newest decision of a placement."""
+    with _opened(state_dir) as connection:
+        row = connection.execute(
+            "SELECT value FROM shelf WHERE shelf = 'decision' AND grp = ? ORDER BY number DESC LIMIT 1", (placement,)
+        ).fetchone()
+    return decision.unpack(row[0]) if row else None
+
+
+def _opened(state_dir: Path) -> "contextlib.closing[sqlite3.Connection]":
+    return contextlib.closing(database.open_readable(state_dir / database.FILE))

@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 
 from firmware_configs.consistency.fault import Fault, purposes, unknown
+from firmware_configs.consistency.placements import expression_faults
 from firmware_configs.profile import Profile
 from firmware_configs.topics import topic_fault
+
+LIMIT_NAMES = frozenset({"item", "fields", "hour", "weekday", "actuators"})
 
 
 def actuator_faults(profile: Profile) -> Iterator[Fault]:
@@ -12,6 +15,10 @@ def actuator_faults(profile: Profile) -> Iterator[Fault]:
     for n, actuator in enumerate(profile.actuator):
         if fault := topic_fault(actuator.topic.replace("{device}", "d")):
             yield Fault(f"actuator[{n}].topic", f"`{actuator.topic}` is not a topic", fault)
+        yield from unknown(f"actuator[{n}].lasts_s", "payload for", actuator.lasts_s, actuator.payloads)
+        for m, limit in enumerate(actuator.limit):
+            where = f"actuator[{n}].limit[{m}].never"
+            yield from expression_faults(profile, where, limit.never, LIMIT_NAMES)
 
 
 def egress_faults(profile: Profile) -> Iterator[Fault]:

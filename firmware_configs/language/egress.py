@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from firmware_configs.language.terms import Name, Positive
+from firmware_configs.language.terms import Cel, Name, Positive
 
 
 class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +42,22 @@ class Egress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     k_min: Annotated[int, Meta(ge=1, description="devices that must be added up before anyone may read the result")] = 1
 
 
+class ActuatorLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A command that is never sent, whatever decided it; looked at last, when the command is about to leave."""
+
+    name: Name
+    never: Annotated[
+        Cel,
+        Meta(
+            description="CEL over `item`, `fields` (the newest readings), `hour`, `weekday`, `actuators` (actuator → "
+            "the item it was last told; empty: none yet): `item == 'open' && fields.boiler > 60.0`. What cannot be "
+            "evaluated, such as a reading that is missing or too old, forbids"
+        ),
+    ]
+    fresh_s: Annotated[Positive, Meta(description="readings older than this count as missing, seconds")] = 900.0
+    reason: Annotated[str, Meta(min_length=5, max_length=300, description="logged, and told by `edge-agent explain`")]
+
+
 class Actuator(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that a decision may switch, and the limits that no model can pass."""
 
@@ -51,3 +67,11 @@ class Actuator(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         dict[str, str], Meta(min_length=1, description="decided item → payload sent; others are refused")
     ]
     per_minute_max: Annotated[int, Meta(ge=1, le=60)] = 6
+    lasts_s: Annotated[
+        dict[str, Annotated[float, Meta(ge=0.0)]],
+        Meta(
+            description="item → seconds that it lasts before another item may be sent: `{ compressor-off = 300.0 }` "
+            "is a minimum off time"
+        ),
+    ] = {}
+    limit: Annotated[tuple[ActuatorLimit, ...], Meta(max_length=50)] = ()

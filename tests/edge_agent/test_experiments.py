@@ -175,7 +175,7 @@ def test_other_plans_of_the_same_name_begin_anew() -> None:
 
 def test_the_stored_trail_tells_layer_probability_and_allocation() -> None:
     from edge_agent.decide import decision
-    from edge_agent.shell.inspect import in_words
+    from edge_agent.explaining import in_words
 
     house = TrialHouse()
     house.touch("u1")

@@ -1,0 +1,68 @@
+"""What `edge-agent explain` found: decisions with what came of them, and times that nothing was decided."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from edge_agent.decide.decision import Trail
+from edge_agent.errors import DecisionUnknown
+from edge_agent.explaining import in_words, nothing_in_words
+from edge_agent.shell import inspect
+from edge_agent.withheld import Withheld
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """The same twice."""
+
+    data: Any
+    words: list[str]
+
+
+def about(state_dir: Path, decision: str, event: str, placement: str) -> Told:
+    """One decision, all about an event, or the newest of a placement.
+
+    Raises:
+        DecisionUnknown: nothing is known of it.
+    """
+    held = inspect.withheld_at(state_dir)
+    if decision:
+        return _told(state_dir, inspect.trail(state_dir, decision), held)
+    if event:
+        trails = inspect.of_event(state_dir, event)
+        nothing = [(name, one) for name, ones in held.items() for one in ones if inspect.is_about(one.event_id, event)]
+    else:
+        newest = inspect.last(state_dir, placement)
+        trails = [newest] if newest else []
+        since_ms = newest.decided_ms if newest else 0
+        nothing = [(placement, one) for one in held.get(placement, ()) if one.at_ms >= since_ms]
+    nothing = [(name, one) for name, one in nothing if not one.decision]
+    if not trails and not nothing:
+        what = f"event `{event}`" if event else f"placement `{placement}`"
+        raise DecisionUnknown(f"nothing is known of {what} here", hint=_hint(held))
+    told = [_told(state_dir, trail, held) for trail in trails]
+    return Told(
+        data={
+            "decisions": [one.data for one in told],
+            "nothing_decided": [{"placement": name, **msgspec.structs.asdict(one)} for name, one in nothing],
+        },
+        words=[
+            *(line for one in told for line in one.words),
+            *(line for name, one in nothing for line in nothing_in_words(name, one)),
+        ],
+    )
+
+
+def _told(state_dir: Path, trail: Trail, held: dict[str, list[Withheld]]) -> Told:
+    outcomes = inspect.outcomes_of(state_dir, trail.id)
+    unsent = [one for one in held.get(trail.placement, ()) if one.decision == trail.id]
+    data: dict[str, Any] = msgspec.to_builtins(trail)
+    data["outcomes"] = [msgspec.structs.asdict(one) for one in outcomes]
+    data["not_sent"] = [one.why for one in unsent]
+    return Told(data=data, words=in_words(trail, outcomes, unsent))
+
+
+def _hint(held: dict[str, list[Withheld]]) -> str:
+    known = ", ".join(sorted(held)) or "none yet"
+    return f"only the newest are remembered; placements at which nothing was decided lately: {known}"
