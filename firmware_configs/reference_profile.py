@@ -186,7 +186,21 @@ REFERENCE = p.Profile(
         p.Egress(kind="late-event", purposes=("personalise",), bytes_day_max=100_000),
         p.Egress(kind="metric", purposes=("personalise",), bytes_day_max=100_000, k_min=10),
     ),
-    actuator=(p.Actuator(name="lamp", topic="home/{device}/lamp/set", payloads={"on": "ON", "off": "OFF"}),),
+    actuator=(
+        p.Actuator(
+            name="lamp",
+            topic="home/{device}/lamp/set",
+            payloads={"on": "ON", "off": "OFF"},
+            lasts_s={"off": 5.0},
+            limit=(
+                p.ActuatorLimit(
+                    name="not-when-hot",
+                    never="item == 'on' && fields.temperature > 60.0",
+                    reason="The lamp's holder must not get hotter.",
+                ),
+            ),
+        ),
+    ),
     sensitive=p.Sensitive(forbidden_categories=("user.health_and_medical",), forbidden_purposes=("resale",)),
     experiments=p.Experiments(holdout=0.02, layer=(p.Layer(name="ranking", holdout=0.05),)),
     view=(
