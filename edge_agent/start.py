@@ -24,6 +24,10 @@ def start(settings_path: Path, profile: Path | None) -> None:
     # numpy's linear algebra would start a thread for each processor, which spin while we start (half of its CPU) and
     # have nothing to do later: models run on their own runtime.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from edge_agent.shell.postponed import LATER, postpone
+
+    for name in LATER:
+        postpone(name)
     from edge_agent.errors import SettingsError, StoreCorrupt
     from edge_agent.settings import load as load_settings
     from edge_agent.shell.database import FILE, suspect
