@@ -79,6 +79,12 @@ class Arms:
         self._asked = (key, np.array([self.at[item] for item in key], np.intp))
         return self._asked[1]
 
+    def _row(self, item: str) -> int:
+        if item not in self.at:
+            self._grow(len(self.at) + 1)
+            self._take_up(item)
+        return self.at[item]
+
     def _grow(self, needed: int) -> None:
         had = len(self.weight)
         if needed <= had:
@@ -155,7 +161,7 @@ class Arms:
         Rank-one where nothing is forgotten, with the inverse computed afresh every `REFACTOR_EVERY` rewards; where
         rewards fade, A fades and the ridge does not, so the inverse is computed afresh each time.
         """
-        at = int(self.rows((item,))[0])
+        at = self._row(item)
         left = self.forgetting.factor(clock, self.seen[at], int(self.ms[at])) if self.weight[at] else 1.0
         self.seen[at], self.ms[at] = clock.seen, clock.at_ms
         if left < 1.0:
@@ -185,6 +191,6 @@ class Arms:
 
     def statistics(self, item: str, clock: Clock) -> Statistics:
         """What a device would add to a round: faded to now, without the ridge."""
-        at = int(self.rows((item,))[0])
+        at = self._row(item)
         plain = Statistics(self.moments[at].copy(), self.targets[at].copy(), float(self.weight[at]))
         return faded(plain, self.forgetting.factor(clock, self.seen[at], int(self.ms[at])) if plain.weight else 1.0)
