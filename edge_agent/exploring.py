@@ -4,7 +4,7 @@ All state is in the room `bandit`, written by the step that changed it and recal
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -47,7 +47,7 @@ class Columns:
     __slots__ = ("_of", "signature", "width")
 
     def __init__(self, specs: Iterable[Spec]) -> None:
-        self._of: dict[str, NDArray[np.intp]] = {}
+        self._of: dict[str, tuple[NDArray[np.intp], int]] = {}
         names: list[str] = []
         for spec in specs:
             for given in spec.inputs:
@@ -56,7 +56,7 @@ class Columns:
                         [not isinstance(feature, ItemSequence) for feature in given.features],
                         [feature.width for feature in given.features],
                     )
-                    self._of[given.name] = np.flatnonzero(kept)
+                    self._of[given.name] = (np.flatnonzero(kept), len(kept))
                     names += [name for name, keep in zip(feature_names(given), kept, strict=True) if keep]
         self.width = len(names)
         self.signature = int.from_bytes(hashlib.sha256("\x00".join(names).encode()).digest()[:7])
@@ -65,10 +65,10 @@ class Columns:
         """The numbers in order, float32 (width,); None: they were served for other features."""
         if not self.width:
             return None
-        try:
-            parts = [np.asarray(served[name], np.float32)[kept] for name, kept in self._of.items()]
-        except (KeyError, IndexError):
+        rows = [(served.get(name, ()), kept, columns) for name, (kept, columns) in self._of.items()]
+        if any(len(row) != columns for row, _, columns in rows):
             return None
+        parts = [np.asarray(row, np.float32)[kept] for row, kept, _ in rows]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
@@ -93,7 +93,9 @@ class Exploring:
         for name, arm in self._arms.items():
             arm.join(self, name)
         self._learner: Learner | None = None
-        self._columns: tuple[tuple[tuple[str, str], ...], Columns] = ((), Columns(()))
+        self._versions: tuple[tuple[str, str], ...] = ()
+        self._changed: dict[str, Callable[[], bytes]] = {}
+        self.columns = Columns(())
         self._budget: Budget | None = None
         self._pending: Pending | None = None
 
@@ -126,19 +128,20 @@ class Exploring:
             return NOTHING, ""
         if isinstance(policy, Best | Threshold):
             return ranked(scores, places, slate, policy.minimum if isinstance(policy, Threshold) else -np.inf), ""
+        learner = self.learned()
+        if learner is None:
+            return NOTHING, "a model of the placement is not active"
         context = None
         if isinstance(policy, LINEAR):
-            columns = self._of_models()
-            if columns.width > COLUMNS_LEARNED_MAX:
+            if learner.width > COLUMNS_LEARNED_MAX:
                 kind = type(policy).__struct_config__.tag
                 return NOTHING, (
                     f"policy {kind} learns on at most {COLUMNS_LEARNED_MAX} feature columns, "
-                    f"the bundle serves {columns.width}"
+                    f"the bundle serves {learner.width}"
                 )
-            context = columns.context(served)
+            context = self._context(served)
             if len(places) > ARMS_MAX:
                 places = np.sort(places[np.argsort(-scores[places], kind="stable")[:ARMS_MAX]])
-        learner = self.learned()
         whole = len(places) == len(items)
         asked = items if whole else [items[place] for place in places]
         own = (scores, probability) if whole else (scores[places], probability[places])
@@ -181,23 +184,28 @@ class Exploring:
 
     def rewarded(self, trail: Trail, item: str, value: float, at_ms: int, batch: Batch) -> None:
         """Let the policy that decided learn what came of it."""
-        if trail.arm in self._arms:
-            self._arms[trail.arm].rewarded(msgspec.structs.replace(trail, arm=""), item, value, at_ms, batch)
+        arm = self._arms.get(trail.arm)
+        if arm is not None and arm.key != self.key:
+            arm.rewarded(msgspec.structs.replace(trail, arm=""), item, value, at_ms, batch)
             return
-        policy, learner = self.placement.policy, self.learned()
+        learner = self.learned()
+        if learner is None:
+            return
         context, probability = None, 0.0
-        if isinstance(policy, LINEAR):
-            columns = self._of_models()
-            context = columns.context(trail.features)
-            if columns.width > COLUMNS_LEARNED_MAX or (columns.width and context is None):
+        if isinstance(self.placement.policy, LINEAR):
+            context = self._context(trail.features)
+            if learner.width > COLUMNS_LEARNED_MAX or (learner.width and context is None):
                 return  # another bundle's features: nothing can be learned from them
             at = trail.items.index(item)
             probability = trail.prior[at] if at < len(trail.prior) else 0.0
         for part in learner.learn(item, value, context, probability, at_ms):
-            batch.touch(ROOM, self.key + part, partial(learner.pack, part))
+            pack = partial(learner.pack, part)
+            self._changed[part] = pack
+            batch.touch(ROOM, self.key + part, pack)
 
     def trim(self) -> None:
         """Between steps: let go of what is stored."""
+        self._changed.clear()
         if self._learner is not None:
             self._learner.trim()
         for arm in self._arms.values():
@@ -212,28 +220,35 @@ class Exploring:
         if (own.policy, own.models) != (common.policy, common.models):
             self.key = f"{common.name}\x00arm\x00{arm}"
 
-    def learned(self) -> "Learner":
-        """The learner, for the features of the models that are active."""
+    def learned(self) -> "Learner | None":
+        """The learner, for the features of the models that are active; None: one of them is not."""
         if self.key == self._whole.key and self is not self._whole:
             return self._whole.learned()
-        policy = self.placement.policy
-        columns = self._of_models() if isinstance(policy, LINEAR) else None
-        if self._learner is None or (columns is not None and self._learner.signature != columns.signature):
-            from edge_agent.decide.bandit.learner import learner_of
-
-            width, signature = (columns.width, columns.signature) if columns is not None else (0, 0)
-            self._learner = learner_of(
-                policy, width, lambda part: self._doors.recall(ROOM, self.key + part), signature=signature
-            )
-        return self._learner
-
-    def _of_models(self) -> Columns:
-        """The columns of the active versions."""
         models = [self._doors.models[name] for name in self.placement.models if name in self._doors.models]
         versions = tuple([(model.name, model.version) for model in models])
-        if versions != self._columns[0]:
-            self._columns = (versions, Columns([model.spec for model in models]))
-        return self._columns[1]
+        if self._learner is None or versions != self._versions:
+            linear = isinstance(self.placement.policy, LINEAR)
+            if linear and len(models) < len(self.placement.models):
+                return None
+            from edge_agent.decide.bandit.learner import learner_of
+
+            columns = self.columns = Columns([model.spec for model in models] if linear else ())
+            prior = models[0].warm_start if models else None
+            self._learner = learner_of(
+                self.placement.policy, columns.width, self._recalled, prior, columns.signature if linear else 0
+            )
+            self._versions = versions
+        return self._learner
+
+    def _context(self, served: Mapping[str, Sequence[float]]) -> F32 | None:
+        """The learner's columns of what was served."""
+        shares = self.key == self._whole.key
+        return (self._whole if shares else self).columns.context(served)
+
+    def _recalled(self, part: str) -> bytes | None:
+        """What is stored, or will be at the end of this step."""
+        changed = self._changed.get(part)
+        return changed() if changed is not None else self._doors.recall(ROOM, self.key + part)
 
     def _restraint(self, settled_ms: int) -> "Restraint | None":
         said = self.placement.exploration

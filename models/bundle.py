@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -17,6 +18,9 @@ from models.errors import BundleMalformed, BundleTampered, SpecInvalid
 from models.limits import CATALOGUE_MAX, FILES_MAX, ITEM_BYTES_MAX
 from models.spec import Spec, parse, render, verified
 from models.stored import Storage, restored, storage_of
+
+if TYPE_CHECKING:
+    from models.warm_start import WarmStart
 
 SUFFIX = ".edgeward"
 F32 = NDArray[np.float32]
@@ -78,6 +82,18 @@ class Bundle:
         """How weights.npz holds the weights; `weights` gives float32 in any case."""
         return storage_of(arrays.unpack(self.read("weights.npz"), "weights.npz"))
 
+    def warm_start(self) -> "WarmStart | None":
+        """What policies that learn on a device begin with; None: nothing.
+
+        Raises:
+            SpecInvalid: bandit.npz and the rest disagree.
+        """
+        if "bandit.npz" not in self._files:
+            return None
+        from models import warm_start
+
+        return warm_start.unpack(self.read(warm_start.FILE), self.spec, self.catalogue())
+
     def catalogue(self) -> tuple[str, ...]:
         """Item ids in the order of the candidate input's row numbers; empty without a catalogue.
 
@@ -103,6 +119,7 @@ def open_bundle(path: Path) -> Bundle:
     bundle = Bundle(path, spec, raw, files)
     bundle.weights()
     bundle.catalogue()
+    bundle.warm_start()
     return bundle
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 BUNDLE_BYTES_MAX: Final = 32 * 1024 * 1024
-FILES_MAX: Final = 8
+FILES_MAX: Final = 9
 SPEC_BYTES_MAX: Final = 256 * 1024
 ARRAYS_MAX: Final = 256
 ARRAY_RANK_MAX: Final = 6

@@ -37,7 +37,7 @@ Loss = Literal["bce", "mse", "distance"]
 _USUAL_VERSION = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.(?:0|[1-9][0-9]{0,8})){0,5}")
 RESERVED = frozenset({"label", "lr", "loss", "score"})
 REQUIRED_FILES = frozenset({"predict.onnx", "weights.npz", "golden.npz", "card.md"})
-OPTIONAL_FILES = frozenset({"train_step.onnx", "model.tflite", "catalogue.txt"})
+OPTIONAL_FILES = frozenset({"train_step.onnx", "model.tflite", "catalogue.txt", "bandit.npz"})
 
 
 class Last(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="last", tag_field="kind"):

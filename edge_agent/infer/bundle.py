@@ -31,6 +31,7 @@ def load_model(path: Path, backend: Backend = "onnx") -> LoadedModel:
         path=str(path),
         sha256=bundle.sha256,
         run=_runner(bundle, backend),
+        warm_start=bundle.warm_start(),
     )
     model.warm_up()
     return model

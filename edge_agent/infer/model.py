@@ -1,7 +1,7 @@
 """A bundle that is ready to score: what the rest of the agent sees of a model."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from msgspec import Struct
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from edge_agent.infer.calibrate import calibrated, scale_of
 from models.errors import FeedRefused
 from models.spec import Spec
+
+if TYPE_CHECKING:
+    from models.warm_start import WarmStart
 
 F32 = NDArray[np.float32]
 Array = NDArray[np.generic]
@@ -33,6 +36,7 @@ class LoadedModel(Struct, frozen=True, kw_only=True, eq=False):
         path: where the bundle's file lies, for the learner.
         sha256: hash of the bundle's file, hex.
         run: the backend; it holds the weights.
+        warm_start: what policies that learn begin with.
     """
 
     spec: Spec
@@ -41,6 +45,7 @@ class LoadedModel(Struct, frozen=True, kw_only=True, eq=False):
     path: str
     sha256: str
     run: Runner
+    warm_start: "WarmStart | None" = None
     name: str = ""
     version: str = ""
     index: dict[str, int] = {}

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from edge_agent.decide.bandit import normal, optimism, square
 from edge_agent.decide.bandit.estimates import Estimates
 from edge_agent.decide.bandit.forgetting import Clock, Forgetting
-from edge_agent.decide.bandit.learner import Prior, Recall
+from edge_agent.decide.bandit.learner import Recall
 from edge_agent.decide.bandit.linear import Arms
 from edge_agent.decide.bandit.scale import Scale
 from firmware_configs.profile import LinThompson, LinUcb, SquareCb
 from models.ridge import Statistics
+from models.warm_start import WarmStart
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -34,7 +35,7 @@ class ByFeatures:
         policy: LinUcb | LinThompson | SquareCb,
         width: int,
         recall: Recall,
-        prior: Prior | None,
+        prior: WarmStart | None,
         signature: int,
     ) -> None:
         self._policy = policy

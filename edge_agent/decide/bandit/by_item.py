@@ -1,6 +1,7 @@
 """Thompson sampling over what each item brought, whatever the context."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +9,11 @@ from numpy.typing import NDArray
 from edge_agent.decide.bandit.counts import Counts, beta_beliefs, normal_beliefs
 from edge_agent.decide.bandit.estimates import Estimates
 from edge_agent.decide.bandit.forgetting import Forgetting
-from edge_agent.decide.bandit.learner import Prior, Recall
+from edge_agent.decide.bandit.learner import Recall
 from firmware_configs.profile import Thompson, ThompsonGaussian
+
+if TYPE_CHECKING:
+    from models.warm_start import WarmStart
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -18,9 +22,9 @@ F64 = NDArray[np.float64]
 class ByItem:
     """Counts by item, and posteriors about them that start from the model's score."""
 
-    signature = 0
+    width = 0
 
-    def __init__(self, policy: Thompson | ThompsonGaussian, recall: Recall, prior: Prior | None) -> None:
+    def __init__(self, policy: Thompson | ThompsonGaussian, recall: Recall, prior: "WarmStart | None") -> None:
         self._policy = policy
         forgetting = Forgetting(policy.half_life_rewards, policy.half_life_s)
         self.counts = Counts(forgetting, recall, prior.counts) if prior is not None else Counts(forgetting, recall)

@@ -8,7 +8,7 @@
 Everything here is pure: what is random comes in as a uniform number, what is stored through `recall` and `pack`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -28,10 +28,10 @@ from firmware_configs.profile import (
     ThompsonGaussian,
     Threshold,
 )
-from models.ridge import Statistics
 
 if TYPE_CHECKING:
     from edge_agent.decide.bandit.counts import Counts
+    from models.warm_start import WarmStart
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -39,26 +39,14 @@ Recall = Callable[[str], bytes | None]
 """Key within the learner → stored bytes."""
 
 
-class Prior(Protocol):
-    """What a bundle brings for a policy's start; `edge_agent.exploring` reads it."""
-
-    counts: Mapping[str, tuple[float, float]]
-    """Item → (rewards, missing)."""
-    scale: tuple[F64, F64] | None
-    """Mean and deviation of each feature."""
-
-    def statistics(self, item: str) -> Statistics | None:
-        """Of an item's regression."""
-
-
 class Learner(Protocol):
     """A policy and its state.
 
     Attributes:
-        signature: of the columns that it learns on; 0: on none.
+        width: columns that it learns on.
     """
 
-    signature: int
+    width: int
 
     def beliefs(self, items: Sequence[str], context: F32 | None, scores: F32, probability: F32) -> Estimates:
         """What it believes of candidates.
@@ -125,7 +113,7 @@ def learner_of(
     policy: Policy,
     width: int = 0,
     recall: Recall = lambda _key: None,
-    prior: Prior | None = None,
+    prior: "WarmStart | None" = None,
     signature: int = 0,
 ) -> Learner:
     """The learner of a policy, its state taken up from the store. Only the modules that it needs are imported.
@@ -153,7 +141,7 @@ def learner_of(
 class ByScore:
     """The model's scores and nothing else. Rewards are counted all the same, for a policy that comes later."""
 
-    signature = 0
+    width = 0
 
     def __init__(self, policy: Best | Threshold | EpsilonGreedy, recall: Recall) -> None:
         self._epsilon = policy.epsilon if isinstance(policy, EpsilonGreedy) else 0.0
