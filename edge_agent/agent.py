@@ -1,6 +1,7 @@
 """The agent: a value that steps. The only place that knows the order of the rooms. No I/O, no clock."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -9,11 +10,12 @@ from edge_agent.closing import close_due
 from edge_agent.control import Control
 from edge_agent.deciding import decide, occasion_of, on_request, switches_of
 from edge_agent.doors import Doors
-from edge_agent.effects import Append, Effect, Room
+from edge_agent.effects import Effect, Room
 from edge_agent.errors import ControlInvalid, IntakeError, TopicUnknown
 from edge_agent.gate import OWN_TOPIC, Figures, Gate
 from edge_agent.happenings import (
     Allocated,
+    Answered,
     BundleReady,
     BundleStaged,
     BundleWithdrawn,
@@ -22,6 +24,7 @@ from edge_agent.happenings import (
     Happening,
     Learned,
     Message,
+    Posted,
     Recorded,
     Tick,
 )
@@ -64,6 +67,9 @@ from edge_agent.withheld import WithheldLog
 from firmware_configs import messages
 from firmware_configs.loader import Loaded
 from firmware_configs.profile import Learn, Model
+
+if TYPE_CHECKING:
+    from edge_agent.reaching import Reach
 
 _times_decoder = msgspec.msgpack.Decoder(list[int])
 
@@ -131,6 +137,15 @@ class Agent:
         self.outcomes = outcomes_of(self)
         self.models_changed()
         self.experiments = experiments_of(self)
+        self.reach = self._reach()
+
+    def _reach(self) -> "Reach | None":
+        """What most devices need not, for they decide at once and on one topic."""
+        if all(place.delivery is None for place in self.profile.placement):
+            return None
+        from edge_agent.reaching import Reach
+
+        return Reach(self)
 
     def _figures(self, now_ms: int) -> Figures:
         return Figures(*self.doors.lags(), self.combined.at(now_ms))
@@ -164,10 +179,22 @@ class Agent:
             state.fit(self.layouts)
         return state
 
-    def next_journal(self) -> int:
-        """A number for a journal row, unique within this run of the agent."""
+    def trim(self) -> None:
+        """Between steps: let go of hot state that was not needed lately."""
+        self.profiles.trim()
+        self.histories.trim()
+        self.control.trim()
+        for place in self.placements.values():
+            place.exploring.trim()
+        if self.outcomes is not None:
+            self.outcomes.trim()
+        if self.reach is not None:
+            self.reach.trim()
+
+    def journal(self, happening: Happening, batch: Batch) -> None:
+        """Keep a happening that is no event for replay, under a number that is unique within this run of the agent."""
         self.journalled += 1
-        return self.journalled
+        batch.journal(happening, f"{batch.now_ms}-{self.journalled}", "", "", self.retention_ms)
 
     def count(self, name: str, more: int = 1) -> None:
         """One more of something, for status."""
@@ -206,8 +233,8 @@ class Agent:
                 case "consent":
                     word = msgspec.msgpack.decode(value, type=messages.Consent)
                     self.consents.hear(key, word.purposes, word.time_ms, now_ms)
-                case "due" if self.outcomes is not None:
-                    self.outcomes.restore(key, int(value))
+                case "due" | "delivery" | "letter":
+                    self._restore_part(room, key, value)
                 case "ledger":
                     ledger.append(value)
                 case "meta" if key == "counters":
@@ -224,6 +251,13 @@ class Agent:
         self.gate.ledger.restore(ledger, now_ms)
         self.counted = dict(self.counters)
 
+    def _restore_part(self, room: str, key: str, value: bytes) -> None:
+        """A row of what only some profiles have."""
+        if room == "due" and self.outcomes is not None:
+            self.outcomes.restore(key, int(value))
+        elif room != "due" and self.reach is not None:
+            self.reach.restore(room, value)
+
 
 def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms: int | None = None) -> list[Effect]:
     """Advance the agent by a batch of happenings: one transaction.
@@ -238,20 +272,20 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
     batch = _begin(agent, now_ms, settled_ms)
     for happening in happenings:
         if agent.record and _is_replayed(agent, happening):
-            _keep_in_journal(happening, f"{now_ms}-{agent.next_journal()}", "", "", agent.retention_ms, batch)
+            agent.journal(happening, batch)
         match happening:
             case Message():
                 _on_message(agent, happening, batch)
             case Recorded():
                 _on_recorded(agent, happening, batch)
-            case Tick(settled_ms=settled):
-                _on_tick(agent, settled or batch.settled_ms, batch)
+            case Tick():
+                _on_tick(agent, happening, batch)
             case Connected():
                 agent.control.connected(batch)
             case Delivered():
                 pass
-            case Allocated():
-                allocate(agent, happening, batch)
+            case Allocated() | Posted() | Answered():
+                _hear(agent, happening, batch)
             case _:
                 if agent.control.hear(happening, batch):
                     agent.models_changed()
@@ -263,15 +297,17 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
     return batch.close()
 
 
+def _hear(agent: Agent, news: Allocated | Posted | Answered, batch: Batch) -> None:
+    """News of experiments, and of messages on their way."""
+    if isinstance(news, Allocated):
+        allocate(agent, news, batch)
+    elif agent.reach is not None:
+        agent.reach.heard(news, batch)
+
+
 def _begin(agent: Agent, now_ms: int, settled_ms: int | None) -> Batch:
     """Between steps: what was not needed lately may go, for all that was changed is stored."""
-    agent.profiles.trim()
-    agent.histories.trim()
-    agent.control.trim()
-    for place in agent.placements.values():
-        place.exploring.trim()
-    if agent.outcomes is not None:
-        agent.outcomes.trim()
+    agent.trim()
     batch = Batch(now_ms, now_ms if settled_ms is None else settled_ms)
     if agent.experiments is not None:
         agent.experiments.begin(batch)
@@ -376,6 +412,8 @@ def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: s
         agent.switches.hear(event.fields, event.event_time_ms, batch)
     if agent.record:
         _journal(event, traceparent, source, batch)
+    if agent.reach is not None:
+        agent.reach.hear(event, source.retention_ms, batch)
     occasion = occasion_of(agent, event.subject, state, event.fields, event.event_time_ms, batch)
     occasion.event_id, occasion.trigger, occasion.traceparent = event.event_id, source.name, traceparent
     for model, learn in agent.learns[source.name]:
@@ -412,15 +450,23 @@ def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> N
             _keep_presence(agent, batch)
         if agent.outcomes is not None:
             agent.outcomes.forget(subject, batch)
+    if agent.reach is not None:
+        agent.reach.consent_changed(subject, batch)
 
 
-def _on_tick(agent: Agent, by_ms: int, batch: Batch) -> None:
+def _on_tick(agent: Agent, tick: Tick, batch: Batch) -> None:
+    by_ms = tick.settled_ms or batch.settled_ms
     for place in agent.placements.values():
         close_due(agent, place, batch)
+    if agent.reach is not None:
+        if agent.record and agent.reach.due(batch.now_ms):
+            looked = Tick(settled_ms=by_ms, looked=True)
+            agent.journal(looked, batch)
+        agent.reach.tick(batch, looked=tick.looked)
     if agent.outcomes is not None and agent.outcomes.close(by_ms, batch) and agent.record:
         # Windows that close change sums and experiments: a replay closes them at the same place.
         closed = Tick(settled_ms=by_ms)
-        _keep_in_journal(closed, f"{batch.now_ms}-{agent.next_journal()}", "", "", agent.retention_ms, batch)
+        agent.journal(closed, batch)
     if agent.counters != agent.counted:
         # Once a tick, not with every event: a crash forgets what was counted since, and nothing else.
         agent.counted = dict(agent.counters)
@@ -443,20 +489,4 @@ def _journal(event: Minimised, traceparent: str, source: CompiledSource, batch: 
         fields=event.fields,
         traceparent=traceparent,
     )
-    _keep_in_journal(recorded, event.event_id, event.source, event.subject, source.retention_ms, batch)
-
-
-def _keep_in_journal(
-    happening: Happening, identity: str, group: str, subject: str, retention_ms: int, batch: Batch
-) -> None:
-    batch.append(
-        Append(
-            shelf="journal",
-            id=identity,
-            group=group,
-            value=msgspec.msgpack.encode(happening),
-            made_ms=batch.now_ms,
-            expires_ms=batch.now_ms + retention_ms,
-            subject=subject,
-        )
-    )
+    batch.journal(recorded, event.event_id, event.source, event.subject, source.retention_ms)

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import msgspec
+from msgspec import Struct
+
 from edge_agent.effects import Append, Drop, Effect, Put, Room
 
 
@@ -32,6 +35,19 @@ class Batch:
     def append(self, row: Append) -> None:
         """A row for a shelf."""
         self.effects.append(row)
+
+    def journal(self, happening: Struct, identity: str, group: str, subject: str, retention_ms: int) -> None:
+        """A happening for replay, in the order in which it took effect."""
+        row = Append(
+            shelf="journal",
+            id=identity,
+            group=group,
+            value=msgspec.msgpack.encode(happening),
+            made_ms=self.now_ms,
+            expires_ms=self.now_ms + retention_ms,
+            subject=subject,
+        )
+        self.append(row)
 
     def close(self) -> list[Effect]:
         """All effects, state last."""

@@ -101,38 +101,63 @@ def decide(
     if not agent.consents.all_allowed(placement.purposes, occasion.subject):
         suppress(agent, place.name, occasion, "consent", "", batch)
         return
+    if agent.reach is not None and placement.delivery is not None:
+        agent.reach.decide(place, occasion, reply, retention_ms, batch)
+        return
     if moment.quiet(placement.quiet_hours, agent.doors.local_hour(now)[0]):
         suppress(agent, place.name, occasion, "quiet-hours", "", batch)
         return
-    key = f"{place.name}\x00{occasion.subject}"
-    if placement.cap and channel.capped(agent.histories.get(key), placement.cap, now) is not None:
+    key = f"{place.name}\x00{occasion.person}"
+    if placement.cap and channel.capped(_times(agent, place, occasion.person, now), placement.cap, now) is not None:
         suppress(agent, place.name, occasion, "cap", "", batch)
         return
+    trail = choose(agent, place, occasion, batch)
+    if trail is None:
+        return
+    if placement.cap:
+        agent.histories.replace(key, channel.remember(agent.histories.get(key), now))
+        batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + CAPS_MS)
+    trail = keep(agent, place, trail, retention_ms, batch)
+    if agent.gate.decision(trail, placement, reply, batch) and agent.outcomes is not None:
+        agent.outcomes.decided(trail, occasion, batch)
+    if placement.actuator and agent.switches is not None:
+        agent.switches.switch(place, trail, batch)
+
+
+def _times(agent: "Agent", place: CompiledPlacement, person: str, now_ms: int) -> list[int]:
+    """When a person was decided for, whichever of their subjects it was kept under, unix ms, oldest first."""
+    subjects = agent.people.subjects(person, now_ms)
+    if len(subjects) == 1:
+        return agent.histories.get(f"{place.name}\x00{person}")
+    return sorted(at for subject in subjects for at in agent.histories.get(f"{place.name}\x00{subject}"))
+
+
+def choose(agent: "Agent", place: CompiledPlacement, occasion: Occasion, batch: Batch) -> Trail | None:
+    """What the placement decides; nothing of it is kept yet."""
     close_due(agent, place, batch)
-    newest = agent.newest.get(key)
-    occasion.cached = newest[0] if newest and abs(now - newest[1]) < placement.expiry_s * 1_000 else None
+    newest = agent.newest.get(f"{place.name}\x00{occasion.subject}")
+    fresh = newest is not None and abs(batch.now_ms - newest[1]) < place.placement.expiry_s * 1_000
+    occasion.cached = newest[0] if newest and fresh else None
     trail = place.decide(occasion)
     if trail is None:
         suppress(agent, place.name, occasion, "stop" if occasion.stopped else "nothing", occasion.why_not, batch)
-        return
+    return trail
+
+
+def keep(agent: "Agent", place: CompiledPlacement, trail: Trail, retention_ms: int, batch: Batch) -> Trail:
+    """Count and keep what was decided; returns the trail as it is kept."""
     agent.count("decisions")
     place.exploring.decided(trail, batch)
     if trail.fallback:
         agent.count(f"fallback.{trail.fallback}")
     else:
-        _remember_newest(agent, key, trail.items[0], now)
-        if placement.no_outcome is not None:
+        _remember_newest(agent, f"{place.name}\x00{trail.subject}", trail.items[0], batch.now_ms)
+        if place.placement.no_outcome is not None:
             waits = place.exploring.wait(trail.id, trail.items, batch)
-            trail = msgspec.structs.replace(trail, waits=waits, silence=placement.no_outcome)
-    if placement.cap:
-        agent.histories.replace(key, channel.remember(agent.histories.get(key), now))
-        batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + CAPS_MS)
+            trail = msgspec.structs.replace(trail, waits=waits, silence=place.placement.no_outcome)
     _keep_decision(agent, trail, retention_ms, batch)
     expose(agent, trail, batch)
-    if agent.gate.decision(trail, placement, reply, batch) and agent.outcomes is not None:
-        agent.outcomes.decided(trail, occasion, batch)
-    if placement.actuator and agent.switches is not None:
-        agent.switches.switch(place, trail, batch)
+    return trail
 
 
 def switches_of(agent: "Agent") -> "Switches | None":

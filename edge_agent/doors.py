@@ -23,6 +23,7 @@ class Doors(Struct, frozen=True, kw_only=True):
         home_key: text that all devices of a home share, so that their experiments agree; empty: this device is alone.
         lags: how long decisions took until now, by placement: from the signal, and from its arrival; for status only.
         local_hour: unix ms → (hour 0-23, weekday 0-6 from Monday) where the device stands.
+        zoned: (unix ms, IANA zone; empty or unknown: the device's) → (hour, weekday, days since 1970) by local clocks.
     """
 
     secret: bytes
@@ -35,3 +36,10 @@ class Doors(Struct, frozen=True, kw_only=True):
     holds: Callable[[str], bool] = lambda _room: True
     home_key: str = ""
     lags: Callable[[], tuple[dict[str, Histogram], dict[str, Histogram]]] = lambda: ({}, {})
+    zoned: Callable[[int, str], tuple[int, int, int]] = lambda ms, _zone: utc(ms)
+
+
+def utc(ms: int, _zone: str = "") -> tuple[int, int, int]:
+    """Hour, weekday and day by the clocks of UTC, whatever the zone."""
+    day, rest = divmod(ms, 86_400_000)
+    return rest // 3_600_000, (day + 3) % 7, day

@@ -2,7 +2,7 @@
 
 Order of performance: every `Put`, `Drop`, `Append` and `Send` of a step is written in one SQLite transaction;
 then what is to be sent is published, then messages are acknowledged, then the rest (`Fetch`, `Switch`, `Train`,
-`Answer`, `Log`) happens.
+`Answer`, `Post`, `Log`) happens.
 """
 
 from typing import Literal
@@ -28,6 +28,11 @@ Room = Literal[
     "due",
     "metric",
     "withheld",
+    "contacts",
+    "known",
+    "delivery",
+    "delivered",
+    "letter",
 ]
 Shelf = Literal["decision", "example", "journal", "outcome"]
 
@@ -124,6 +129,15 @@ class Train(Struct, frozen=True, kw_only=True, tag="train"):
     """Whose examples may be learned from: those who agree to it now."""
 
 
+class Post(Struct, frozen=True, kw_only=True, tag="post"):
+    """Have the sender try a letter once; the shell answers with `Posted`. Only the ledger makes `Entered`."""
+
+    entered: Entered
+    key: str
+    letter: bytes
+    """As `edge_agent.egress.letter.pack` makes it."""
+
+
 class Log(Struct, frozen=True, kw_only=True, tag="log"):
     """One line for the operator; never personal data."""
 
@@ -132,4 +146,4 @@ class Log(Struct, frozen=True, kw_only=True, tag="log"):
     text: str
 
 
-Effect = Put | Drop | Append | Send | Answer | Fetch | Switch | Train | Log
+Effect = Put | Drop | Append | Send | Answer | Fetch | Switch | Train | Post | Log

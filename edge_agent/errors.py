@@ -9,7 +9,7 @@ EdgeError
 ├── StoreError      AGT3xx  data at risk: stop, or go on in memory and say so
 │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, DecisionUnknown, LogSaysNothing
 ├── EgressError     AGT4xx  do not send
-│   ├── EgressUndeclared, BudgetSpent, SwitchForbidden
+│   ├── EgressUndeclared, BudgetSpent, SwitchForbidden, SenderUnfit
 ├── RoundError      AGT5xx  skip the round
 │   ├── RoundRefused, SuperLinkUnreachable, NodeRefused, TrainingFailed
 ├── BrokerError     AGT6xx  try again, and say why
@@ -121,6 +121,10 @@ class BudgetSpent(EgressError):
 
 class SwitchForbidden(EgressError):
     code: ClassVar[str] = "AGT403"
+
+
+class SenderUnfit(EgressError):
+    code: ClassVar[str] = "AGT404"
 
 
 class RoundError(EdgeError):

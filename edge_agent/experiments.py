@@ -12,7 +12,6 @@ import msgspec
 from edge_agent.batch import Batch
 from edge_agent.decide.decision import Trail
 from edge_agent.decide.experiment import Assignment
-from edge_agent.effects import Append
 from edge_agent.happenings import Allocated
 from edge_agent.learn.cohort import (
     BEFORE,
@@ -280,16 +279,7 @@ class DeviceExperiments:
 
     def _note(self, name: str, word: Shares, batch: Batch) -> None:
         happening = Allocated(experiment=name, plan=word.plan, number=word.number, shares=word.shares)
-        batch.append(
-            Append(
-                shelf="journal",
-                id=f"{batch.now_ms}-{self._agent.next_journal()}",
-                group="",
-                value=msgspec.msgpack.encode(happening),
-                made_ms=batch.now_ms,
-                expires_ms=batch.now_ms + self._agent.retention_ms,
-            )
-        )
+        self._agent.journal(happening, batch)
 
     def tick(self, batch: Batch) -> None:
         """Time has passed."""

@@ -38,6 +38,9 @@ _WHY_NOT = {
     "consent": "There is no consent for its purposes.",
     "quiet-hours": "It was quiet hours.",
     "cap": "As much as the frequency cap allows had been decided already.",
+    "standing": "Another choice stands for this person, and it was not said again.",
+    "reason": "The message would have had no reason: what it rests on does not hold.",
+    "channels": "No channel was open to whoever asked.",
 }
 Part = Callable[[Trail], list[str]]
 

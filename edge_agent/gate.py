@@ -133,7 +133,13 @@ class Gate:
 
     def decision(self, trail: Trail, placement: Placement, reply: Reply, batch: Batch) -> bool:
         """Publish a decision, on its topic or as the answer to a request; False when it may not leave."""
-        made = DecisionMade(
+        return self.publish(
+            self.word(trail, reply.correlation), reply, batch.now_ms + int(placement.expiry_s * 1_000), batch
+        )
+
+    def word(self, trail: Trail, correlation: str = "") -> DecisionMade:
+        """A decision as it goes over the wire."""
+        return DecisionMade(
             id=trail.id,
             placement=trail.placement,
             items=trail.items,
@@ -149,19 +155,28 @@ class Gate:
             event_time_ms=trail.event_time_ms,
             decided_ms=trail.decided_ms,
             traceparent=trail.traceparent,
-            correlation=reply.correlation,
+            correlation=correlation,
         )
+
+    def decision_topic(self, placement: str) -> str:
+        """Where a placement's decisions go."""
+        return self._topics.of("decision", placement)
+
+    def publish(self, word: DecisionMade, reply: Reply, expires_ms: int, batch: Batch, *, retain: bool = False) -> bool:
+        """Publish a decision's word; False when the profile does not let it out."""
         return self.send(
             "decision",
-            reply.topic or self._topics.of("decision", trail.placement),
-            write_word(made, as_json=reply.as_json),
+            reply.topic or self._topics.of("decision", word.placement),
+            write_word(word, as_json=reply.as_json),
             batch,
+            retain=retain,
             content_type=JSON if reply.as_json else MSGPACK,
             correlation=reply.data,
-            traceparent=trail.traceparent,
-            expires_ms=batch.now_ms + int(placement.expiry_s * 1_000),
-            placement=trail.placement,
-            signal_ms=trail.event_time_ms,
+            traceparent=word.traceparent,
+            expires_ms=expires_ms,
+            placement=word.placement,
+            # How long one took that waited for its moment, or that is taken back, says nothing about speed.
+            signal_ms=word.event_time_ms if word.decided_ms == batch.now_ms and not word.retracted else 0,
         )
 
     def command(self, actuator: Actuator, payload: str, expiry_s: float, batch: Batch) -> None:

@@ -45,6 +45,8 @@ class Tick(Struct, frozen=True, kw_only=True, tag="tick"):
 
     settled_ms: int = 0
     """In the journal: the time by which windows were closed, unix ms; 0: that of the step."""
+    looked: bool = False
+    """In the journal: messages that wait or stand were looked at."""
 
 
 class Connected(Struct, frozen=True, kw_only=True, tag="connected"):
@@ -149,6 +151,27 @@ class Allocated(Struct, frozen=True, kw_only=True, tag="allocated"):
     shares: dict[str, float]
 
 
+class Posted(Struct, frozen=True, kw_only=True, tag="posted"):
+    """What came of one try of a letter."""
+
+    key: str
+    outcome: Literal["sent", "again", "refused"]
+    """again: it can be tried later; it may have been sent all the same. refused: it never will be taken."""
+    reason: str = ""
+    """Never holds an address or a text."""
+    wait_s: float = 0.0
+    """How long the receiver wishes us to wait; 0: it says nothing."""
+
+
+class Answered(Struct, frozen=True, kw_only=True, tag="answered"):
+    """For replay, where requests are not asked again: what a decision on request leaves for others to heed."""
+
+    delivery: bytes
+    """As `edge_agent.decide.delivery.pack` makes it."""
+    displaced: str = ""
+    """Id of the decision that gave way."""
+
+
 Happening = (
     Message
     | Recorded
@@ -164,4 +187,6 @@ Happening = (
     | Learned
     | LearnerEnded
     | Allocated
+    | Posted
+    | Answered
 )

@@ -101,3 +101,15 @@ LATENESS_MS_MAX = 86_400_000
 """Longest that a window is held open for events that may still come, ms."""
 CLOSED_MAX = 256
 """Subjects whose windows are closed in one tick; the others follow with the next."""
+DELIVERIES_MAX = 1_024
+"""Messages that wait for their moment or may still be taken back; beyond, what matters least is let go."""
+LETTERS_MAX = 256
+"""E-mails and pushes that wait to be sent; beyond, what matters least is given up."""
+LETTERS_SENT_MAX = 16
+"""Letters that one sender process takes along."""
+LETTER_RETRY_MS_MIN = 15_000
+"""First wait before a letter is tried again, ms, about."""
+LETTER_RETRY_MS_MAX = 3_600_000
+"""Longest wait before a letter is tried again, ms, about."""
+DELIVERY_LOOK_MS = 10_000
+"""How often the reason of a message and its channels are looked at when nothing else calls for it, ms."""

@@ -228,7 +228,7 @@ class CompiledPlacement:
                 watched = model.name in self._trials.running
                 predict = self._timed if watched else _predict
                 place.outputs[model.name] = predict(model, place, occasion)
-            scores = self._scores.of(place.outputs, len(place.items))
+            scores = self._scores.of(place.outputs, place.index)
         except (ModelError, ExpressionError) as error:
             return _no_scores(place), f"{error.code}: {error.what}"
         if self._doors.over_budget(made, self.placement.budget_ms):
@@ -259,7 +259,7 @@ class CompiledPlacement:
             self._trials.decided((model,), overran=False)
             try:
                 beside.outputs[model.name] = self._timed(model, beside, occasion)
-                other = self._scores.of(beside.outputs, len(place.items)) + verdict.boost
+                other = self._scores.of(beside.outputs, place.index) + verdict.boost
             except (ModelError, ExpressionError) as error:
                 found.append(Shadowed(model.name, model.version, 0.0, "", f"{error.code}: {error.what}"))
                 continue

@@ -17,6 +17,8 @@ OF_THE_COMMAND = frozenset({"EDGE_AGENT_SETTINGS"})
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 ENCRYPTED = {"mqtts", "wss"}
 WEBSOCKETS = {"ws", "wss"}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+"""Hosts to which something may be said in the clear."""
 
 
 class Broker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,6 +95,51 @@ class SuperLink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ""
 
 
+class Smtp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The relay for channels of kind email; read by the sender process only."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(smtps?://[^/\s]+)?$",
+            description="`smtp://host:587` with STARTTLS, `smtps://host:465`; empty: no e-mail leaves",
+        ),
+    ] = ""
+    plain: Annotated[
+        bool, Meta(description="smtp:// without STARTTLS; only to a relay on this machine (127.0.0.1, ::1, localhost)")
+    ] = False
+    ca: Annotated[str, Meta(description="certificate (PEM) to trust instead of the system's")] = ""
+    user: Annotated[str, Meta(max_length=256, description="user name; empty: none")] = ""
+    password_file: Annotated[
+        str, Meta(description="file whose first line is the password; readable by its owner only (mode 0600)")
+    ] = ""
+    sender: Annotated[str, Meta(max_length=320, description="address in From")] = ""
+    addresses_file: Annotated[
+        str, Meta(description='TOML file, mode 0600, of whom to write to: lines such as `ann = "ann@example.org"`')
+    ] = ""
+    timeout_s: Annotated[float, Meta(ge=1.0, le=120.0, description="longest silence of the relay")] = 20.0
+
+
+class Push(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The gateway for channels with the adapter http; read by the sender process only."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^/\s]+(/\S*)?)?$",
+            description="messages are POSTed here as JSON; http:// only to this machine; empty: no push leaves",
+        ),
+    ] = ""
+    ca: Annotated[str, Meta(description="certificate (PEM) to trust instead of the system's")] = ""
+    token_file: Annotated[
+        str, Meta(description="file, mode 0600, whose first line is sent as `Authorization: Bearer`; empty: none")
+    ] = ""
+    addresses_file: Annotated[
+        str, Meta(description='TOML file, mode 0600, of whom to reach: lines such as `ann = "device token"`')
+    ] = ""
+    timeout_s: Annotated[float, Meta(ge=1.0, le=120.0, description="longest silence of the gateway")] = 20.0
+
+
 class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the agent says on stderr; never personal data."""
 
@@ -128,6 +175,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     broker: Broker = Broker()
     registry: Registry = Registry()
     superlink: SuperLink = SuperLink()
+    smtp: Smtp = Smtp()
+    push: Push = Push()
     log: LogSettings = LogSettings()
     web: Annotated[Literal["off"], Meta(description="local web page; not in this version")] = "off"
     bundles: Annotated[
@@ -208,6 +257,7 @@ def _rooted(settings: Settings, folder: Path) -> Settings:
 
     replace = msgspec.structs.replace
     broker, registry, link = settings.broker, settings.registry, settings.superlink
+    smtp, push = settings.smtp, settings.push
     return replace(
         settings,
         state_dir=at(settings.state_dir),
@@ -222,6 +272,13 @@ def _rooted(settings: Settings, folder: Path) -> Settings:
         ),
         registry=replace(registry, ca=at(registry.ca), trusted_root=at(registry.trusted_root)),
         superlink=replace(link, ca=at(link.ca), node_key=at(link.node_key)),
+        smtp=replace(
+            smtp,
+            ca=at(smtp.ca),
+            password_file=at(smtp.password_file),
+            addresses_file=at(smtp.addresses_file),
+        ),
+        push=replace(push, ca=at(push.ca), token_file=at(push.token_file), addresses_file=at(push.addresses_file)),
     )
 
 
@@ -243,6 +300,7 @@ def _checked(settings: Settings, path: Path) -> Settings:
         )
     if bool(broker.cert) != bool(broker.key):
         raise SettingsMalformed(f"{path}: broker: `cert` and `key` go together", hint="give both or none")
+    _check_senders(settings, path)
     named = {
         "broker.password_file": broker.password_file,
         "broker.ca": broker.ca,
@@ -252,8 +310,40 @@ def _checked(settings: Settings, path: Path) -> Settings:
         "registry.trusted_root": settings.registry.trusted_root,
         "superlink.ca": settings.superlink.ca,
         "superlink.node_key": settings.superlink.node_key,
+        "smtp.ca": settings.smtp.ca,
+        "smtp.password_file": settings.smtp.password_file,
+        "smtp.addresses_file": settings.smtp.addresses_file,
+        "push.ca": settings.push.ca,
+        "push.token_file": settings.push.token_file,
+        "push.addresses_file": settings.push.addresses_file,
     }
     for place, file in named.items():
         if file and not Path(file).is_file():
             raise SettingsMalformed(f"{path}: {place}: there is no file {file}", hint="correct the path")
     return settings
+
+
+def _check_senders(settings: Settings, path: Path) -> None:
+    """Whether what sends messages has all that it needs, and says nothing in the clear.
+
+    Raises:
+        SettingsMalformed: with the fix.
+    """
+    smtp, push = settings.smtp, settings.push
+    for name, url, own in (("smtp", smtp.url, smtp.plain), ("push", push.url, push.url.startswith("http:"))):
+        try:
+            where = urlsplit(url)
+            known = not url or (bool(where.hostname) and where.port != 0)
+        except ValueError:
+            known = False
+        if not known:
+            raise SettingsMalformed(f"{path}: {name}.url: `{url}` names no host and port", hint="correct it")
+        if own and where.hostname not in LOOPBACK:
+            raise SettingsMalformed(
+                f"{path}: {name}: messages to {where.hostname} would travel in the clear",
+                hint="use STARTTLS, smtps:// or https://; plain text goes to this machine only",
+            )
+    if smtp.url and not (smtp.sender and smtp.addresses_file):
+        raise SettingsMalformed(f"{path}: smtp: `sender` and `addresses_file` are needed", hint="give both")
+    if push.url and not push.addresses_file:
+        raise SettingsMalformed(f"{path}: push: `addresses_file` is needed", hint="name the file")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edge_agent.agent import Agent
     from edge_agent.placements import Occasion
 
-Kind = Literal["consent", "quiet-hours", "cap", "stop", "nothing", "actuator"]
+Kind = Literal["consent", "quiet-hours", "cap", "stop", "nothing", "actuator", "standing", "reason", "channels"]
 
 
 class Withheld(Struct, frozen=True, array_like=True):

@@ -3,11 +3,12 @@
 raw field → transform → feature → the bundle's declared input → placement → what leaves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
+from firmware_configs import template
 from firmware_configs.expressions import compile_expression, paths
 from firmware_configs.profile import (
     Dwell,
@@ -94,6 +95,9 @@ def derive(profile: Profile, bundles: Sequence[BundleNeeds] = ()) -> Lineage:
         read = {name for limit in actuator.limit for name in paths(compile_expression(limit.never), "fields")}
         used |= read
         steps += [Step(source=f"field {n}", target=f"actuator {actuator.name}", how="limit") for n in sorted(read)]
+    for name, target, how in _delivery_fields(profile):
+        used.add(name)
+        steps.append(Step(source=f"field {name}", target=target, how=how))
     steps += _egress_steps(profile)
     return Lineage(
         steps=tuple(dict.fromkeys(steps)),
@@ -189,6 +193,24 @@ def _tag(outcome: Outcome) -> str:
     return str(outcome.attribution.__struct_config__.tag)
 
 
+def _delivery_fields(profile: Profile) -> Iterator[tuple[str, str, str]]:
+    """(field, what reads it, how) of channels and messages."""
+    if profile.contact.zone_field:
+        yield profile.contact.zone_field, "contact", "time zone"
+    for channel in profile.channel:
+        for one in channel.do_not_disturb:
+            for name in sorted(paths(compile_expression(one.when), "fields")):
+                yield name, f"channel {channel.name}", "do not disturb"
+    for place in profile.placement:
+        if place.delivery is not None:
+            target = f"placement {place.name}"
+            if place.delivery.holds:
+                for name in sorted(paths(compile_expression(place.delivery.holds), "fields")):
+                    yield name, target, "reason"
+            for name in sorted(template.fields(place.delivery.title) | template.fields(place.delivery.text)):
+                yield name, target, "text"
+
+
 def _egress_steps(profile: Profile) -> list[Step]:
     steps = []
     for egress in profile.egress:
@@ -198,6 +220,13 @@ def _egress_steps(profile: Profile) -> list[Step]:
         elif egress.kind == "experiment":
             tried = [place.name for place in profile.placement if place.experiment is not None]
             steps += [Step(source=f"placement {name}", target=target, how="sums over people") for name in tried]
+        elif egress.kind in {"email", "push"}:
+            adapters = {c.name: c.adapter for c in profile.channel}
+            steps += [
+                Step(source=f"placement {p.name}", target=target, how="message")
+                for p in profile.placement
+                if p.delivery is not None and egress.destination in {adapters.get(c) for c in p.delivery.channels}
+            ]
         elif egress.kind == "update":
             steps += [
                 Step(source=f"examples of {m.name}", target=target, how="trained, clipped, int8")

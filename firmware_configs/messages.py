@@ -49,6 +49,8 @@ class DecisionMade(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Echoed from a request that named its reply topic in the payload."""
     propensities: tuple[float, ...] = ()
     """Of a slate of several: the probability of each position's item given the items above it."""
+    retracted: str = ""
+    """Why the message of this id is taken back; then `items` is empty. Empty: it is not."""
 
 
 class Feedback(Struct, frozen=True, kw_only=True):

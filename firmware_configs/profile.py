@@ -11,6 +11,19 @@ import msgspec
 from msgspec import Meta, Struct
 
 from firmware_configs.language.bundles import Learn, Model, Swap
+from firmware_configs.language.channels import (
+    Audience,
+    Cap,
+    Channel,
+    Contact,
+    ContactCap,
+    Delivery,
+    DoNotDisturb,
+    Importance,
+    Moment,
+    QuietHours,
+    Theme,
+)
 from firmware_configs.language.egress import Actuator, ActuatorLimit, Egress, Privacy
 from firmware_configs.language.experiments import (
     Adaptive,
@@ -45,11 +58,9 @@ from firmware_configs.language.outcomes import (
 )
 from firmware_configs.language.placements import (
     Candidate,
-    Cap,
     OnEvent,
     OnRequest,
     Placement,
-    QuietHours,
     Reward,
     Rule,
     Trigger,
@@ -86,14 +97,20 @@ __all__ = [
     "Adaptive",
     "Arm",
     "Attribution",
+    "Audience",
     "Best",
     "Bucket",
     "Candidate",
     "Cap",
     "Cel",
+    "Channel",
     "CoarseLocation",
+    "Contact",
+    "ContactCap",
     "Creditable",
+    "Delivery",
     "Device",
+    "DoNotDisturb",
     "Dwell",
     "Egress",
     "EpsilonGreedy",
@@ -103,6 +120,7 @@ __all__ = [
     "Exploration",
     "Factor",
     "FirstTouch",
+    "Importance",
     "Keep",
     "KeyedHash",
     "LastTouch",
@@ -116,6 +134,7 @@ __all__ = [
     "Measure",
     "Metric",
     "Model",
+    "Moment",
     "Name",
     "OnEvent",
     "OnRequest",
@@ -142,6 +161,7 @@ __all__ = [
     "SquareCb",
     "Stage",
     "Swap",
+    "Theme",
     "Thompson",
     "ThompsonGaussian",
     "Threshold",
@@ -190,6 +210,9 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metric: Annotated[tuple[Metric, ...], Meta(max_length=20)] = ()
     segment: Annotated[tuple[Segment, ...], Meta(max_length=16)] = ()
     experiments: Experiments = Experiments()
+    channel: Annotated[tuple[Channel, ...], Meta(max_length=20)] = ()
+    theme: Annotated[tuple[Theme, ...], Meta(max_length=50)] = ()
+    contact: Contact = Contact()
 
 
 def schema_json() -> bytes:

@@ -44,14 +44,16 @@ def replay(ctx: click.Context, settings_path: Path, profile: Path | None, as_jso
     import msgspec
 
     from edge_agent.settings import load as load_settings
-    from edge_agent.shell.clock import local_hours
+    from edge_agent.shell.clock import local_hours, zoned_times
     from edge_agent.shell.record import replay as again
     from firmware_configs.loader import load
 
     settings = load_settings(settings_path, os.environ)
     loaded = load(profile or Path(settings.profile))
     hours = local_hours(settings.timezone)
-    found = again(Path(settings.state_dir), loaded, settings.device, hours, settings.bundles, settings.home_key)
+    zoned = zoned_times(settings.timezone)
+    own = settings.bundles
+    found = again(Path(settings.state_dir), loaded, settings.device, hours, own, settings.home_key, zoned)
     lines = [f"{found.happenings} happenings, {found.decisions} decisions, {len(found.differences)} differences"]
     lines += [f"  {d.id} {d.field}: recorded {d.recorded}, replayed {d.replayed}" for d in found.differences[:20]]
     if found.missing:

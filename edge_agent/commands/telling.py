@@ -60,7 +60,14 @@ def _told(state_dir: Path, trail: Trail, held: dict[str, list[Withheld]]) -> Tol
     data: dict[str, Any] = msgspec.to_builtins(trail)
     data["outcomes"] = [msgspec.structs.asdict(one) for one in outcomes]
     data["not_sent"] = [one.why for one in unsent]
-    return Told(data=data, words=in_words(trail, outcomes, unsent))
+    words = in_words(trail, outcomes, unsent)
+    if trail.reach is not None:
+        from edge_agent.shell.told import notes_of, reach_in_words
+
+        notes = notes_of(state_dir, trail.id)
+        data["reached"] = [{"time_ms": at_ms, "what": what} for at_ms, what in notes]
+        words += reach_in_words(trail, notes)
+    return Told(data=data, words=words)
 
 
 def _hint(held: dict[str, list[Withheld]]) -> str:

@@ -42,6 +42,34 @@ class Shadowed(Struct, frozen=True, array_like=True):
     error: str = ""
 
 
+class Considered(Struct, frozen=True, array_like=True):
+    """One of the channels by which a decision could have gone."""
+
+    channel: str
+    said: Literal["carries", "shut", "spare"]
+    """spare: another one carries it."""
+    reason: str = ""
+
+
+class Reached(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a decision was to reach its person, as of when it was made; what came of it is kept beside the trail."""
+
+    person: str
+    theme: str
+    importance: str
+    standing: str = ""
+    """Id of the decision whose choice this one repeats."""
+    displaced: str = ""
+    """Id of the decision of the same theme that gave way to this one."""
+    considered: tuple[Considered, ...] = ()
+    due_ms: int = 0
+    """Unix ms before which it is not delivered; 0: at once, or as soon as a channel opens."""
+    moment: str = ""
+    """Why then."""
+    expires_ms: int = 0
+    until_ms: int = 0
+
+
 class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a decision came about."""
 
@@ -102,6 +130,7 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Rules that applied beyond those in `rules`."""
     silence: float | None = None
     """Reward of an item whose window closes without an outcome; None: silence is no outcome."""
+    reach: Reached | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

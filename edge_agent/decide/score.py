@@ -25,21 +25,22 @@ class Scores:
         self._models = tuple(models)
         self._names = [(identifier(model), model) for model in models]
         self._expressions = [
-            (n, compile_expression(candidate.score)) for n, candidate in enumerate(candidates) if candidate.score
+            (candidate.item, compile_expression(candidate.score)) for candidate in candidates if candidate.score
         ]
         self._any = bool(self._expressions)
 
-    def of(self, outputs: Mapping[str, F32], count: int) -> F32:
+    def of(self, outputs: Mapping[str, F32], index: Mapping[str, int]) -> F32:
         """One score a candidate.
 
         Args:
             outputs: model → float32 of shape (n,) or (1,).
-            count: n, the number of candidates.
+            index: candidate → its place, n of them; a request may ask for some of the declared ones only.
         Returns:
             float32 (n,): each candidate's own expression, or else the first model's score.
         Raises:
             ExpressionError: an expression cannot be evaluated.
         """
+        count = len(index)
         first = next((outputs[name] for name in self._models if name in outputs), None)
         if not self._any:
             return np.zeros(count, np.float32) if first is None else _spread(first, count)
@@ -47,7 +48,9 @@ class Scores:
         scores = [0.0] * count if first is None else first.tolist()
         if len(scores) != count:
             scores = [scores[0] if scores else 0.0] * count
-        for n, expression in self._expressions:
+        for item, expression in self._expressions:
+            if (n := index.get(item)) is None:
+                continue
             value = expression.evaluate(values)
             scores[n] = value if isinstance(value, int | float) else math.nan
         return np.array(scores, np.float32)

@@ -1,4 +1,4 @@
-"""Child processes (learner, updater, probe): started, spoken with, watched, and ended when overdue."""
+"""Child processes (learner, updater, probe, sender): started, spoken with, watched, and ended when overdue."""
 
 import contextlib
 import os
@@ -18,6 +18,7 @@ from edge_agent.shell.pipe import (
     Frames,
     LearnTask,
     ProbeTask,
+    SendTask,
     ToChild,
     ToParent,
     frame,
@@ -26,7 +27,8 @@ from edge_agent.shell.pipe import (
 if TYPE_CHECKING:
     import subprocess
 
-Kind = Literal["learner", "updater", "probe"]
+Kind = Literal["learner", "updater", "probe", "sender"]
+Task = LearnTask | FetchTask | ProbeTask | SendTask
 READ_BYTES = 65_536
 LINE_MAX = 1_000
 """Characters of a child's stderr line that go to the log."""
@@ -44,7 +46,7 @@ class Child(Struct):
     """
 
     kind: Kind
-    task: LearnTask | FetchTask | ProbeTask
+    task: Task
     process: "subprocess.Popen[bytes]"
     deadline_s: float
     frames: Frames = field(default_factory=Frames)
@@ -81,7 +83,7 @@ class Children:
                 found[child.process.stdin.fileno()] = True
         return found
 
-    def start(self, kind: Kind, task: LearnTask | FetchTask | ProbeTask, deadline_s: float) -> None:
+    def start(self, kind: Kind, task: Task, deadline_s: float) -> None:
         """Start a child and hand it its task.
 
         Raises:

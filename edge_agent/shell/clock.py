@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
+from functools import lru_cache
 
 from edge_agent.errors import SettingsMalformed
 
@@ -40,6 +41,28 @@ def local_hours(timezone: str) -> Callable[[int], tuple[int, int]]:
         return known[1]
 
     return local
+
+
+def zoned_times(timezone: str) -> Callable[[int, str], tuple[int, int, int]]:
+    """A function from (unix ms, zone) to (hour 0-23, weekday 0-6 from Monday, days since 1970).
+
+    Args:
+        timezone: of the device, IANA name; empty: the system's. It stands in for a zone that is empty or not known.
+    """
+    epoch = date(1970, 1, 1).toordinal()
+
+    @lru_cache(maxsize=64)
+    def zone_of(name: str) -> tzinfo | None:
+        try:
+            return _zone(name) if name else None
+        except SettingsMalformed:
+            return zone_of(timezone) if name != timezone else None
+
+    def zoned(now_ms: int, name: str) -> tuple[int, int, int]:
+        here = datetime.fromtimestamp(now_ms / 1_000, zone_of(name or timezone))
+        return here.hour, here.weekday(), here.toordinal() - epoch
+
+    return zoned
 
 
 def _zone(name: str) -> tzinfo:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_agent.agent import Agent
-from edge_agent.effects import Answer, Fetch, Switch, Train
+from edge_agent.effects import Answer, Fetch, Post, Switch, Train
 from edge_agent.errors import BundleUnavailable, ChildError, RoundRefused, SignatureRejected
 from edge_agent.happenings import (
     BundleFailed,
@@ -17,6 +17,7 @@ from edge_agent.happenings import (
     Happening,
     Learned,
     LearnerEnded,
+    Posted,
 )
 from edge_agent.settings import Settings
 from edge_agent.shell.children import Child, Children
@@ -27,8 +28,10 @@ from edge_agent.shell.pipe import (
     Fetched,
     FetchTask,
     LearnTask,
+    SendTask,
     ToParent,
     TrainedReport,
+    Tried,
 )
 from edge_agent.shell.say import Say
 from edge_agent.shell.shelf import BundleShelf
@@ -37,6 +40,8 @@ from firmware_configs.profile import Profile
 FETCH_S = 600.0
 LEARN_GRACE_S = 30.0
 FETCHES_MAX = 64
+SILENCES = 6
+"""A sender may wait for its server so many times a letter before it is overdue."""
 
 
 class Errands:
@@ -53,11 +58,16 @@ class Errands:
         self._settings, self._profile, self._shelf, self._say = settings, profile, shelf, say
         self._database = database
         self._fetches: deque[Fetch] = deque()
+        self._posts: dict[str, bytes] = {}
+        """Key → letter, to be taken along by the next sender."""
+        self._trying: set[str] = set()
+        """Keys that the sender took along and has said nothing of."""
 
     @property
     def pressing(self) -> bool:
         """Whether there is something to do at once."""
-        return bool(self.news or (self._fetches and not self.children.busy("updater")))
+        busy = self.children.busy
+        return bool(self.news or (self._fetches and not busy("updater")) or (self._posts and not busy("sender")))
 
     def take_up(self, recall: Callable[[str, str], bytes | None]) -> None:
         """The bundles that served or were on trial, and the settings' own where there is none."""
@@ -80,6 +90,17 @@ class Errands:
         if len(self._fetches) < FETCHES_MAX:
             self._fetches.append(fetch)
 
+    def post(self, post: Post, *, degraded: bool) -> None:
+        """Queue a letter for the sender.
+
+        Args:
+            degraded: nothing can be committed now, so the ledger's row is in memory only: then nothing is sent.
+        """
+        if degraded:
+            self.news.append(Posted(key=post.key, outcome="again", reason="the ledger cannot be written now"))
+        else:
+            self._posts[post.key] = post.letter
+
     def switch(self, asked: Switch) -> Happening:
         """Bring a bundle that lies here to its stage."""
         said = self._shelf.switch(asked)
@@ -90,8 +111,29 @@ class Errands:
         """Pass the ledger's word on."""
         self.children.answer(EgressAnswer(token=answer.token, granted=answer.granted, reason=answer.reason))
 
+    def _send_next(self, now_s: float) -> None:
+        """Send the sender with all letters that wait for it, unless it is out already."""
+        if self.children.busy("sender"):
+            return
+        posts, self._posts = self._posts, {}
+        smtp, push = self._settings.smtp, self._settings.push
+        task = SendTask(letters=tuple(posts.values()), device=self._settings.device, smtp=smtp, push=push)
+        self._trying = set(posts)
+        longest_s = SILENCES * max(smtp.timeout_s, push.timeout_s) * len(posts)
+        try:
+            self.children.start("sender", task, now_s + longest_s)
+        except ChildError as error:
+            self.news += self._untried(error.what)
+
+    def _untried(self, reason: str) -> list[Happening]:
+        """A sender that is gone may have sent what it said nothing of: it is tried again under the same key."""
+        keys, self._trying = sorted(self._trying), set()
+        return [Posted(key=key, outcome="again", reason=reason) for key in keys]
+
     def start_next(self, now_s: float) -> None:
-        """Send the updater for the next bundle, unless it is out already."""
+        """Send the sender and the updater for what waits for them, unless they are out already."""
+        if self._posts:
+            self._send_next(now_s)
         if not self._fetches or self.children.busy("updater"):
             return
         fetch = self._fetches.popleft()
@@ -177,6 +219,11 @@ class Errands:
                 if code:
                     self._say("warning", code, f"round {task.run}: {reason}")
                 return [LearnerEnded(run=task.run, code=code, reason=reason)]
+            case Tried(key=key):
+                self._trying.discard(key)
+                return [Posted(**{name: getattr(word, name) for name in Posted.__struct_fields__})]
+            case Ended(reason=reason) if isinstance(task, SendTask):
+                return self._untried(reason or "the sender ended early")
             case Ended(code=code, reason=reason) if isinstance(task, FetchTask) and code:
                 self._say("warning", code, f"{task.name} {task.version}: {reason}")
                 return [BundleFailed(name=task.name, version=task.version, code=code, reason=reason)]

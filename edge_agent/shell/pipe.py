@@ -1,4 +1,4 @@
-"""What the agent and its children (learner, updater, probe) say to each other, and how it is framed.
+"""What the agent and its children (learner, updater, probe, sender) say to each other, and how it is framed.
 
 A frame is its length (4 bytes, big-endian) and one tagged struct in msgpack, over the child's standard
 streams. The parent speaks first, with the task. When the parent is gone, the child's input ends: then it exits.
@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from edge_agent.errors import FrameMalformed
+from edge_agent.settings import Push, Smtp
 from firmware_configs.profile import Stage
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
@@ -86,6 +87,16 @@ class ProbeTask(Struct, frozen=True, kw_only=True, tag="probe-task"):
     """Processor time, s; the wall clock is limited along with it."""
 
 
+class SendTask(Struct, frozen=True, kw_only=True, tag="send-task"):
+    """Try these letters once each; every one of them is in the ledger."""
+
+    letters: tuple[bytes, ...]
+    """As `edge_agent.egress.letter.pack` makes them."""
+    device: str
+    smtp: Smtp
+    push: Push
+
+
 class EgressAnswer(Struct, frozen=True, kw_only=True, tag="egress-answer"):
     """Parent → learner: whether the ledger has entered what was asked."""
 
@@ -126,6 +137,16 @@ class Fetched(Struct, frozen=True, kw_only=True, tag="fetched"):
     sha256: str
 
 
+class Tried(Struct, frozen=True, kw_only=True, tag="tried"):
+    """Sender → parent: what came of one letter."""
+
+    key: str
+    outcome: Literal["sent", "again", "refused"]
+    reason: str = ""
+    """Never holds an address, a text, or what a server wrote."""
+    wait_s: float = 0.0
+
+
 class Ended(Struct, frozen=True, kw_only=True, tag="ended"):
     """Child → parent, the last word. `code` is empty when all went well, else an error code."""
 
@@ -133,8 +154,8 @@ class Ended(Struct, frozen=True, kw_only=True, tag="ended"):
     reason: str = ""
 
 
-ToChild = LearnTask | FetchTask | ProbeTask | EgressAnswer
-ToParent = AskEgress | TrainedReport | Fetched | Ended
+ToChild = LearnTask | FetchTask | ProbeTask | SendTask | EgressAnswer
+ToParent = AskEgress | TrainedReport | Fetched | Tried | Ended
 
 _encoder = msgspec.msgpack.Encoder()
 _to_child = msgspec.msgpack.Decoder(ToChild)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from edge_agent.agent import Agent, step
 from edge_agent.decide import decision
 from edge_agent.decide.decision import Trail
-from edge_agent.doors import Doors
+from edge_agent.doors import Doors, utc
 from edge_agent.effects import Append, Drop, Effect, Put
 from edge_agent.errors import StoreUnavailable
 from edge_agent.happenings import BundleReady, BundleStaged, BundleWithdrawn, Happening
@@ -52,6 +52,7 @@ def replay(
     local_hour: Callable[[int], tuple[int, int]],
     own: Sequence[str] = (),
     home_key: str = "",
+    zoned: Callable[[int, str], tuple[int, int, int]] = utc,
 ) -> Replayed:
     """Re-run a device's journal and compare with the decisions that it kept.
 
@@ -61,6 +62,7 @@ def replay(
         state_dir: the agent's folder, with the bundles that it fetched.
         own: paths of the bundles that the settings name.
         home_key: the settings' own.
+        zoned: (unix ms, zone) → local hour, weekday and day, for quiet hours and caps of channels.
     Raises:
         StoreUnavailable: there is no journal; the agent was not run with `record = true`.
     """
@@ -83,6 +85,7 @@ def replay(
         local_hour=local_hour,
         trials=trials,
         home_key=home_key,
+        zoned=zoned,
     )
     agent = Agent(loaded, device, doors)
     made: dict[str, Trail] = {}

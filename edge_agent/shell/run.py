@@ -16,7 +16,7 @@ from msgspec import Struct
 from edge_agent import __version__
 from edge_agent.agent import Agent, step
 from edge_agent.doors import Doors
-from edge_agent.effects import Answer, Effect, Fetch, Log, Switch, Train
+from edge_agent.effects import Answer, Effect, Fetch, Log, Post, Switch, Train
 from edge_agent.errors import StoreCorrupt
 from edge_agent.happenings import (
     Connected,
@@ -28,7 +28,7 @@ from edge_agent.intake.pressure import Arrival, Pressure, Rule
 from edge_agent.limits import CAPS_MS, DAY_MS, DEDUPE_MS
 from edge_agent.settings import Broker, Settings
 from edge_agent.shell import database
-from edge_agent.shell.clock import Watch, local_hours, monotonic_s, wall_ms
+from edge_agent.shell.clock import Watch, local_hours, monotonic_s, wall_ms, zoned_times
 from edge_agent.shell.errands import Errands
 from edge_agent.shell.lags import Lags
 from edge_agent.shell.mqtt import Arrived, Link, Will
@@ -105,12 +105,13 @@ class Loop:
             models=self.shelf.active,
             over_budget=Watch(self._monotonic_s).over_budget,
             local_hour=local_hours(settings.timezone),
+            zoned=zoned_times(settings.timezone),
             trials=self.shelf.trials,
             clock=self._monotonic_s,
             lags=self.lags.told,
         )
         self.agent = Agent(loaded, settings.device, doors, record=settings.record)
-        self.agent.restore(self.store.rows(RESTORED, self.now_ms() // DAY_MS * DAY_MS), self.now_ms())  # type: ignore[arg-type]
+        self.agent.restore(self.store.rows(self._rooms(), self.now_ms() // DAY_MS * DAY_MS), self.now_ms())  # type: ignore[arg-type]
         self._vigil = Vigil()
         self.link = outside.link(settings.broker, settings.device, self._will(), self.now_ms, self._vigil.wake)
         self.link.settled_ms = lambda: self._timeline.settled_ms
@@ -131,6 +132,10 @@ class Loop:
         self._porthole: Porthole | None = None
         self.events_before = self.agent.counters.get("events", 0)
         self.stopping = False
+
+    def _rooms(self) -> tuple[str, ...]:
+        """Rooms that are read at the start; of the others a row is recalled when it is needed."""
+        return RESTORED if self.agent.reach is None else (*RESTORED, "delivery", "letter")
 
     def _database(self) -> Path:
         """The database's path; one that was found damaged is replaced by all that can be read of it."""
@@ -332,6 +337,8 @@ class Loop:
                 self.errands.fetch(effect)
             case Switch():
                 self.errands.news.append(self.errands.switch(effect))
+            case Post():
+                self.errands.post(effect, degraded=bool(self.store.degraded))
             case Train():
                 self.errands.train(effect, self.agent, self.now_ms(), self._monotonic_s())
             case Log(level=level, code=code, text=text):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from firmware_configs.consistency.channels import channel_faults
 from firmware_configs.consistency.egress import actuator_faults, egress_faults
 from firmware_configs.consistency.experiments import layer_faults
 from firmware_configs.consistency.fault import Fault
@@ -29,6 +30,7 @@ def faults(profile: Profile) -> list[Fault]:
         *actuator_faults(profile),
         *egress_faults(profile),
         *_outcome_faults(profile),
+        *channel_faults(profile),
         *_forbidden(profile),
     ]
 
@@ -60,6 +62,8 @@ def _duplicates(profile: Profile) -> Iterator[Fault]:
         "model": [m.name for m in profile.model],
         "placement": [p.name for p in profile.placement],
         "actuator": [a.name for a in profile.actuator],
+        "channel": [c.name for c in profile.channel],
+        "theme": [t.name for t in profile.theme],
         "egress (kind)": [str(e.kind) for e in profile.egress],
         "outcome": [o.name for o in profile.outcome],
         "metric": [m.name for m in profile.metric],

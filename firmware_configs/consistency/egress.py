@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
-from firmware_configs.consistency.fault import Fault, purposes, unknown
+from firmware_configs.consistency.fault import Fault, fields, purposes, unknown
 from firmware_configs.consistency.placements import expression_faults
 from firmware_configs.profile import Profile
 from firmware_configs.topics import topic_fault
 
 LIMIT_NAMES = frozenset({"item", "fields", "hour", "weekday", "actuators"})
+DESTINATIONS = {"update": "superlink", "email": "smtp", "push": "http"}
+"""Egress kind → where it goes; what is not named goes to the broker."""
 
 
 def actuator_faults(profile: Profile) -> Iterator[Fault]:
@@ -26,8 +28,9 @@ def egress_faults(profile: Profile) -> Iterator[Fault]:
     for n, egress in enumerate(profile.egress):
         where = f"egress[{n}]"
         yield from unknown(f"{where}.purposes", "purpose", egress.purposes, purposes(profile))
-        if (egress.kind == "update") != (egress.destination == "superlink"):
-            fix = 'destination = "superlink" for updates, "mqtt" for the rest'
+        yield from unknown(f"{where}.fields", "field", egress.fields, fields(profile))
+        if egress.destination != DESTINATIONS.get(egress.kind, "mqtt"):
+            fix = f'destination = "{DESTINATIONS.get(egress.kind, "mqtt")}"'
             yield Fault(f"{where}.destination", f"`{egress.kind}` cannot go to `{egress.destination}`", fix)
         if egress.privacy is not None and egress.privacy.unit == "person" and egress.kind != "experiment":
             fix = 'unit = "device"'

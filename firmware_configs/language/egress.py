@@ -32,14 +32,17 @@ class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Egress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of thing that may leave the device. What has no [[egress]] does not leave."""
 
-    kind: Literal["decision", "status", "update", "metric", "experiment", "rejection", "late-event"]
-    destination: Annotated[Literal["mqtt", "superlink"], Meta(description="who gets it")] = "mqtt"
+    kind: Literal["decision", "status", "update", "metric", "experiment", "rejection", "late-event", "email", "push"]
+    destination: Annotated[Literal["mqtt", "superlink", "smtp", "http"], Meta(description="who gets it")] = "mqtt"
     purposes: Annotated[tuple[Name, ...], Meta(min_length=1)]
     bytes_day_max: Annotated[
         int, Meta(ge=1, description="bytes in 24 hours, payloads counted; then it waits or is dropped")
     ]
     privacy: Privacy | None = None
     k_min: Annotated[int, Meta(ge=1, description="devices that must be added up before anyone may read the result")] = 1
+    fields: Annotated[
+        tuple[str, ...], Meta(max_length=64, description="fields that the text of a message may carry out")
+    ] = ()
 
 
 class ActuatorLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from firmware_configs.language.channels import Cap, Delivery, QuietHours
 from firmware_configs.language.experiments import Experiment
 from firmware_configs.language.policies import Best, Exploration, Policy
 from firmware_configs.language.terms import Cel, Name, Positive, Share
@@ -49,20 +50,6 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=5, max_length=300, description="printed by `edge-agent explain`")]
 
 
-class Cap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most `count` decisions a subject within `per_s` seconds."""
-
-    count: Annotated[int, Meta(ge=1)]
-    per_s: Positive
-
-
-class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """No decision is delivered between these hours, in the device's local time."""
-
-    start: Annotated[int, Meta(ge=0, le=23, description="hour")]
-    end: Annotated[int, Meta(ge=0, le=23, description="hour; may be smaller than start")]
-
-
 class Reward(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an outcome is worth to the bandit and as a label."""
 
@@ -103,4 +90,7 @@ class Placement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     no_outcome: Annotated[
         Share | None,
         Meta(description="reward of an item whose window closes without an outcome; not written: none"),
+    ] = None
+    delivery: Annotated[
+        Delivery | None, Meta(description="by declared channels; none: on the placement's own topic, at once")
     ] = None

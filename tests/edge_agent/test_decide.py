@@ -89,7 +89,7 @@ def test_looking_up_gives_what_evaluating_each_candidate_gives(parts: list[str],
 
 def test_candidate_scores_come_from_their_expression_or_the_first_model() -> None:
     candidates = [p.Candidate(item="on"), p.Candidate(item="off", score="1.0 - room_model")]
-    scores = Scores(candidates, ["room-model"]).of({"room-model": np.array([0.75], np.float32)}, 2)
+    scores = Scores(candidates, ["room-model"]).of({"room-model": np.array([0.75], np.float32)}, {"on": 0, "off": 1})
     assert scores.tolist() == [0.75, 0.25]
 
 
