@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.decide.bandit.learner import Alone
-from firmware_configs.profile import EpsilonGreedy, LinThompson, LinUcb, Policy, SquareCb, Thompson
+from firmware_configs.profile import LinThompson, LinUcb, Policy, SquareCb, Thompson
 from tests.benchmarks.bandit.sides import F64, Setting
 
 HEADLINE = "square-cb"
@@ -57,8 +57,8 @@ def grid() -> Iterator[Setting]:
 
 
 def defaults() -> Iterator[Setting]:
-    """What lives through Open Bandit's log: every policy that learns, at its defaults, and epsilon-greedy."""
-    for policy in (SquareCb(), LinUcb(), LinThompson(), Thompson(), EpsilonGreedy()):
+    """What lives through Open Bandit's log: every policy that learns without a model's scores, at its defaults."""
+    for policy in (SquareCb(), LinUcb(), LinThompson(), Thompson()):
         name = str(type(policy).__struct_config__.tag)
         yield _setting(name, name, policy)
 

@@ -94,6 +94,14 @@ def test_a_policy_knows_only_the_impressions_before() -> None:
     assert before.sum(axis=1) == pytest.approx(np.ones(200))
 
 
+def test_an_order_of_the_items_is_taken_back() -> None:
+    log = _log(100, 5)
+    setting = Setting(name="watcher", family="", make=lambda actions, _columns: Watcher(actions))
+    found, _ = obd.mixed(setting, log)
+    alone, _ = obd.lived(Watcher(4), log)
+    assert found == pytest.approx(alone)  # a policy without ties does not mind what items are called
+
+
 def test_values_of_a_fixed_policy_hold_the_truth() -> None:
     log = _log(20_000, 2)
     fixed = np.tile([0.0, 0.0, 0.5, 0.5], (20_000, 1))
