@@ -94,7 +94,7 @@ class Running:
         if person.state == MEASURED:
             counts = self._counts(person, trail)
         elif trail.experiment:
-            counts = self._may_be_counted(trail.subject) and self._enrol(name, person, trail, batch)
+            counts = self.may_be_counted(trail.subject) and self._enrol(name, person, trail, batch)
         else:
             counts = not self.assignment.begun(batch.now_ms) and self._has_room_before(person, batch)
         if counts:
@@ -163,13 +163,21 @@ class Running:
         chunk.append(name)
         self._keep_chunk(summary.last, chunk, batch)
         summary.measured += 1
+        summary.drawn += 1
         self._keep_summary(batch)
         return True
 
-    def _may_be_counted(self, subject: str) -> bool:
+    def may_be_counted(self, subject: str) -> bool:
+        """Whether the person agrees to the placement, and to what the sums are sent for."""
         egress = self._agent.gate.ledger.declared("experiment")
         purposes = {*self._placement.purposes, *(egress.purposes if egress else ())}
         return self._agent.consents.all_allowed(purposes, subject)
+
+    def forget(self, subject: str, batch: Batch) -> None:
+        """Somebody takes consent back: what was measured of the person goes, what was counted is in sums of many."""
+        for name in dict.fromkeys((self._agent.people.person(subject, batch.now_ms), subject)):
+            self.people.replace(self._person_key(name), Person())
+            batch.drop("experiment", self._person_key(name))
 
     def tick(self, batch: Batch) -> None:
         """Count those whose window has ended, or whose arm's share has changed; then report what is new."""
@@ -178,11 +186,11 @@ class Running:
         while summary.measured and dealt_with < FOLDED_MAX:
             chunk = self._chunk(summary.first)
             if summary.offset >= len(chunk):
-                if summary.first == summary.last:  # rows are gone: the device was off for longer than they are kept
+                self._next_chunk(batch)
+                if summary.first == summary.last and not self._chunk(summary.last):
+                    # The device was off for longer than rows are kept.
+                    summary.skip("forgotten", summary.measured)
                     summary.measured, dealt_with = 0, dealt_with + 1
-                    break
-                batch.drop("experiment", self._chunk_key(summary.first))
-                summary.first, summary.offset = summary.first + 1, 0
                 continue
             name = chunk[summary.offset]
             person = self.people.get(self._person_key(name))
@@ -191,15 +199,24 @@ class Running:
                 break
             self._count(name, person, batch)
             summary.offset, summary.measured, dealt_with = summary.offset + 1, summary.measured - 1, dealt_with + 1
+            if summary.offset >= len(chunk):
+                self._next_chunk(batch)
         if dealt_with:
             self._keep_summary(batch)
         self._report(batch)
+
+    def _next_chunk(self, batch: Batch) -> None:
+        """All of the oldest stretch have been dealt with: it goes."""
+        summary = self.summary
+        batch.drop("experiment", self._chunk_key(summary.first))
+        summary.first, summary.offset = summary.first + 1, 0
+        summary.last = max(summary.last, summary.first)
 
     def _count(self, name: str, person: Person, batch: Batch) -> None:
         if person.state != MEASURED:
             self.summary.skip("forgotten")
             return
-        if self._may_be_counted(name):
+        if self.may_be_counted(name):
             metrics = self.experiment.metric
             outcomes = [sums.centred(person.number(n, metric), metric) for n, metric in enumerate(metrics)]
             self.summary.add(person.allocation, person.arm, sums.row(outcomes, person.before))
@@ -276,6 +293,12 @@ class DeviceExperiments:
                 self._agent.count("experiment.allocations")
                 if self._agent.record:
                     self._note(name, word, batch)
+
+    def forget(self, subject: str, batch: Batch) -> None:
+        """Somebody takes consent back."""
+        for one in self.by_placement.values():
+            if not one.may_be_counted(subject):
+                one.forget(subject, batch)
 
     def _note(self, name: str, word: Shares, batch: Batch) -> None:
         happening = Allocated(experiment=name, plan=word.plan, number=word.number, shares=word.shares)

@@ -80,6 +80,8 @@ class Summary(Struct, kw_only=True):
     """People of that chunk who have been dealt with."""
     last: int = 0
     """Number of the newest chunk."""
+    drawn: int = 0
+    """People who were ever measured."""
     measured: int = 0
     """People being measured now."""
     before: int = 0
@@ -89,9 +91,9 @@ class Summary(Struct, kw_only=True):
     reported_ms: int = 0
     unreported: bool = False
 
-    def skip(self, reason: str) -> None:
-        """One person is not counted."""
-        self.skipped[reason] = self.skipped.get(reason, 0) + 1
+    def skip(self, reason: str, people: int = 1) -> None:
+        """So many are not counted."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + people
 
     def add(self, allocation: int, arm: int, row: Sequence[float]) -> None:
         """Count a person."""

@@ -1,12 +1,12 @@
 """Other people, the kind of device and the place, as features of a bundle in the real agent."""
 
-from dataclasses import replace
 from random import Random
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge_agent.decide import decision
 from edge_agent.effects import Append

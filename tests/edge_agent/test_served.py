@@ -1,10 +1,9 @@
 """What is served is what is trained on, to the last bit; restarts, eviction and the store change nothing of it."""
 
-from dataclasses import replace
-
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge_agent.decide import decision
 from edge_agent.learn import examples

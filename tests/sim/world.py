@@ -16,17 +16,19 @@ from random import Random
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from edge_agent.decide.decision import decision_id
 from edge_agent.egress import ledger
 from edge_agent.happenings import Message
-from edge_agent.learn import earned, totals
+from edge_agent.learn import cohort, earned, totals
 from edge_agent.settings import LogSettings, Settings
 from edge_agent.shell import database
 from edge_agent.shell.run import Loop, Outside
 from edge_agent.shell.writes import OutboxRow
 from firmware_configs.loader import load
 from firmware_configs.messages import JSON, MSGPACK, DecisionMade, Topics
+from models.experiments import sums
 from tests.sim.disk import SimStore, ledger_rows
 from tests.sim.wire import Broker, Cut, Fuse, SimLink
 
@@ -62,6 +64,7 @@ class Books:
     full_disks: int = 0
     redelivered: int = 0
     observed: int = 0
+    measured: int = 0
     boundaries: dict[str, int] = field(default_factory=dict)
 
 
@@ -319,6 +322,7 @@ class World:
         if (broken := ledger.first_break(rows)) is not None:
             raise Broken(f"the ledger's chain is broken at {broken}")
         self._balance_metrics()
+        self._balance_experiment()
         self.books.decisions = len(self._first)
         self.books.boundaries = self.fuse.burnt
 
@@ -336,6 +340,23 @@ class World:
                 raise Broken(f"{name} was observed {found} times and counted {counted} times")
             self.books.observed += counted
         connection.close()
+
+    def _balance_experiment(self) -> None:
+        """Whoever was drawn is being measured, was counted, or was left out by name: nobody twice, nobody lost."""
+        connection = sqlite3.connect(self._database)
+        rows = dict(connection.execute("SELECT key, value FROM state WHERE room = 'experiment'").fetchall())
+        connection.close()
+        for key, packed in rows.items():
+            if not key.startswith("sums\x00"):
+                continue
+            summary = cohort.read_summary(packed)
+            tables = {number: np.array(table) for number, table in summary.tables.items()}
+            counted = sum(int(table[:, 0].sum()) for table in tables.values())
+            if sums.fault(tables, len(summary.arms), 1):
+                raise Broken(f"the experiment's sums are {summary.tables}")
+            if counted + summary.measured + sum(summary.skipped.values()) != summary.drawn:
+                raise Broken(f"{summary.drawn} people were drawn, {counted} counted: {summary}")
+            self.books.measured += counted
 
 
 def _unpack(payload: bytes) -> DecisionMade:
