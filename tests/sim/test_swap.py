@@ -2,12 +2,12 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from edge_agent.happenings import BundleAsked, Message
 from edge_agent.infer.model import F32, Array, LoadedModel
