@@ -450,8 +450,8 @@ def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> N
             _keep_presence(agent, batch)
         if agent.outcomes is not None:
             agent.outcomes.forget(subject, batch)
-        if agent.experiments is not None:
-            agent.experiments.forget(subject, batch)
+    if agent.experiments is not None:
+        agent.experiments.forget(subject, batch)
     if agent.reach is not None:
         agent.reach.consent_changed(subject, batch)
 
