@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge_agent.attending import attend, leave
 from edge_agent.batch import Batch
 from edge_agent.closing import close_due
 from edge_agent.control import Control
@@ -24,6 +25,7 @@ from edge_agent.happenings import (
     Happening,
     Learned,
     Message,
+    PeopleAsked,
     Posted,
     Recorded,
     Tick,
@@ -58,7 +60,7 @@ from edge_agent.memory.presence import Presence
 from edge_agent.memory.profile import Profile
 from edge_agent.memory.subjects import Folded, Kept
 from edge_agent.observing import allocate, experiments_of
-from edge_agent.people import People
+from edge_agent.people import people_of
 from edge_agent.placements import CompiledPlacement
 from edge_agent.sources import HOUSEHOLD, CompiledSource
 from edge_agent.trials import Trials
@@ -96,7 +98,7 @@ class Agent:
         )
         self.counters: dict[str, int] = {}
         self.consents = Consents(profile.purpose)
-        self.people = People()
+        self.people = people_of(self)
         self.dedupe = Dedupe(DEDUPE_MS, DEDUPE_MAX)
         self.retained = Retained(TOPIC_CACHE_MAX)
         self.sources = {
@@ -218,9 +220,9 @@ class Agent:
         """Take up the committed state again.
 
         Args:
-            rows: (room, key, value, expiry) of the rooms `dedupe`, `watermark`, `consent`, `meta`, and of `ledger`
-                the rows of the last day (at least the newest), in the order of their keys. Other rooms are recalled
-                when they are needed.
+            rows: (room, key, value, expiry) of the rooms `dedupe`, `watermark`, `consent`, `identity`, `meta`, and of
+                `ledger` the rows of the last day (at least the newest), in the order of their keys. Other rooms are
+                recalled when they are needed.
         """
         seen: list[tuple[str, int]] = []
         ledger: list[bytes] = []
@@ -233,7 +235,7 @@ class Agent:
                 case "consent":
                     word = msgspec.msgpack.decode(value, type=messages.Consent)
                     self.consents.hear(key, word.purposes, word.time_ms, now_ms)
-                case "due" | "delivery" | "letter":
+                case "due" | "delivery" | "letter" | "identity":
                     self._restore_part(room, key, value)
                 case "ledger":
                     ledger.append(value)
@@ -253,7 +255,9 @@ class Agent:
 
     def _restore_part(self, room: str, key: str, value: bytes) -> None:
         """A row of what only some profiles have."""
-        if room == "due" and self.outcomes is not None:
+        if room == "identity":
+            self.people.restore(key, value)
+        elif room == "due" and self.outcomes is not None:
             self.outcomes.restore(key, int(value))
         elif room != "due" and self.reach is not None:
             self.reach.restore(room, value)
@@ -284,7 +288,7 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
                 agent.control.connected(batch)
             case Delivered():
                 pass
-            case Allocated() | Posted() | Answered():
+            case Allocated() | Posted() | Answered() | PeopleAsked():
                 _hear(agent, happening, batch)
             case _:
                 if agent.control.hear(happening, batch):
@@ -297,10 +301,12 @@ def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms:
     return batch.close()
 
 
-def _hear(agent: Agent, news: Allocated | Posted | Answered, batch: Batch) -> None:
-    """News of experiments, and of messages on their way."""
+def _hear(agent: Agent, news: Allocated | Posted | Answered | PeopleAsked, batch: Batch) -> None:
+    """News of experiments, of messages on their way, and of who is who."""
     if isinstance(news, Allocated):
         allocate(agent, news, batch)
+    elif isinstance(news, PeopleAsked):
+        agent.people.asked(news, batch)
     elif agent.reach is not None:
         agent.reach.heard(news, batch)
 
@@ -319,7 +325,7 @@ def _is_replayed(agent: Agent, happening: Happening) -> bool:
     if isinstance(happening, Message):
         route = agent.topics.route(happening.topic)
         return route is not None and route.door in {"feedback", "consent"}
-    return isinstance(happening, BundleReady | BundleStaged | BundleWithdrawn | Learned)
+    return isinstance(happening, BundleReady | BundleStaged | BundleWithdrawn | Learned | PeopleAsked)
 
 
 def _on_message(agent: Agent, message: Message, batch: Batch) -> None:
@@ -405,11 +411,11 @@ def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: s
     state.take(event, agent.features, source.session_gap_ms, now)
     batch.touch("profile", event.subject, lambda: agent.profiles.fold(event.subject), now + source.retention_ms)
     if agent.features.others_ms and event.subject != HOUSEHOLD:
-        span_ms = min(agent.features.others_ms, agent.retention_ms)
-        if agent.presence.hear(event.subject, event.event_time_ms, span_ms, now):
-            _keep_presence(agent, batch)
+        attend(agent, event, batch)
     if agent.switches is not None and agent.switches.reads:
         agent.switches.hear(event.fields, event.event_time_ms, batch)
+    if agent.people.watches:
+        agent.people.observe(agent, event, batch)
     if agent.record:
         _journal(event, traceparent, source, batch)
     if agent.reach is not None:
@@ -425,14 +431,6 @@ def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: s
             decide(agent, place, occasion, OWN_TOPIC, source.retention_ms, batch)
 
 
-def _keep_presence(agent: Agent, batch: Batch) -> None:
-    if agent.presence.newest_ms:
-        expires_ms = min(agent.presence.newest_ms, batch.now_ms) + agent.retention_ms
-        batch.touch("meta", "present", agent.presence.pack, expires_ms)
-    else:
-        batch.drop("meta", "present")
-
-
 def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> None:
     """A person's newest word; it counts from the next event on."""
     if not message.payload:
@@ -442,12 +440,12 @@ def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> N
         return
     agent.count("consents")
     batch.put("consent", subject, msgspec.msgpack.encode(agent.consents.word(subject)))
+    agent.people.consent_changed(subject, batch)
     if not agent.consents.granted(subject):
         # Not only forgotten: until this step is committed, the store would give the old one back.
         agent.profiles.replace(subject, Profile(agent.layouts.now))
         batch.drop("profile", subject)
-        if agent.presence.forget(subject):
-            _keep_presence(agent, batch)
+        leave(agent, subject, batch)
         if agent.outcomes is not None:
             agent.outcomes.forget(subject, batch)
     if agent.experiments is not None:

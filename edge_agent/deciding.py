@@ -45,9 +45,13 @@ def occasion_of(
     batch: Batch,
 ) -> Occasion:
     held: dict[tuple[str, str], dict[str, F32]] = {}
+    kin: tuple[str, ...] = ()
+    if agent.people.merges:
+        kin = agent.people.subjects(subject, batch.now_ms)
+        state = agent.people.view(agent, subject, state, batch.now_ms)
 
     def others(spec: OthersPresent) -> float:
-        return agent.presence.others(subject, event_time_ms, int(spec.window_s * 1_000), spec.most)
+        return agent.presence.others(subject, event_time_ms, int(spec.window_s * 1_000), spec.most, kin)
 
     def read(model: LoadedModel, known: Profile) -> dict[str, F32]:
         local = agent.doors.local_hour(event_time_ms)
@@ -146,6 +150,8 @@ def choose(agent: "Agent", place: CompiledPlacement, occasion: Occasion, batch: 
 
 def keep(agent: "Agent", place: CompiledPlacement, trail: Trail, retention_ms: int, batch: Batch) -> Trail:
     """Count and keep what was decided; returns the trail as it is kept."""
+    if kin := agent.people.marks(trail.subject, batch.now_ms):
+        trail = msgspec.structs.replace(trail, kin=kin)
     agent.count("decisions")
     place.exploring.decided(trail, batch)
     if trail.fallback:

@@ -33,6 +33,7 @@ Room = Literal[
     "delivery",
     "delivered",
     "letter",
+    "identity",
 ]
 Shelf = Literal["decision", "example", "journal", "outcome"]
 

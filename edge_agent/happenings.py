@@ -108,6 +108,14 @@ class BundleFailed(Struct, frozen=True, kw_only=True, tag="bundle-failed"):
     reason: str
 
 
+class PeopleAsked(Struct, frozen=True, kw_only=True, tag="people-asked"):
+    """An operator or the household says who is one person, or is not."""
+
+    subjects: tuple[str, ...]
+    same: bool
+    """True: these are one person. False: the first is not the same as the others, or as anybody when it is alone."""
+
+
 class EgressAsked(Struct, frozen=True, kw_only=True, tag="egress-asked"):
     """A child process asks to send bytes past the ledger (the learner's update)."""
 
@@ -183,6 +191,7 @@ Happening = (
     | BundleWithdrawn
     | BundleAsked
     | BundleFailed
+    | PeopleAsked
     | EgressAsked
     | Learned
     | LearnerEnded

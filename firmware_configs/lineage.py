@@ -23,7 +23,19 @@ from firmware_configs.profile import (
     Worth,
 )
 
-Kind = Literal["field", "feature", "model", "rule", "trigger", "placement", "outcome", "metric", "segment", "egress"]
+Kind = Literal[
+    "field",
+    "feature",
+    "model",
+    "rule",
+    "trigger",
+    "identity",
+    "placement",
+    "outcome",
+    "metric",
+    "segment",
+    "egress",
+]
 
 
 class BundleNeeds(Struct, frozen=True, kw_only=True):
@@ -98,6 +110,9 @@ def derive(profile: Profile, bundles: Sequence[BundleNeeds] = ()) -> Lineage:
     for name, target, how in _delivery_fields(profile):
         used.add(name)
         steps.append(Step(source=f"field {name}", target=target, how=how))
+    identity = _identity_steps(profile)
+    used.update(step.source.removeprefix("field ") for step in identity if step.source.startswith("field "))
+    steps += identity
     steps += _egress_steps(profile)
     return Lineage(
         steps=tuple(dict.fromkeys(steps)),
@@ -209,6 +224,22 @@ def _delivery_fields(profile: Profile) -> Iterator[tuple[str, str, str]]:
                     yield name, target, "reason"
             for name in sorted(template.fields(place.delivery.title) | template.fields(place.delivery.text)):
                 yield name, target, "text"
+
+
+def _identity_steps(profile: Profile) -> list[Step]:
+    """What links subjects, and whom it reaches: whatever is the same across a person's subjects."""
+    identity = profile.identity
+    if identity is None:
+        return []
+    read = [(one.field, str(one.kind)) for one in identity.link]
+    read += [(one.field, str(one.kind)) for one in identity.evidence if one.field]
+    read += [(one.field, "apart") for one in identity.apart]
+    steps = [Step(source=f"field {name}", target="identity", how=how) for name, how in read]
+    whose = [source.name for source in profile.source if source.subject]
+    for one in identity.evidence:
+        if not one.field:
+            steps += [Step(source=f"times of {name}", target="identity", how=one.kind) for name in one.sources or whose]
+    return steps + [Step(source="identity", target=f"placement {p.name}", how="person") for p in profile.placement]
 
 
 def _egress_steps(profile: Profile) -> list[Step]:

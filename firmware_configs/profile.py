@@ -36,6 +36,7 @@ from firmware_configs.language.experiments import (
     Level,
     Treatment,
 )
+from firmware_configs.language.identity import Apart, CertainLink, Evidence, Identity
 from firmware_configs.language.outcomes import (
     Attribution,
     Creditable,
@@ -95,6 +96,7 @@ __all__ = [
     "Actuator",
     "ActuatorLimit",
     "Adaptive",
+    "Apart",
     "Arm",
     "Attribution",
     "Audience",
@@ -103,6 +105,7 @@ __all__ = [
     "Candidate",
     "Cap",
     "Cel",
+    "CertainLink",
     "Channel",
     "CoarseLocation",
     "Contact",
@@ -114,12 +117,14 @@ __all__ = [
     "Dwell",
     "Egress",
     "EpsilonGreedy",
+    "Evidence",
     "Experiment",
     "ExperimentMetric",
     "Experiments",
     "Exploration",
     "Factor",
     "FirstTouch",
+    "Identity",
     "Importance",
     "Keep",
     "KeyedHash",
@@ -200,6 +205,9 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: Annotated[tuple[Source, ...], Meta(min_length=1, max_length=100)]
     purpose: Annotated[tuple[Purpose, ...], Meta(min_length=1, max_length=50)]
     retention: Annotated[dict[str, Retention], Meta(description="data category → how long")]
+    identity: Annotated[
+        Identity | None, Meta(description="which subjects belong to one person; empty: each is one of its own")
+    ] = None
     model: Annotated[tuple[Model, ...], Meta(max_length=20)] = ()
     placement: Annotated[tuple[Placement, ...], Meta(max_length=50)] = ()
     egress: Annotated[tuple[Egress, ...], Meta(max_length=20)] = ()

@@ -31,8 +31,15 @@ REFERENCE = p.Profile(
                     name="place",
                     type="text",
                     category="user.device",
-                    purposes=("personalise",),
+                    purposes=("personalise", "recognise"),
                     transform=p.KeyedHash(rotate_days=30),
+                ),
+                p.SourceField(
+                    name="account",
+                    type="text",
+                    category="user.device",
+                    purposes=("recognise",),
+                    transform=p.KeyedHash(),
                 ),
                 p.SourceField(
                     name="latitude",
@@ -74,6 +81,12 @@ REFERENCE = p.Profile(
             text="Your gateway remembers what you pick, here at home, and suggests what may suit you.",
         ),
         p.Purpose(
+            name="recognise",
+            legal_basis="consent",
+            consent="required",
+            text="Your gateway notices which of the devices here are yours, so that they agree with each other.",
+        ),
+        p.Purpose(
             name="comfort",
             legal_basis="contract",
             consent="not-needed",
@@ -85,6 +98,23 @@ REFERENCE = p.Profile(
         "user.device": p.Retention(days=30.0),
         "user.sensor": p.Retention(days=7.0),
     },
+    identity=p.Identity(
+        purposes=("recognise",),
+        link=(p.CertainLink(name="account", kind="login", field="account"),),
+        evidence=(
+            p.Evidence(name="place", kind="same-value", field="place"),
+            p.Evidence(
+                name="turns",
+                kind="hand-over",
+                sources=("touch",),
+                within_s=120.0,
+                edges=(0.05, 0.2),
+                same=(0.2, 0.3, 0.5),
+                different=(0.75, 0.2, 0.05),
+            ),
+        ),
+        apart=(p.Apart(name="elsewhere", field="place"),),
+    ),
     model=(
         p.Model(
             name="affinity",

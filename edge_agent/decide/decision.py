@@ -70,6 +70,20 @@ class Reached(Struct, frozen=True, kw_only=True, omit_defaults=True):
     until_ms: int = 0
 
 
+class Kin(Struct, frozen=True, array_like=True):
+    """A link between two subjects of the person. They are marks, not names: only while the subjects are known on this
+    device can it be told whom they mean."""
+
+    one: str
+    other: str
+    kind: str
+    """word, login, pairing or likely."""
+    name: str
+    """Of the [[identity.link]]."""
+    confidence: float
+    since_ms: int
+
+
 class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a decision came about."""
 
@@ -131,6 +145,8 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     silence: float | None = None
     """Reward of an item whose window closes without an outcome; None: silence is no outcome."""
     reach: Reached | None = None
+    kin: tuple[Kin, ...] = ()
+    """What made the subject one of several of a person, when it was decided."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -1,6 +1,6 @@
 """What each person has agreed to, now."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from firmware_configs.messages import Consent
 from firmware_configs.profile import Purpose
@@ -16,6 +16,8 @@ class Consents:
         self._granted: dict[str, frozenset[str]] = {}
         self._told_ms: dict[str, int] = {}
         self._sets: dict[frozenset[str], frozenset[str]] = {}
+        self.kin: Callable[[str], Collection[str]] | None = None
+        """Subject → all subjects whose consent counts, where some are known to be one person."""
 
     def hear(self, subject: str, purposes: Mapping[str, bool], time_ms: int, now_ms: int) -> bool:
         """Take a receipt in; an older one than the newest is ignored. Returns whether it counted.
@@ -49,7 +51,13 @@ class Consents:
         return self._granted.get(subject, frozenset())
 
     def all_allowed(self, purposes: Collection[str], subject: str) -> bool:
-        """Whether each of the purposes may be served for the subject."""
+        """Whether each of the purposes may be served for the subject; none of its person's may have said no."""
+        if self.kin is not None:
+            return all(self.own_allowed(purposes, one) for one in self.kin(subject))
+        return self.own_allowed(purposes, subject)
+
+    def own_allowed(self, purposes: Collection[str], subject: str) -> bool:
+        """The same by the subject's own word alone."""
         yes = self._granted.get(subject, frozenset())
         return all(p in self._free or p in yes for p in purposes)
 

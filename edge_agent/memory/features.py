@@ -72,6 +72,13 @@ class Features:
         """The longest window in which other people are counted, ms; 0: no bundle counts them."""
         self.trackers = {one.key: one for columns in found.values() for one in columns if isinstance(one, Tracker)}
         """By key."""
+        self.specs: dict[str, FeatureSpec] = {
+            one.key: spec
+            for given in served
+            for spec, one in zip(given.features, found[id(given)], strict=True)
+            if isinstance(one, Tracker)
+        }
+        """Tracker's key → a feature that it keeps up."""
         self._layout = layouts.hold({key: one.size for key, one in self.trackers.items()})
         self._updates: list[Update] = []
         self._rewinds: dict[str, Rewind] = {}

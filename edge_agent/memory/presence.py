@@ -3,6 +3,8 @@
 It is the only state that one person's features read of others; all that they learn of it is a number.
 """
 
+from collections.abc import Collection
+
 import msgspec
 
 from edge_agent.limits import FUTURE_MS_MAX
@@ -51,10 +53,15 @@ class Presence:
         self._newest = {one: min(at, now_ms) for one, at in self._newest.items()}
         return True
 
-    def others(self, subject: str, t_ms: int, window_ms: int, most: int) -> float:
-        """How many others had an event less than `window_ms` before `t_ms`, or after it; at most `most`."""
+    def others(self, subject: str, t_ms: int, window_ms: int, most: int, kin: Collection[str] = ()) -> float:
+        """How many others had an event less than `window_ms` before `t_ms`, or after it; at most `most`.
+
+        `kin` are subjects of the same person, and no others.
+        """
         since = t_ms - window_ms
-        return float(min(most, sum(at > since and one != subject for one, at in self._newest.items())))
+        return float(
+            min(most, sum(at > since and one != subject and one not in kin for one, at in self._newest.items()))
+        )
 
     def forget(self, subject: str) -> bool:
         """Keep nothing of a person; returns whether there was something."""

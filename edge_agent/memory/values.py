@@ -22,7 +22,7 @@ from models.spec import (
 DAY_H, WEEK_D = 24, 7
 SEQUENCE = "sequence:"
 """The start of the keys of sequences."""
-_BETWEEN = "\x1f"
+BETWEEN = "\x1f"
 """ASCII's unit separator; a catalogue takes printable ids only."""
 
 Compiled = tuple[Update, Column, Rewind]
@@ -68,7 +68,7 @@ def one_hot(spec: OneHot) -> Tracker:
     words = {value: float(n) for n, value in enumerate(spec.values, 1)}
     nothing = (0.0,) * len(spec.values)
     rows = [nothing, *(tuple(float(value == other) for other in spec.values) for value in spec.values)]
-    digest = hashlib.sha256(_BETWEEN.join(spec.values).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(BETWEEN.join(spec.values).encode()).hexdigest()[:16]
 
     def compiled(at: int) -> Compiled:
         when = at + 1
@@ -151,7 +151,7 @@ def item_sequence(spec: ItemSequence, catalogue: Mapping[str, int]) -> Tracker:
     def compiled(at: int) -> Compiled:
         def update(row: Row, fields: Fields, _source: str, t_ms: int, profile: Profile) -> None:
             value = fields.get(field)
-            if type(value) is not str or not value or _BETWEEN in value:
+            if type(value) is not str or not value or BETWEEN in value:
                 return
             items = _items(profile, key)
             count = len(items)
@@ -166,7 +166,7 @@ def item_sequence(spec: ItemSequence, catalogue: Mapping[str, int]) -> Tracker:
                 row[at + place + 1 : at + count + 1] = row[at + place : at + count]
             row[at + place] = t_ms
             items.insert(place, value)
-            profile.texts[key] = _BETWEEN.join(items)
+            profile.texts[key] = BETWEEN.join(items)
 
         def column(profile: Profile, _t: int, _l: Local) -> Sequence[float]:
             items = _items(profile, key)[-length:]
@@ -184,7 +184,7 @@ def item_sequence(spec: ItemSequence, catalogue: Mapping[str, int]) -> Tracker:
 
 def _items(profile: Profile, key: str) -> list[str]:
     held = profile.texts.get(key, "")
-    return held.split(_BETWEEN) if held else []
+    return held.split(BETWEEN) if held else []
 
 
 def before(profile: Profile, field: str, t_ms: int) -> Profile:
@@ -198,8 +198,8 @@ def before(profile: Profile, field: str, t_ms: int) -> Profile:
     for key, held in profile.texts.items():
         if key.startswith(start) and held and key in profile.layout.places:
             at = profile.layout.places[key][0]
-            items = held.split(_BETWEEN)
+            items = held.split(BETWEEN)
             # Of several items with the event's own time, the event's came last.
             own = bisect_right(profile.row, t_ms, at, at + len(items)) - at - 1
-            earlier.texts[key] = _BETWEEN.join(items[: max(own, 0)])
+            earlier.texts[key] = BETWEEN.join(items[: max(own, 0)])
     return earlier

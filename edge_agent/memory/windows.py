@@ -122,7 +122,7 @@ def _tumbling(key: str, take: Take, reads: Reads, span_s: float, default: float,
 
 def _ring_update(take: Take, reads: Reads, span_ms: float, at: int, buckets: int) -> Update:
     width = 1 if take == "count" else 2
-    combine = _COMBINE[take]
+    combine = COMBINE[take]
 
     def update(row: Row, fields: Fields, source: str, t_ms: int, _profile: Profile) -> None:
         value = reads(fields, source)
@@ -173,7 +173,7 @@ def _taken(take: Take, row: Row, slots: Iterator[int], default: float) -> float:
 
 def _session(key: str, take: Take, reads: Reads, gap_s: float, default: float, *, closed: bool) -> Tracker:
     gap_ms = int(gap_s * 1_000)
-    combine, find = _COMBINE[take], sessions.before_time if closed else sessions.at_time
+    combine, find = COMBINE[take], sessions.before_time if closed else sessions.at_time
 
     def compiled(at: int) -> tuple[Update, Column, Rewind]:
         older = at + SESSION_SIZE
@@ -217,7 +217,7 @@ def _mean_of(held: Row, default: float) -> float:
     return sum(held[::2]) / count if count else default
 
 
-_COMBINE: dict[Take, Callable[[float, float], float]] = {
+COMBINE: dict[Take, Callable[[float, float], float]] = {
     "count": _added,
     "sum": _added,
     "mean": _added,

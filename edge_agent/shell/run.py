@@ -63,7 +63,7 @@ FETCH_S = 600.0
 LEARN_GRACE_S = 30.0
 FETCHES_MAX = 64
 STOP_S = 1.0
-RESTORED = ("consent", "dedupe", "due", "meta", "watermark")
+RESTORED = ("consent", "dedupe", "due", "identity", "meta", "watermark")
 
 
 class Outside(Struct, frozen=True, kw_only=True):

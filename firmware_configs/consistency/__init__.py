@@ -7,6 +7,7 @@ from firmware_configs.consistency.channels import channel_faults
 from firmware_configs.consistency.egress import actuator_faults, egress_faults
 from firmware_configs.consistency.experiments import layer_faults
 from firmware_configs.consistency.fault import Fault
+from firmware_configs.consistency.identity import identity_faults
 from firmware_configs.consistency.placements import RULE_NAMES, TRIGGER_NAMES, placement_faults
 from firmware_configs.consistency.sources import model_faults, source_faults
 from firmware_configs.profile import Best, EpsilonGreedy, Placement, Profile, Threshold
@@ -27,6 +28,7 @@ def faults(profile: Profile) -> list[Fault]:
         ),
         *(fault for n, place in enumerate(profile.placement) for fault in _policies(profile, place, f"placement[{n}]")),
         *layer_faults(profile),
+        *identity_faults(profile),
         *actuator_faults(profile),
         *egress_faults(profile),
         *_outcome_faults(profile),

@@ -14,6 +14,7 @@ def _unused_purpose(profile: Profile, _lineage: Lineage) -> Iterator[Where]:
     used = {p for s in profile.source for f in s.field for p in f.purposes}
     groups = (profile.model, profile.placement, profile.egress, profile.outcome, profile.metric)
     used |= {p for group in groups for one in group for p in one.purposes}
+    used |= set(profile.identity.purposes) if profile.identity is not None else set()
     for n, purpose in enumerate(profile.purpose):
         if purpose.name not in used:
             yield f"purpose[{n}]", f"nothing serves `{purpose.name}`", "remove the purpose"

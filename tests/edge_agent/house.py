@@ -22,7 +22,7 @@ HOME = (PROFILES / "home-gateway.toml").read_text()
 NOW = 1_800_000_000_000
 DEVICE = "home-1"
 PERSON = "u1"
-RESTORED = ("consent", "dedupe", "due", "ledger", "meta", "watermark")
+RESTORED = ("consent", "dedupe", "due", "identity", "ledger", "meta", "watermark")
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Who is who: what was seen of subjects, how likely two are one person, and who belongs together."""
