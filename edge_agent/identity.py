@@ -160,8 +160,9 @@ class IdentityGraph(People):
         if now_ms // DAY_MS != self._head.day:
             self._head.day = now_ms // DAY_MS
             self._daily(now_ms, batch)
+        new = subject not in self.sightings.seen  # somebody may have been paired with it before
         seen = self.sightings.hear(subject, now_ms, batch.now_ms)
-        if self.sightings.certain(seen, event.fields, now_ms):
+        if self.sightings.certain(seen, event.fields, now_ms, self._allowed) or new:
             self._changed()
         hour, _ = agent.doors.local_hour(event.event_time_ms)
         pairs = self.sightings.take(subject, seen, event.fields, event.source, event.event_time_ms, hour, now_ms)
@@ -271,6 +272,7 @@ class IdentityGraph(People):
     def asked(self, asked: PeopleAsked, batch: Batch) -> None:
         self._arrange()
         now_ms = self._steady.advance(batch.now_ms)
+        self._keep_head(batch)
         known = [one for one in asked.subjects if one in self.sightings.seen]
         if len(known) < len(asked.subjects) or not known:
             self._say(batch, "a subject that nothing is known of, or that did not agree to be linked")
@@ -291,7 +293,6 @@ class IdentityGraph(People):
         for pair in sorted(self.words, key=lambda one: (self.words[one].said_ms, one))[:-WORDS_MAX]:
             del self.words[pair]
             batch.drop(ROOM, _word_key(pair))
-        self._keep_head(batch)
         self._changed()
 
     def _say(self, batch: Batch, what: str) -> None:

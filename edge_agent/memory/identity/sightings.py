@@ -6,7 +6,7 @@ exactly where it stood: the two indexes here, `_there` and `_partners`, are made
 """
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from msgspec import Struct
@@ -192,12 +192,12 @@ class Sightings:
 
     # ---- one event ------------------------------------------------------------------------------------------
 
-    def certain(self, seen: Seen, fields: Fields, now_ms: int) -> bool:
-        """Logins and pairings; returns whether one is new."""
+    def certain(self, seen: Seen, fields: Fields, now_ms: int, allowed: Callable[[str], bool]) -> bool:
+        """Logins and pairings, the latter with who is allowed to be linked; returns whether one is new."""
         new = False
         for link in self._links:
             value = fields.get(link.field)
-            if type(value) is not str or not value:
+            if type(value) is not str or not value or (link.kind == "pairing" and not allowed(value)):
                 continue
             held = seen.accounts.setdefault(link.name, {}) if link.kind == "login" else seen.peers
             new = new or value not in held

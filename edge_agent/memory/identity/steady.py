@@ -6,8 +6,8 @@ from edge_agent.limits import DAY_MS
 
 
 class Steady(Struct, array_like=True):
-    """Links end by this time. It follows every step back, and a step forward of up to a day; a longer one it follows
-    when an event comes that is a day later still. Until then it runs on from where it was."""
+    """Links end by this time. It follows every step back, and a step forward by a day at most; to a longer one it comes
+    when there is an event a day later still. Until then it runs on from where it was."""
 
     now_ms: int = 0
     """Unix ms; 0: nothing was ever seen."""
@@ -22,7 +22,7 @@ class Steady(Struct, array_like=True):
             stood = wall_ms - self.leapt_ms >= DAY_MS
             return wall_ms if stood else self.now_ms + max(0, wall_ms - self.wall_ms)
         if self.now_ms and wall_ms - self.now_ms > DAY_MS:
-            return self.now_ms
+            return self.now_ms + DAY_MS
         return wall_ms
 
     def advance(self, wall_ms: int) -> int:
