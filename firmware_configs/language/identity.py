@@ -28,19 +28,22 @@ class Evidence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: Name
     kind: Annotated[
-        Literal["same-value", "hand-over", "rhythm", "habit"],
+        Literal["same-value", "hand-over", "turns", "rhythm", "habit"],
         Meta(
-            description="same-value: both have the same `field` (a network, a room) within `within_s`; hand-over: one "
-            "begins within `within_s` after the other's last event; rhythm: active at the same hours; habit: similar "
-            "values of `field` over time"
+            description="same-value: both have the same `field` (a network, a room) when they have one in the same "
+            "`within_s`; hand-over: one begins within `within_s` after the other's last event; turns: while one goes "
+            "on (within `within_s`) the other does nothing; rhythm: active at the same hours; habit: similar values "
+            "of `field` over time"
         ),
     ]
     field: Annotated[str, Meta(description="for same-value and habit: a field of a source with a subject")] = ""
     sources: Annotated[
-        tuple[Name, ...], Meta(description="for hand-over and rhythm: whose events count; empty: all with a subject")
+        tuple[Name, ...],
+        Meta(description="for hand-over, turns and rhythm: whose events count; empty: all with a subject"),
     ] = ()
     within_s: Annotated[
-        Positive, Meta(description="same-value: the stretch that is compared; hand-over: the longest pause, seconds")
+        Positive,
+        Meta(description="same-value, turns: the stretch that is compared; hand-over: the longest pause, seconds"),
     ] = 300.0
     gap_s: Annotated[Positive, Meta(description="hand-over: silence after which a subject begins anew, seconds")] = (
         300.0

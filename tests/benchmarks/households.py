@@ -66,6 +66,11 @@ class _Maker:
         for one in self.people[1:]:
             if self.prng.random() < 0.15:
                 one.office = self.people[0].office
+        self.uses = {
+            kind: [self.prng.gammavariate(0.5, 1.0) for _ in ITEMS]
+            for kind in ("phone", "laptop", "tablet", "watch", "work", "tv")
+        }
+        """What a kind of device is used for, whoever has it."""
         self.shared = ["tv"] + (["family-tablet"] if self.prng.random() < 0.6 else [])
         self.owner.update({device: device for device in self.shared})
         self.tv_accounts = self.prng.random() < 0.5
@@ -121,6 +126,8 @@ class _Maker:
         t_ms = max(t_ms, one.busy_ms)
         device = self._device(one, at_office=at_office, under_way=under_way)
         while device:
+            if device in self.shared and self.prng.random() < 0.4:  # a phone in the hand before the television
+                self._session(one, one.own["phone"], t_ms + int(self.prng.uniform(5, 60) * 1_000), network, room)
             phone_off_wifi = device.endswith("phone") and self.prng.random() < 0.15
             t_ms = self._session(one, device, t_ms, CELL if phone_off_wifi else network, room)
             other = self._device(one, at_office=at_office, under_way=under_way)
@@ -142,13 +149,14 @@ class _Maker:
     def _session(self, one: Human, device: str, t_ms: int, network: str, room: str) -> int:
         """Events of one person on one device; returns when the last one was."""
         shared = device in self.shared
+        uses = self.uses[device.rsplit("-", 1)[-1]]
+        weights = [(taste + 0.02) * (use + 0.02) for taste, use in zip(one.taste, uses, strict=True)]
         for n in range(1 + min(12, int(self.prng.expovariate(0.25)))):
-            fields = {"item": self.prng.choices(ITEMS, one.taste)[0], "network": network}
+            fields = {"item": self.prng.choices(ITEMS, weights)[0], "network": network}
             if room and self.prng.random() < 0.5:
                 fields["room"] = room
-            if device in one.logged_in and n == 0 and self.prng.random() < 0.25:
-                fields["account"] = one.account
-            elif shared and self.tv_accounts and n == 0 and self.prng.random() < 0.3:
+            logs_in = self.tv_accounts if shared else device in one.logged_in
+            if n == 0 and logs_in and self.prng.random() < 0.25:
                 fields["account"] = one.account
             if device.endswith("watch") and n == 0 and self.prng.random() < 0.1:
                 fields["peer"] = one.own["phone"]

@@ -1,7 +1,7 @@
 """How well subjects are linked to people, on households that were made up: python -m tests.benchmarks.identity --json
 
-Three ways over the same events and the real agent: certain links only, evidence only, both. A shared device is nobody's:
-whoever links it with a person is wrong. There is no real labelled set of this kind that we could have offline.
+Three ways over the same events and the real agent: certain links only, evidence only, both. A shared device is its
+own person: whoever links it with somebody is wrong. No real labelled set of this kind could be had offline.
 """
 
 import argparse

@@ -57,10 +57,11 @@ class Tally(Struct):
 
 DEFAULTS: dict[str, tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]] = {
     # (edges, same, different), from households of tests/benchmarks/households.py, of other seeds than the measured ones
-    "same-value": ((0.1, 0.25, 0.5), (0.1, 0.25, 0.35, 0.3), (0.45, 0.35, 0.15, 0.05)),
-    "hand-over": ((0.02, 0.08, 0.2), (0.05, 0.15, 0.35, 0.45), (0.6, 0.3, 0.08, 0.02)),
-    "rhythm": ((0.5, 0.7, 0.85), (0.1, 0.2, 0.35, 0.35), (0.35, 0.35, 0.2, 0.1)),
-    "habit": ((0.3, 0.5, 0.7), (0.1, 0.15, 0.3, 0.45), (0.5, 0.3, 0.15, 0.05)),
+    "same-value": ((0.6, 0.75, 0.9), (0.02, 0.08, 0.5, 0.4), (0.35, 0.3, 0.2, 0.15)),
+    "hand-over": ((0.06, 0.12, 0.2), (0.18, 0.12, 0.27, 0.43), (0.5, 0.35, 0.12, 0.03)),
+    "turns": ((0.93, 0.97, 0.995), (0.04, 0.08, 0.24, 0.64), (0.3, 0.37, 0.15, 0.18)),
+    "rhythm": ((0.6, 0.75, 0.85), (0.18, 0.2, 0.22, 0.4), (0.18, 0.28, 0.27, 0.27)),
+    "habit": ((0.2, 0.4, 0.6), (0.07, 0.2, 0.3, 0.43), (0.4, 0.3, 0.17, 0.13)),
 }
 """What a kind of evidence says where the profile does not."""
 
@@ -120,19 +121,32 @@ class Linkage:
     # ---- scores ---------------------------------------------------------------------------------------------
 
     def rates(self, pair: Pair, one: Seen, other: Seen, now_ms: int) -> dict[str, float]:
-        """Evidence → how often the two agree of the chances that the rarer one had, or how alike they are, in [0, 1];
-        without what has too few chances yet."""
+        """Evidence → how much it says that the two are one person, in [0, 1]; without what has too few chances yet.
+
+        same-value: of the stretches in which both had a value, how many they had the same. hand-over: of the beginnings
+        of the rarer one, how many followed the other. turns: of the stretches in which the rarer one went on, how many
+        the other one did nothing in. rhythm, habit: the cosine of their tables.
+        """
         found: dict[str, float] = {}
+        fade = float(0.5 ** (max(0, now_ms - pair.counted_ms) / self._half_life_ms))
         for evidence in self._evidence:
             name = evidence.name
-            chances = min(self._faded(one, name, now_ms), self._faded(other, name, now_ms))
+            agreed, differed = pair.agreed.get(name, 0.0) * fade, pair.differed.get(name, 0.0) * fade
+            if evidence.kind == "same-value":
+                chances = agreed + differed
+            else:
+                chances = min(self._faded(one, name, now_ms), self._faded(other, name, now_ms))
             if chances < evidence.least:
                 continue
-            if evidence.kind in {"rhythm", "habit"}:
-                found[name] = _cosine(one.tables[name], other.tables[name])
-            else:
-                agreed = pair.agreed.get(name, 0.0) * 0.5 ** (max(0, now_ms - pair.last_ms) / self._half_life_ms)
-                found[name] = min(1.0, agreed / chances)
+            match evidence.kind:
+                case "same-value":
+                    found[name] = agreed / chances
+                case "hand-over":
+                    found[name] = min(1.0, agreed / chances)
+                case "turns":
+                    found[name] = max(0.0, 1.0 - differed / chances)
+                case _:
+                    found[name] = _cosine(one.tables[name], other.tables[name])
         return found
 
     def _faded(self, seen: Seen, name: str, now_ms: int) -> float:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from edge_agent.limits import DAY_MS
 from edge_agent.memory.identity.linkage import Linkage, log_odds
-from edge_agent.memory.identity.persons import CERTAIN, MEMBERS_MAX, Link, Person, persons
+from edge_agent.memory.identity.persons import CERTAIN, MEMBERS_MAX, Known, Link, Person, persons
 from edge_agent.memory.identity.sightings import Couple, Pair, Sightings, couple
 from firmware_configs.profile import Identity
 
@@ -69,18 +69,28 @@ class Links:
         links = [link for link in self.all(accounts) if not link.until_ms or link.until_ms > t_ms]
         ends = [accounts.end_ms, *(link.until_ms for link in links if link.until_ms)]
         ends += [end for pair in self._sightings.pairs.values() for end in pair.apart.values() if end > t_ms]
-        seen = self._sightings.seen
         first_ms = {
-            subject: seen[subject].first_ms
-            for link in links
-            for subject in link.couple
-            if subject in seen and subject not in accounts.shared and allowed(subject)
+            subject: seen.first_ms
+            for subject, seen in self._sightings.seen.items()
+            if subject not in accounts.shared and allowed(subject)
         }
 
         def apart(pair: Couple) -> bool:
             return bool(self.apart(pair, t_ms))
 
-        return persons(first_ms, accounts.sole, links, apart, self.likely), (t_ms, min(ends))
+        odds = {
+            pair: scored.odds
+            for pair, scored in self._sightings.pairs.items()
+            if scored.levels and first_ms.keys() >= set(pair)
+        }
+        known = Known(
+            first_ms=first_ms,
+            accounts=accounts.sole,
+            apart=apart,
+            odds=odds,
+            least=self._maybe_odds,
+        )
+        return persons(links, known), (t_ms, min(ends))
 
     def accounts(self, t_ms: int) -> Accounts:
         """Who is logged in where."""

@@ -50,7 +50,7 @@ class Seen(Struct, array_like=True):
     tables: dict[str, list[float]] = {}
     """Evidence of the kinds rhythm and habit → what was counted, faded."""
     hours: dict[str, int] = {}
-    """The same → the hour (unix ms // HOUR_MS) that was counted last."""
+    """Evidence of the kinds rhythm and turns → the hour or stretch that was counted last."""
     accounts: dict[str, dict[str, tuple[int, int]]] = {}
     """Login → account → when it was first and last used."""
     peers: dict[str, tuple[int, int]] = {}
@@ -66,8 +66,12 @@ class Pair(Struct, array_like=True):
     since_ms: int
     last_ms: int = 0
     """Its newest agreement; 0: none."""
+    counted_ms: int = 0
+    """The time that the counts are faded to."""
     agreed: dict[str, float] = {}
-    """Evidence → how often it agreed, faded to `last_ms`; an agreement among n others counts 1/n."""
+    """Evidence → how often it agreed, faded; a hand-over that n others may have made counts 1/n."""
+    differed: dict[str, float] = {}
+    """Evidence → how often it spoke against, faded."""
     levels: dict[str, int] = {}
     """Evidence → its level when it was scored last; what could not be compared is not here."""
     odds: float = 0.0
@@ -182,7 +186,7 @@ class Sightings:
         pair = self.pairs.get(key)
         if pair is None:
             self.order += 1
-            pair = self.pairs[key] = Pair(order=self.order, since_ms=now_ms)
+            pair = self.pairs[key] = Pair(order=self.order, since_ms=now_ms, counted_ms=now_ms)
             self._pair_up(key)
         return pair
 
@@ -221,14 +225,15 @@ class Sightings:
         for one in self._evidence:
             match one.kind:
                 case "same-value":
-                    company = self._beside(one, subject, seen, fields.get(one.field), t_ms, now_ms)
+                    value = fields.get(one.field)
+                    if value is not None:
+                        self._beside(one, subject, seen, _text(value), t_ms, now_ms, changed)
                 case "hand-over":
-                    company = self._before(one, subject, seen, source, t_ms, now_ms)
+                    self._before(one, subject, seen, source, t_ms, now_ms, changed)
+                case "turns":
+                    self._between(one, subject, seen, source, t_ms, now_ms, changed)
                 case _:
-                    company = []
                     self._tabulate(one, seen, fields, source, t_ms, hour, now_ms)
-            for other in company:
-                changed[self._agree(one.name, subject, other, 1.0 / len(company), now_ms)] = None
         for place in self._apart:
             for other in self._elsewhere(place, subject, seen, fields.get(place.field), t_ms):
                 pair = self.pair(subject, other, now_ms)
@@ -239,14 +244,35 @@ class Sightings:
 
     def _agree(self, name: str, one: str, other: str, share: float, now_ms: int) -> Couple:
         pair, key = self.pair(one, other, now_ms), couple(one, other)
-        fade = self.fade(now_ms - pair.last_ms)
-        pair.agreed = {known: times * fade for known, times in pair.agreed.items()}
+        self._fade_pair(pair, now_ms)
         pair.agreed[name] = pair.agreed.get(name, 0.0) + share
         self.order += 1
         pair.last_ms, pair.order = now_ms, self.order
         del self.pairs[key]
         self.pairs[key] = pair
         return key
+
+    def _differ(self, name: str, one: str, other: str, now_ms: int) -> Iterator[Couple]:
+        """Something spoke against a pair; two that never agreed are none."""
+        key = couple(one, other)
+        pair = self.pairs.get(key)
+        if pair is not None:
+            self._fade_pair(pair, now_ms)
+            pair.differed[name] = pair.differed.get(name, 0.0) + 1.0
+            yield key
+
+    def _fade_pair(self, pair: Pair, now_ms: int) -> None:
+        if now_ms > pair.counted_ms:
+            fade = self.fade(now_ms - pair.counted_ms)
+            pair.agreed = {name: times * fade for name, times in pair.agreed.items()}
+            pair.differed = {name: times * fade for name, times in pair.differed.items()}
+            pair.counted_ms = now_ms
+
+    def _recent(self, subject: str) -> Iterator[tuple[str, Seen]]:
+        """Who else was heard of last, the newest first."""
+        for other, known in islice(reversed(self.seen.items()), COMPANY_MAX + 1):
+            if other != subject:
+                yield other, known
 
     def fade(self, age_ms: float) -> float:
         """What is left of a count after so long."""
@@ -262,35 +288,56 @@ class Sightings:
         seen.chances[name] = seen.chances.get(name, 0.0) + 1.0
 
     def _beside(
-        self, one: Evidence, subject: str, seen: Seen, value: float | str | bool | None, t_ms: int, now_ms: int
-    ) -> list[str]:
-        """Who had the same value in the same stretch of time; each stretch counts once."""
-        if value is None:
-            return []
-        text, stretch = _text(value), int(t_ms // (one.within_s * 1_000))
-        before = seen.there.get(one.name)
+        self, one: Evidence, subject: str, seen: Seen, text: str, t_ms: int, now_ms: int, changed: dict[Couple, None]
+    ) -> None:
+        """Who had the same value in the same stretch of time, and who another one; each stretch counts once."""
+        name, stretch = one.name, int(t_ms // (one.within_s * 1_000))
+        before = seen.there.get(name)
         if before is not None and before[:2] == (text, stretch):
-            return []
-        if before is None or before[1] != stretch:
-            self._chance(one.name, seen, now_ms)
+            return
         if before is not None:
-            self._leave(one.name, before[0], subject)
+            self._leave(name, before[0], subject)
         self.order += 1
-        here = self._there.setdefault((one.name, text), {})
+        here = self._there.setdefault((name, text), {})
         newest = islice(reversed(here), COMPANY_MAX + 1)
-        company = [other for other in newest if self.seen[other].there[one.name][1] == stretch]
-        seen.there[one.name] = (text, stretch, self.order)
+        company = [other for other in newest if self.seen[other].there[name][1] == stretch]
+        seen.there[name] = (text, stretch, self.order)
         here[subject] = None
-        return company if len(company) <= COMPANY_MAX else []
+        if len(company) <= COMPANY_MAX:
+            for other in company:
+                changed[self._agree(name, subject, other, 1.0, now_ms)] = None
+        for other, known in self._recent(subject):
+            there = known.there.get(name)
+            if there is not None and there[1] == stretch and there[0] != text:
+                changed.update(dict.fromkeys(self._differ(name, subject, other, now_ms)))
 
-    def _before(self, one: Evidence, subject: str, seen: Seen, source: str, t_ms: int, now_ms: int) -> list[str]:
+    def _before(
+        self, one: Evidence, subject: str, seen: Seen, source: str, t_ms: int, now_ms: int, changed: dict[Couple, None]
+    ) -> None:
         """Whose last event was just before this one, with which the subject begins anew."""
         if (one.sources and source not in one.sources) or t_ms - seen.active_ms <= one.gap_s * 1_000:
-            return []
+            return
         self._chance(one.name, seen, now_ms)
         since = t_ms - one.within_s * 1_000
-        recent = islice(reversed(self.seen.items()), COMPANY_MAX + 1)
-        return [other for other, known in recent if other != subject and since <= known.active_ms <= t_ms]
+        company = [other for other, known in self._recent(subject) if since <= known.active_ms <= t_ms]
+        for other in company:
+            changed[self._agree(one.name, subject, other, 1.0 / len(company), now_ms)] = None
+
+    def _between(
+        self, one: Evidence, subject: str, seen: Seen, source: str, t_ms: int, now_ms: int, changed: dict[Couple, None]
+    ) -> None:
+        """Who was active while this one was: after its event before, which was just now. Each stretch counts once."""
+        span_ms = one.within_s * 1_000
+        stretch = int(t_ms // span_ms)
+        if (one.sources and source not in one.sources) or seen.hours.get(one.name) == stretch:
+            return
+        if not 0 < t_ms - seen.active_ms <= span_ms:
+            return
+        seen.hours[one.name] = stretch
+        self._chance(one.name, seen, now_ms)
+        for other, known in self._recent(subject):
+            if seen.active_ms < known.active_ms < t_ms:
+                changed.update(dict.fromkeys(self._differ(one.name, subject, other, now_ms)))
 
     def _tabulate(
         self, one: Evidence, seen: Seen, fields: Fields, source: str, t_ms: int, hour: int, now_ms: int
@@ -321,9 +368,9 @@ class Sightings:
         text, span_ms = _text(value), place.within_s * 1_000
         seen.places[place.name] = (text, t_ms)
         found = []
-        for other, known in islice(reversed(self.seen.items()), COMPANY_MAX + 1):
+        for other, known in self._recent(subject):
             there = known.places.get(place.name)
-            if other != subject and there is not None and there[0] != text and abs(there[1] - t_ms) <= span_ms:
+            if there is not None and there[0] != text and abs(there[1] - t_ms) <= span_ms:
                 found.append(other)
         return found
 

@@ -86,8 +86,12 @@ name = "network"
 kind = "same-value"
 field = "network"
 [[identity.evidence]]
-name = "turns"
+name = "next"
 kind = "hand-over"
+within_s = 120.0
+[[identity.evidence]]
+name = "turns"
+kind = "turns"
 within_s = 120.0
 [[identity.evidence]]
 name = "hours"

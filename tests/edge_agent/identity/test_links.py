@@ -3,8 +3,8 @@
 import pytest
 
 from edge_agent.limits import DAY_MS
-from tests.edge_agent.identity.kin_house import KinHouse, text
 from tests.edge_agent.house import NOW
+from tests.edge_agent.identity.kin_house import KinHouse, text
 
 MINUTE_MS = 60_000
 
