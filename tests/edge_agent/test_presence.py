@@ -47,7 +47,9 @@ def _house(features: tuple[s.FeatureSpec, ...] = CONTEXT, text: str = OURS) -> H
     house = House(text, record=True)
     shipped = bundle("context")
     asked = msgspec.structs.replace(shipped.spec.inputs[0], features=features)
-    house._models["context"] = replace(shipped, spec=msgspec.structs.replace(shipped.spec, inputs=(asked,)))
+    house._models["context"] = msgspec.structs.replace(
+        shipped, spec=msgspec.structs.replace(shipped.spec, inputs=(asked,))
+    )
     house.agent.models_changed()
     for person in (*PEOPLE, "household"):
         _agree(house, person)

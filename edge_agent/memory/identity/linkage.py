@@ -16,7 +16,7 @@ from msgspec import Struct
 from edge_agent.memory.identity.sightings import Pair, Seen
 from firmware_configs.profile import Evidence
 
-STRENGTH = 24.0
+STRENGTH = 300.0
 """Pairs that the declared probabilities count for, beside those that are here."""
 ROUNDS_MAX = 24
 """Rounds of expectation maximisation at most."""
