@@ -27,14 +27,19 @@ def run(settings_path: Path, profile: Path | None) -> None:
 def check(path: Path, bundles: tuple[Path, ...], as_json: bool) -> None:
     """Check a profile or a settings file (PATH). Exit code 2 when it cannot be used.
 
-    With --bundle, also whether the profile collects what the bundle needs and allows its version.
+    With --bundle, also whether the profile collects what the bundle needs and allows its version. Rules that contradict
+    each other or can have no effect are told as warnings.
     """
     import tomllib
+
+    import msgspec
 
     from edge_agent.errors import SettingsMalformed
     from edge_agent.settings import load as load_settings
     from firmware_configs import designs, strict
+    from firmware_configs.lineage import derive
     from firmware_configs.loader import load
+    from firmware_configs.rules.conflict import RULES as CONFLICTS
 
     text = strict.read_text(path, SettingsMalformed)
     try:
@@ -54,8 +59,11 @@ def check(path: Path, bundles: tuple[Path, ...], as_json: bool) -> None:
     data = {"profile": profile.name, "version": profile.version, "hash": loaded.hash, "bundles": len(bundles)}
     words = f"{len(profile.source)} sources, {len(profile.placement)} placements"
     told = designs.told(profile)
+    conflicts = [finding for rule in CONFLICTS for finding in rule.run(profile, derive(profile), str(path))]
     lines = [f"{path}: profile {profile.name} {profile.version}, {words}, fine", *told]
-    show({**data, "experiments": told}, "\n".join(lines), as_json)
+    lines += [f"{one.level}: {one.where} {one.code}: {one.what}\n    fix: {one.fix}" for one in conflicts]
+    data = {**data, "experiments": told, "conflicts": msgspec.to_builtins(conflicts)}
+    show(data, "\n".join(lines), as_json)
 
 
 def _check_bundle(profile: Any, path: Path) -> None:
