@@ -92,6 +92,8 @@ class CompiledPlacement:
         text = placement.trigger.when if isinstance(placement.trigger, OnEvent) else ""
         self._when = compile_expression(text) if text else None
         self._rules = _rules(placement)
+        self.watch: Callable[[Sequence[str], Mapping[str, Any], str], None] | None = None
+        """Told what rules are asked: candidates, values, event id; for `edge-agent rules test`."""
         self._scores = Scores(placement.candidate, placement.models)
         self._fixed = tuple(candidate.item for candidate in placement.candidate)
         self._fixed_index = {item: n for n, item in enumerate(self._fixed)}
@@ -136,6 +138,8 @@ class CompiledPlacement:
         made = decision_id(occasion.event_id, self.name, self._profile, bundles)
         doors.over_budget(made, placement.budget_ms)
         values = self._values(occasion) if self._rules is not None else {}
+        if self.watch is not None:
+            self.watch(self._candidates(models, occasion).items, values, occasion.event_id)
         if self._rules is not None and (stop := self._rules.stopped(values)) is not None:
             occasion.why_not, occasion.stopped = f"Rule {stop.name}: {stop.reason}", True
             return None

@@ -21,8 +21,8 @@ RULES_TOLD_MAX = 64
 """Rules that a trail names; of further ones it tells how many."""
 REMEMBERED_MAX = 256
 """Values of which one part of one rule remembers what it said."""
-FEW = 16
-"""So many candidates are boosted one by one; more of them as one array."""
+FEW = 64
+"""Boosts of so many candidates are added by their numbers; of more, as one array over all."""
 
 
 class Told(NamedTuple):
@@ -42,10 +42,10 @@ class Touched(NamedTuple):
     denied: int
     """Bit vector; 0 for a boost."""
     value: float
-    few: tuple[int, ...]
+    few: NDArray[np.intp] | None
     """Numbers of the candidates that a boost is added to, when they are few."""
-    many: F64 | None
-    """float64 (n,): `value` where it is added; None with `few` empty: to all."""
+    added: F64 | None
+    """float64: what is added to each of `few`, or to each of all (n,); None: `value` to all."""
 
 
 class Remembered:
@@ -159,17 +159,17 @@ class Candidates:
             return self._boost(rule, told.true) if told.true else None
         denied = self.all & ~told.true if rule.effect == "allow-only" else told.true | told.failed
         fired = fired_by(rule, denied.bit_count(), bool(told.failed))
-        return Touched(fired, denied, 0.0, (), None) if denied else None
+        return Touched(fired, denied, 0.0, None, None) if denied else None
 
     def _boost(self, rule: Rule, true: int) -> Touched:
         count = true.bit_count()
         fired = fired_by(rule, count, failed=False)
         if true == self.all:
-            return Touched(fired, 0, rule.value, (), None)
+            return Touched(fired, 0, rule.value, None, None)
         mask = self.mask(true)
         if count <= FEW:
-            return Touched(fired, 0, rule.value, tuple(np.flatnonzero(mask).tolist()), None)
-        return Touched(fired, 0, rule.value, (), np.where(mask, rule.value, 0.0))
+            return Touched(fired, 0, rule.value, np.flatnonzero(mask), np.full(count, rule.value))
+        return Touched(fired, 0, rule.value, None, np.where(mask, rule.value, 0.0))
 
     def mask(self, bits: int) -> Mask:
         """bool (n,) of a bit vector."""
@@ -181,14 +181,15 @@ class Candidates:
 class Found:
     """What the rules do at one event, gathered."""
 
-    __slots__ = ("_everywhere", "_few", "_many", "boosted", "denied", "fired")
+    __slots__ = ("_added", "_everywhere", "_few", "_many", "boosted", "denied", "fired")
 
     def __init__(self) -> None:
         self.fired: list[Fired] = []
         self.denied = 0
         self.boosted = False
         self._everywhere = 0.0
-        self._few: dict[int, float] = {}
+        self._few: list[NDArray[np.intp]] = []
+        self._added: list[F64] = []
         self._many: F64 | None = None
 
     def add(self, touched: Touched) -> None:
@@ -202,14 +203,13 @@ class Found:
     def boost(self, touched: Touched) -> None:
         """Add its value."""
         self.boosted = True
-        if touched.few:
-            few, value = self._few, touched.value
-            for at in touched.few:
-                few[at] = few.get(at, 0.0) + value
-        elif touched.many is None:
+        if touched.added is None:
             self._everywhere += touched.value
+        elif touched.few is not None:
+            self._few.append(touched.few)
+            self._added.append(touched.added)
         else:
-            self._many = touched.many if self._many is None else self._many + touched.many
+            self._many = touched.added if self._many is None else self._many + touched.added
 
     def verdict(self, known: Candidates, numbers: list[int], sort: bool) -> Verdict:
         """The whole.
@@ -238,7 +238,8 @@ class Found:
         if self._many is not None:
             summed += self._many
         if self._few:
-            summed[list(self._few)] += list(self._few.values())
+            # In the order of the rules, one after the other.
+            summed += np.bincount(np.concatenate(self._few), np.concatenate(self._added), count)
         return summed
 
 

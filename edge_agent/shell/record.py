@@ -53,6 +53,8 @@ def replay(
     own: Sequence[str] = (),
     home_key: str = "",
     zoned: Callable[[int, str], tuple[int, int, int]] = utc,
+    *,
+    watch: Callable[[Agent], None] | None = None,
 ) -> Replayed:
     """Re-run a device's journal and compare with the decisions that it kept.
 
@@ -63,6 +65,7 @@ def replay(
         own: paths of the bundles that the settings name.
         home_key: the settings' own.
         zoned: (unix ms, zone) → local hour, weekday and day, for quiet hours and caps of channels.
+        watch: is given the agent before it runs.
     Raises:
         StoreUnavailable: there is no journal; the agent was not run with `record = true`.
     """
@@ -88,6 +91,8 @@ def replay(
         zoned=zoned,
     )
     agent = Agent(loaded, device, doors)
+    if watch is not None:
+        watch(agent)
     made: dict[str, Trail] = {}
     backends = {model.name: model.backend for model in loaded.profile.model}
     held = {(model.name, model.version): model for model in (_load(Path(path), backends) for path in own)}
