@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -98,17 +99,7 @@ def replay(
     held = {(model.name, model.version): model for model in (_load(Path(path), backends) for path in own)}
     for batch, now_ms in _batches(rows):
         for happening in batch:
-            match happening:
-                case BundleReady(name=name, version=version, base=base):
-                    if base:  # not a mere start, over which trials go on
-                        trials.pop(name, None)
-                    _put(models, state_dir, held, backends, name, version)
-                case BundleStaged(name=name, version=version):
-                    _put(trials, state_dir, held, backends, name, version)
-                case BundleWithdrawn(name=name):
-                    trials.pop(name, None)
-                case _:
-                    pass
+            _follow(happening, models, trials, partial(_put, state_dir=state_dir, held=held, backends=backends))
         for effect in step(agent, batch, now_ms):
             _remember(effect, remembered)
             if isinstance(effect, Append) and effect.shelf == "decision":
@@ -119,6 +110,26 @@ def replay(
         differences=[d for identity in kept for d in _compare(kept[identity], made.get(identity))],
         missing=sorted(i for i, trail in kept.items() if i not in made and trail.decided_ms >= rows[0][0]),
     )
+
+
+def _follow(
+    happening: Happening,
+    models: dict[str, LoadedModel],
+    trials: dict[str, LoadedModel],
+    put: Callable[[dict[str, LoadedModel], str, str], None],
+) -> None:
+    """Load and let go of bundles when the device did."""
+    match happening:
+        case BundleReady(name=name, version=version, base=base):
+            if base:  # not a mere start, over which trials go on
+                trials.pop(name, None)
+            put(models, name, version)
+        case BundleStaged(name=name, version=version):
+            put(trials, name, version)
+        case BundleWithdrawn(name=name):
+            trials.pop(name, None)
+        case _:
+            pass
 
 
 def _kept(connection: sqlite3.Connection) -> tuple[dict[str, Trail], bytes]:
@@ -169,11 +180,11 @@ def _load(path: Path, backends: Mapping[str, Backend]) -> LoadedModel:
 
 def _put(
     models: dict[str, LoadedModel],
+    name: str,
+    version: str,
     state_dir: Path,
     held: dict[tuple[str, str], LoadedModel],
     backends: Mapping[str, Backend],
-    name: str,
-    version: str,
 ) -> None:
     path = state_dir / "bundles" / f"{name}-{version}{SUFFIX}"
     if (name, version) not in held and path.exists():
