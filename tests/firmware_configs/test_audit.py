@@ -60,6 +60,13 @@ BAD = {
     "DM203": ("clip_norm = 20.0", "clip_norm = 20.0, noise_multiplier = 0.1, epsilon_max = 50.0"),
     "DM204": ("clip_norm = 20.0", "clip_norm = 20.0, noise_multiplier = 0.0"),
     "DM205": ('[[egress]]\nkind = "status"', SUMS + '[[egress]]\nkind = "status"'),
+    "DM301": ("item == 'lights-on' && fields.light > 800.0", "item == 'lights-on' || item == 'lights-off'"),
+    "DM302": ("item == 'lights-on' && fields.light > 800.0", "fields.light > 800.0 && fields.light < 700.0"),
+    "DM303": (
+        'reason = "There is daylight enough."\n',
+        'reason = "There is daylight enough."\n\n[[placement.rule]]\nname = "bright"\neffect = "deny"\n'
+        'when = "fields.light > 900.0 && item == \'lights-on\'"\nreason = "It is brighter still."\n',
+    ),
 }
 
 
