@@ -35,6 +35,14 @@ text = "This purpose stands here and nothing serves it."
 
 """
 SUMS = '[[egress]]\nkind = "experiment"\npurposes = ["operate"]\nbytes_day_max = 1000\nk_min = 3\n\n'
+ENOUGH = 'reason = "There is daylight enough."\n'
+BRIGHTER = """
+[[placement.rule]]
+name = "brighter"
+when = "fields.light > 900.0 && item == 'lights-on'"
+effect = "deny"
+reason = "It is brighter still."
+"""
 BAD = {
     "DM001": ("# ---- for how long", UNUSED_FIELD + "# ---- for how long"),
     "DM002": ("# ---- for how long", UNUSED_FIELD.replace("noise", "latitude") + "# ---- for how long"),
@@ -62,11 +70,7 @@ BAD = {
     "DM205": ('[[egress]]\nkind = "status"', SUMS + '[[egress]]\nkind = "status"'),
     "DM301": ("item == 'lights-on' && fields.light > 800.0", "item == 'lights-on' || item == 'lights-off'"),
     "DM302": ("item == 'lights-on' && fields.light > 800.0", "fields.light > 800.0 && fields.light < 700.0"),
-    "DM303": (
-        'reason = "There is daylight enough."\n',
-        'reason = "There is daylight enough."\n\n[[placement.rule]]\nname = "bright"\neffect = "deny"\n'
-        'when = "fields.light > 900.0 && item == \'lights-on\'"\nreason = "It is brighter still."\n',
-    ),
+    "DM303": (ENOUGH, ENOUGH + BRIGHTER),
 }
 
 
