@@ -74,6 +74,8 @@ class Openings:
     def __init__(self, agent: "Agent", routes: Iterable[Route]) -> None:
         profile = agent.profile
         self._agent, self._contact = agent, profile.contact
+        self.counted = False
+        """Whether this step has reached anybody: then it must be on the medium before a message leaves."""
         self._disturb: dict[str, list[tuple[DoNotDisturb, Expression]]] = {
             channel.name: [(one, compile_expression(one.when)) for one in channel.do_not_disturb]
             for channel in profile.channel
@@ -93,6 +95,7 @@ class Openings:
 
     def trim(self) -> None:
         """Let go of what is stored and was not needed lately; only between steps."""
+        self.counted = False
         self.known.trim()
         self._histories.trim()
 
@@ -192,6 +195,7 @@ class Openings:
 
     def contacted(self, route: Route, channel: Channel, person: str, batch: Batch) -> None:
         """A message was handed over: from now on it counts."""
+        self.counted = True
         now_ms = batch.now_ms
         keys = [(person, self._zone_of(person, now_ms))]
         if channel.audience == "shared":

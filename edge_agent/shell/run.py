@@ -259,7 +259,7 @@ class Loop:
         self.link.delivered, self._due_receipt_s = [], math.inf
         others = writes.add(effects)
         fresh = list(writes.outbox.values())
-        durable = self._is_durable(arrived)
+        durable = self._is_durable(arrived) or (self.agent.reach is not None and self.agent.reach.openings.counted)
         was = self.store.degraded
         committed = self._commit(writes, durable=durable)
         if (committed and not was) or not (committed or durable):

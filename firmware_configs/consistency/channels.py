@@ -28,7 +28,7 @@ def channel_faults(profile: Profile) -> Iterator[Fault]:
         where = f"placement[{n}]"
         if place.delivery is not None:
             yield from _delivery(profile, place, place.delivery, f"{where}.delivery", known)
-        elif place.channel in known:
+        elif place.channel in known and place.channel != "app":  # what nobody wrote is no contradiction
             fix = f'write [placement.delivery] with channels = ["{place.channel}"]'
             yield Fault(f"{where}.channel", f"`{place.channel}` is a declared channel", fix)
 

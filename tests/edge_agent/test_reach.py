@@ -124,6 +124,30 @@ def test_a_request_is_answered_with_the_standing_choice() -> None:
     assert [msgspec.json.decode(one.payload)["items"] for one in answers] == [["soup"]] * 2
 
 
+def test_a_request_may_ask_for_some_of_the_declared_candidates() -> None:
+    asked = PLACEMENTS.replace('trigger = { kind = "event", source = "stand" }', 'trigger = { kind = "request" }')
+    home = ReachHouse(asked)
+    for items in (["soup"], ["rice", "stew"], ["stew"]):
+        topic = f"edgeward/1/{DEVICE}/request/kiosk"
+        home.tell(home.message(topic, {"subject": f"p{items}", "items": items, "reply_to": "reply/1"}))
+        home.consent(f"p{items}", "personalise")
+        home.tell(home.message(topic, {"subject": f"p{items}", "items": items, "reply_to": "reply/1"}))
+    answers = [msgspec.json.decode(sent.payload)["items"] for sent in home.sent if sent.topic == "reply/1"]
+    assert answers == [["soup"], ["rice"], ["stew"]]
+
+
+def test_after_a_restart_the_newest_choice_stands_in_whatever_order_rows_come_back() -> None:
+    for n in range(12):
+        home = house('channels = ["phone"]\nstands_s = 60', expiry_s=60)
+        home.numbers = n * 100  # other ids, other orders
+        home.say("touch", "ann", item="x")
+        home.now += 61_000  # it is over, and no tick has seen it yet
+        home.say("touch", "ann", item="x")
+        home.restart()
+        assert home.say("touch", "ann", item="x") == []
+        assert home.agent.counters["suppressed.standing"] == 1
+
+
 # ---- which channel -------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,7 @@ YEARS_MS = 14 * 365 * 24 * HOUR_MS
 STEADFAST = ("ann", "bea")
 """They agree at the start and never take it back."""
 FICKLE = ("cat", "dan")
+NUDGE, CAP = f"sim/{DEVICE}/nudge", 3
 PLACEMENTS = {"touch": "pick", "room": "lamp"}
 HEALING_TURNS = 3_000
 UNKNOWN, GARBAGE = f"sim/{DEVICE}/else", b"\xff{"
@@ -63,6 +64,7 @@ class Books:
     partitions: int = 0
     full_disks: int = 0
     redelivered: int = 0
+    nudges: int = 0
     observed: int = 0
     measured: int = 0
     boundaries: dict[str, int] = field(default_factory=dict)
@@ -93,6 +95,10 @@ class World:
         self._fickle: set[str] = set()
         """Ids that decisions on events of the fickle have, if they are made."""
         self._seen = 0
+        self._over: dict[str, int] = {}
+        """Message that was taken back → entry of its retraction."""
+        self._nudges: dict[str, tuple[str, int]] = {}
+        """Message → whom it reached, and when it was handed over."""
         self._order: dict[str, int] = {}
         self.loop = self._start()
         for subject in STEADFAST:
@@ -280,6 +286,8 @@ class World:
 
     def _received(self, row: OutboxRow) -> None:
         entry, topic, payload = row[:3]
+        if topic == NUDGE:
+            self._nudged(entry, _unpack(payload))
         if "/decision/" not in topic:
             return
         word = msgspec.json.decode(payload, type=DecisionMade) if row[5] != MSGPACK else _unpack(payload)
@@ -292,6 +300,22 @@ class World:
             if before is payload and entry < self._order.get(topic, 0):
                 raise Broken(f"entry {entry} on {topic} came after {self._order[topic]}")
             self._order[topic] = max(entry, self._order.get(topic, 0))
+
+    def _nudged(self, entry: int, word: DecisionMade) -> None:
+        """Messages keep to their cap by the times at which they were handed over, and do not come after their end."""
+        if word.retracted:
+            self._over[word.id] = entry
+        elif entry > self._over.get(word.id, entry):
+            raise Broken(f"{word.id} was delivered after it was taken back")
+        elif word.id not in self._nudges:
+            (packed,) = self.loop.store._connection.execute(
+                "SELECT value FROM ledger WHERE seq = ?", (entry,)
+            ).fetchone() or (self.loop.store._backlog.ledger[entry],)
+            self._nudges[word.id] = (word.subject, at := ledger.unpack(packed).time_ms)
+            near = sum(who == word.subject and 0 <= at - then < HOUR_MS for who, then in self._nudges.values())
+            if near > CAP and not self.books.jumps:
+                raise Broken(f"{word.subject} was reached {near} times in an hour, and {CAP} are allowed")
+            self.books.nudges += 1
 
     def heal(self) -> None:
         """Everything works again; now everything must be finished."""
