@@ -111,7 +111,6 @@ def decide(
     if moment.quiet(placement.quiet_hours, agent.doors.local_hour(now)[0]):
         suppress(agent, place.name, occasion, "quiet-hours", "", batch)
         return
-    key = f"{place.name}\x00{occasion.person}"
     if placement.cap and channel.capped(_times(agent, place, occasion.person, now), placement.cap, now) is not None:
         suppress(agent, place.name, occasion, "cap", "", batch)
         return
@@ -119,6 +118,7 @@ def decide(
     if trail is None:
         return
     if placement.cap:
+        key = f"{place.name}\x00{occasion.person}"
         agent.histories.replace(key, channel.remember(agent.histories.get(key), now))
         batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + CAPS_MS)
     trail = keep(agent, place, trail, retention_ms, batch)

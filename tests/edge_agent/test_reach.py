@@ -346,6 +346,16 @@ importance = "{importance}"
     assert [word.placement for word in home.wait(12_000, step=1_000)] == ["two", "three"]
 
 
+def test_more_than_can_wait_costs_the_least_important_ones() -> None:
+    home = house('channels = ["phone"]', DISTURB % "hold")
+    home.say("room", meeting=True)
+    for n in range(1_040):
+        home.agent.consents.hear(f"p{n}", {"personalise": True}, 1, home.now)
+        home.say("touch", f"p{n}", item="x")
+    assert 1_000 <= home.rows_of("delivery") <= 1_024
+    assert home.agent.counters["dropped.crowded"] == 1_040 - home.rows_of("delivery")
+
+
 # ---- taking back ---------------------------------------------------------------------------------------------
 
 REASON = 'holds = "!has(fields.open_window) || fields.open_window"\n'
