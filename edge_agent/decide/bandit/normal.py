@@ -11,9 +11,9 @@ F64 = NDArray[np.float64]
 
 REACH = 5.0
 """Deviations beyond which a posterior is taken to have no mass; P(|z| > 5) = 6e-7."""
-_QUANTILES = np.array([-5.0, -3.0, -2.2, -1.7, -1.3, -1.0, -0.72, -0.47, -0.23])
+_QUANTILES = np.array([-5.0, -3.0, -2.2, -1.6, -1.05, -0.52])
 QUANTILES = np.concatenate([_QUANTILES, [0.0], -_QUANTILES[::-1]])
-"""Points in deviations from the mean, near equal in mass, at which each posterior is cut into cells."""
+"""Points in deviations from the mean at which each posterior is cut into cells; more of them gain little (ADR)."""
 DEVIATION_MIN = 1e-9
 
 
@@ -24,7 +24,7 @@ def vector(beliefs: Estimates, spread: float = 1.0) -> F64:
     than `CONTENDERS_MAX` that are left, those with the highest mean + deviation are drawn from.
 
     Source: the posterior of Agrawal and Goyal 2013, "Thompson Sampling for Contextual Bandits with Linear Payoffs",
-    taken as independent between candidates; docs/adr/0022 says why, and what it costs.
+    taken as independent between candidates; docs/adr/0025 says why, and what it costs.
     """
     deviation = np.maximum(beliefs.deviation * spread, DEVIATION_MIN)
     among = contenders(beliefs.mean, deviation, REACH)

@@ -14,7 +14,7 @@ def vector(beliefs: Estimates, gamma: float, exponent: float, optimism: float) -
     The gap is between optimistic estimates, mean + `optimism` · deviation: a candidate that nobody knows yet is not
     ruled out by a poor estimate. With `optimism = 0` this is the paper's policy.
     Source: Foster and Rakhlin 2020, "Beyond UCB: Optimal and Efficient Contextual Bandits with Regression Oracles",
-    algorithm 1; docs/adr/0023 for what is different.
+    algorithm 1; docs/adr/0026 for what is different.
     """
     index = beliefs.mean + optimism * beliefs.deviation
     best = int(index.argmax())
