@@ -59,7 +59,7 @@ class LinUcb(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=
 class LinThompson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="lin-thompson", tag_field="kind"):
     """Thompson sampling from a regression per item on the model's features and score."""
 
-    spread: Annotated[Positive, Meta(description="width of the posterior, in deviations of the regression")] = 0.1
+    spread: Annotated[Positive, Meta(description="width of the posterior, in deviations of the regression")] = 0.25
     ridge: Ridge = 0.3
     half_life_rewards: HalfLifeRewards = 0.0
     half_life_s: HalfLife = 0.0

