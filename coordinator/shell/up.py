@@ -20,6 +20,7 @@ from coordinator.errors import ChildFailed, PortTaken
 from coordinator.shell import broker as brokers
 from coordinator.shell import flower, pki
 from coordinator.shell.home import Endpoints, alone, last_endpoints, note_pid
+from coordinator.shell.leash import leashed
 from coordinator.shell.mqtt_control import Control
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.store import Store
@@ -206,7 +207,7 @@ def _spawn(running: Running, name: str, command: list[str], home: Path) -> None:
     running.logs.mkdir(parents=True, exist_ok=True)
     with (running.logs / f"{name}.log").open("ab") as log:
         running.processes[name] = subprocess.Popen(
-            command,
+            leashed(command),
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,

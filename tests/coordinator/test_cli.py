@@ -233,3 +233,22 @@ def _wanted(broker: str, device: str) -> Desired:
         protocol=MQTTProtocolVersion.MQTTv5,
     )
     return msgspec.msgpack.decode(message.payload, type=Desired)
+
+
+def test_a_coordinator_that_is_killed_leaves_nothing_running(started: "tuple[subprocess.Popen[str], Path]") -> None:
+    process, home = started
+    held = [int(word) for word in (home / "up.lock").read_text().split()]
+    assert len(held) == 3  # itself, the SuperLink, the registry's door
+    process.kill()
+    process.wait(20)
+    deadline = time.monotonic() + 20
+    while (left := [pid for pid in held if _runs(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
