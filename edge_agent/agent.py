@@ -46,6 +46,7 @@ from edge_agent.limits import (
     PRESENT_MAX,
     PROFILES_MIN,
     PROFILES_OPEN_MAX,
+    PROFILES_OPEN_SHARE,
     PROFILES_SHARE,
     SUBJECTS_MAX,
     SWEEP_EVERY_MS,
@@ -158,8 +159,7 @@ class Agent:
             profiles.pack,
             self._unpacked,
             lambda: Profile(self.layouts.now),
-            SUBJECTS_MAX,
-            PROFILES_OPEN_MAX,
+            profiles.FOLDED_BYTES,
         )
         self.histories: Kept[list[int]] = Kept(
             lambda key: doors.recall("caps", key), _times_decoder.decode, list, SUBJECTS_MAX
@@ -214,7 +214,10 @@ class Agent:
         device_class = self.profile.device.class_
         self.features = Features((given for given, _ in pairs), self.layouts, catalogues, device_class)
         budget = self.profile.device.memory_mib_max * MIB * PROFILES_SHARE
-        self.profiles.limit(max(PROFILES_MIN, int(budget / self.features.profile_bytes)))
+        open_most = int(budget * PROFILES_OPEN_SHARE / self.features.profile_bytes)
+        self.profiles.limit(
+            int(budget * (1.0 - PROFILES_OPEN_SHARE)), max(PROFILES_MIN, min(PROFILES_OPEN_MAX, open_most))
+        )
 
     def restore(self, rows: Iterable[tuple[Room, str, bytes, int]], now_ms: int) -> None:
         """Take up the committed state again.

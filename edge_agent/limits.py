@@ -32,9 +32,11 @@ SUBJECTS_MAX = 20_000
 PROFILES_SHARE = 0.125
 """Of [device] memory_mib_max, for hot profiles; colder ones are read from the store when they are needed."""
 PROFILES_MIN = 64
-"""Profiles in memory, however little that is."""
+"""Profiles held as objects, however little memory there is."""
 PROFILES_OPEN_MAX = 512
-"""Of the profiles in memory, those that are held as objects; the others are held as they are stored."""
+"""Profiles held as objects; the others in memory are held as they are stored."""
+PROFILES_OPEN_SHARE = 0.125
+"""Of the memory for profiles, for those that are held as objects."""
 MIB = 1_048_576
 PRESENT_MAX = 256
 """People whose newest event counts for `others-present`; more than twice as many as a bundle may ask for."""

@@ -26,8 +26,10 @@ DENSE_MAX = 24
 """Rows of at most this many numbers are stored as they are."""
 INDEXED_MAX = 65_536
 ROW_MAX = 1_000_000
-OVERHEAD_BYTES = 200
-"""Memory of a folded profile besides its row: object, key, and its place in the cache (measured, tests/benchmarks)."""
+OVERHEAD_BYTES = 400
+"""Memory of a profile besides its row: objects, key, and its place in the cache (measured, tests/benchmarks)."""
+FOLDED_BYTES = 170
+"""Memory of one that is held as it is stored, besides its bytes: two objects' heads, a short key, a place in a dict."""
 
 Packed = tuple[int, int, int, bytes, bytes, dict[str, str]]
 """(form, generation, numbers in the row, their places as uint16 or empty for all, float64 values, texts)."""

@@ -74,34 +74,40 @@ class Folded(Generic[State]):
         pack: Callable[[State], bytes],
         unpack: Callable[[bytes], State],
         fresh: Callable[[], State],
-        most: int,
-        open_most: int,
+        overhead_bytes: int,
     ) -> None:
-        """Set up.
+        """Set up; nothing is held from one step to the next before `limit` says how much.
 
         Args:
             recall: key → stored bytes.
             pack: state → bytes to store.
             unpack: stored bytes → state.
             fresh: the state of a key that was never stored.
-            most: states held in all.
-            open_most: of them, those that are held open.
+            overhead_bytes: memory of one that is held as it is stored, besides its bytes.
         """
         self._recall, self._pack, self._unpack, self._fresh = recall, pack, unpack, fresh
-        self._most, self._open_most = most, open_most
+        self._overhead = overhead_bytes
+        self._bytes_most = self._open_most = self._bytes = 0
         self._open: dict[str, State] = {}
         self._packed: dict[str, bytes] = {}
 
-    def limit(self, most: int) -> None:
-        """Hold at most so many states from the next `trim` on."""
-        self._most = most
+    def limit(self, bytes_most: int, open_most: int) -> None:
+        """How much is held from the next `trim` on.
+
+        Args:
+            bytes_most: memory of those that are held as they are stored.
+            open_most: states held open.
+        """
+        self._bytes_most, self._open_most = bytes_most, open_most
 
     def trim(self) -> None:
         """Fold or let go of the least recently used. Only between steps, when everything that has changed is stored."""
-        if len(self._open) > min(self._open_most, self._most):
-            _drop_oldest(self._open, min(self._open_most, self._most))
-        if len(self._packed) > self._most:
-            _drop_oldest(self._packed, self._most)
+        if len(self._open) > self._open_most:
+            _drop_oldest(self._open, self._open_most)
+        while self._bytes > self._bytes_most:
+            # As many at once as in `_drop_oldest`, for the same reason.
+            for key in list(islice(self._packed, 1 + len(self._packed) // EVICTED_SHARE)):
+                self._forget(key)
 
     def __len__(self) -> int:
         return len(self._open.keys() | self._packed.keys())
@@ -114,21 +120,30 @@ class Folded(Generic[State]):
             if packed is None:
                 packed = self._recall(key)
                 if packed is not None:
-                    self._packed[key] = packed
+                    self._hold(key, packed)
             state = self._fresh() if packed is None else self._unpack(packed)
         self._open[key] = state
         return state
 
     def fold(self, key: str) -> bytes:
         """What is to be stored of a key whose state has changed."""
-        packed = self._packed
-        packed.pop(key, None)
-        packed[key] = found = self._pack(self._open[key])
-        return found
+        packed = self._pack(self._open[key])
+        self._forget(key)
+        self._hold(key, packed)
+        return packed
+
+    def _hold(self, key: str, packed: bytes) -> None:
+        self._packed[key] = packed
+        self._bytes += len(packed) + self._overhead
+
+    def _forget(self, key: str) -> None:
+        packed = self._packed.pop(key, None)
+        if packed is not None:
+            self._bytes -= len(packed) + self._overhead
 
     def replace(self, key: str, state: State) -> None:
         """Set a key's state; what was held of it is gone."""
-        self._packed.pop(key, None)
+        self._forget(key)
         self._open.pop(key, None)
         self._open[key] = state
 

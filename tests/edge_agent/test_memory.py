@@ -104,14 +104,13 @@ def test_what_a_step_touches_stays_until_the_step_is_over() -> None:
     assert [kept.get(str(n)) for n in range(10)] == [[n] for n in range(10)]
 
 
-def _folded(stored: dict[str, bytes], most: int, open_most: int) -> Folded[list[int]]:
-    return Folded(stored.get, bytes, list, list, most, open_most)
-
-
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["change", "read", "replace", "step"]))))
 def test_a_folded_cache_never_says_anything_else_than_the_store_and_this_step(said: list[tuple[str, str]]) -> None:
     stored: dict[str, bytes] = {}
-    folded, truth, changed = _folded(stored, 4, 2), dict[str, list[int]](), set[str]()
+    folded: Folded[list[int]] = Folded(stored.get, bytes, list, list, 10)
+    folded.limit(40, 2)
+    truth: dict[str, list[int]] = {}
+    changed: set[str] = set()
     for number, (key, what) in enumerate(said):
         if what == "change":
             folded.get(key).append(number % 256)
@@ -138,7 +137,8 @@ def test_a_folded_cache_asks_the_store_only_for_what_it_does_not_hold() -> None:
         asked.append(key)
         return stored.get(key)
 
-    folded: Folded[list[int]] = Folded(recall, bytes, list, list, 4, 1)
+    folded: Folded[list[int]] = Folded(recall, bytes, list, list, 10)
+    folded.limit(4 * 11, 1)
     for key in [*"012345", *"5432", *"2345", "0"]:
         folded.get(key)
         folded.trim()

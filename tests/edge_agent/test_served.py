@@ -33,7 +33,9 @@ def _house() -> House:
     house = House().everyone_agrees()
     shipped = bundle("context")
     given_input = msgspec.structs.replace(shipped.spec.inputs[0], features=RICH)
-    house._models["context"] = replace(shipped, spec=msgspec.structs.replace(shipped.spec, inputs=(given_input,)))
+    house._models["context"] = msgspec.structs.replace(
+        shipped, spec=msgspec.structs.replace(shipped.spec, inputs=(given_input,))
+    )
     house.agent.models_changed()
     return house
 
@@ -50,7 +52,7 @@ def _live(house: House, moves: list[tuple[str, int, float, bool]], *, troubled: 
         elif move == "restart" and troubled:
             house.restart()
         elif move == "evict" and troubled:
-            house.agent.profiles.limit(0)
+            house.agent.profiles.limit(0, 0)
             house.agent.profiles.trim()
 
 
@@ -89,7 +91,7 @@ def test_a_batch_of_more_subjects_than_memory_holds_loses_nothing() -> None:
     for house in (one, many):
         for n in range(30):
             house.consent(f"p{n}", "personalise", "improve-models")
-        house.agent.profiles.limit(4)
+        house.agent.profiles.limit(0, 4)
     picks = [many.pick(n, user=f"p{n % 30}") for n in range(90)]
     many.tell(*picks)
     for pick in picks:

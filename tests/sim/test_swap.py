@@ -43,7 +43,7 @@ class FaultyShelf(BundleShelf):
         def fails(_feeds: Mapping[str, Array]) -> F32:
             raise FeedRefused("broken for a test", hint="nothing to do")
 
-        return replace(model, run=fails)
+        return msgspec.structs.replace(model, run=fails)
 
 
 class Life:
