@@ -7,7 +7,6 @@ from random import Random
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from edge_agent.happenings import BundleAsked, Message
 from edge_agent.infer.model import F32, Array, LoadedModel
