@@ -248,7 +248,7 @@ class Reach:
         else:
             self.letters.write(one, channel.name, channel.adapter, batch)
         one.told = [*one.told, Told(channel.name, batch.now_ms, topic)]
-        one.note(batch.now_ms, f"{channel.name} carries it")
+        one.note(batch.now_ms, f"{channel.name} {deliveries.CARRIES}")
         if channel.exclusive:
             self._shown[channel.name] = one.word.id
         return True
@@ -358,11 +358,11 @@ class Reach:
     def _touched(self, one: Delivery, batch: Batch) -> None:
         """Something may come of a message from when it is delivered, not from when it was decided."""
         agent = self._agent
-        packed = agent.recent.get(one.word.id) or agent.doors.recall("decision", one.word.id)
-        if packed is None or agent.outcomes is None:
+        kept = self._trail(one.word.id) if agent.outcomes is not None else None
+        if kept is None or agent.outcomes is None:
             return
         channel = "+".join(told.channel for told in one.told)
-        trail = msgspec.structs.replace(decision.unpack(packed), decided_ms=batch.now_ms, channel=channel)
+        trail = msgspec.structs.replace(kept, decided_ms=batch.now_ms, channel=channel)
         state = agent.profile_of(trail.subject)
         occasion = occasion_of(agent, trail.subject, state, trail.fields, batch.now_ms, batch)
         agent.outcomes.decided(trail, occasion, batch)
@@ -429,6 +429,8 @@ class Reach:
                 channel = self._channels.get(told.channel)
                 if channel is not None and channel.adapter == "mqtt":
                     self._clear(told, channel, batch)
+        if not one.told:
+            self._unseen(one, batch)
         del self._live[one.word.id]
         if self._standing.get((one.person, one.theme)) == one.word.id:
             del self._standing[one.person, one.theme]
@@ -436,6 +438,17 @@ class Reach:
             del self._shown[name]
         batch.drop("delivery", one.word.id)
         batch.put("delivered", one.word.id, deliveries.pack(one.notes), batch.now_ms + one.kept_ms)
+
+    def _unseen(self, one: Delivery, batch: Batch) -> None:
+        """Nobody saw it, so nobody's silence says anything of it: its policy waits for no outcome any more."""
+        trail, place = self._trail(one.word.id), self._agent.placements[one.word.placement]
+        if trail is not None and trail.waits:
+            for item in trail.items:
+                place.exploring.settles(trail, item, batch)
+
+    def _trail(self, identity: str) -> Trail | None:
+        packed = self._agent.recent.get(identity) or self._agent.doors.recall("decision", identity)
+        return decision.unpack(packed) if packed is not None else None
 
     def _bound(self, batch: Batch) -> None:
         """A few more than needed go at once, so that it is done rarely."""

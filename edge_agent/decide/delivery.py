@@ -20,6 +20,13 @@ class Told(Struct, frozen=True, array_like=True):
 
 Note = tuple[int, str]
 """(unix ms, what happened, in words)."""
+CARRIES = "carries it"
+"""Ends the note of a channel that carries a message."""
+
+
+def was_told(notes: list[Note]) -> bool:
+    """Whether any channel has carried it."""
+    return any(text.endswith(CARRIES) for _, text in notes)
 
 
 class Delivery(Struct, kw_only=True, array_like=True):

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from edge_agent.choosers import Context, Everything
-from edge_agent.decide import decision
+from edge_agent.decide import decision, delivery
 from edge_agent.decide.decision import Trail
 from edge_agent.exploring import Columns
 from edge_agent.learn import earned
@@ -24,6 +24,7 @@ READ_MAX = 200_000
 _DECISIONS = """
 SELECT value FROM shelf WHERE shelf = 'decision' AND grp = ? AND made_ms >= ? ORDER BY number DESC LIMIT ?
 """
+_DELIVERED = "SELECT room, key, value FROM state WHERE room IN ('delivery', 'delivered')"
 _OUTCOMES = "SELECT value FROM shelf WHERE shelf = 'outcome' AND grp = ? AND made_ms >= ? ORDER BY number"
 _PLACEMENTS = "SELECT grp, count(*) FROM shelf WHERE shelf = 'decision' GROUP BY grp ORDER BY grp"
 
@@ -56,6 +57,9 @@ def placements(state_dir: Path) -> dict[str, int]:
 def held(state_dir: Path, placement: str, since_ms: int) -> Held:
     """The newest decisions of a placement made since then, with their outcomes.
 
+    What repeats a choice that stood was not chosen there, and what no channel has carried nobody saw: both are left
+    out.
+
     Raises:
         StoreUnavailable, StoreCorrupt, SchemaTooNew
     """
@@ -63,15 +67,20 @@ def held(state_dir: Path, placement: str, since_ms: int) -> Held:
     try:
         decisions = connection.execute(_DECISIONS, (placement, since_ms, READ_MAX)).fetchall()
         outcomes = connection.execute(_OUTCOMES, (placement, since_ms)).fetchall()
+        delivered = connection.execute(_DELIVERED).fetchall()
     except sqlite3.Error as error:
         raise database.named(error, state_dir / database.FILE) from error
     finally:
         connection.close()
     trails, came = _sound(decision.unpack, decisions), _sound(earned.unpack, outcomes)
+    unreadable = len(decisions) - len(trails) + len(outcomes) - len(came)
+    told = {key for room, key, value in delivered if _was_told(room, value)}
+    trails = [
+        one for one in trails if one.reach is None or (not one.reach.standing and (one.channel or one.id in told))
+    ]
     found: dict[str, list[Earned]] = {}
     for one in came:
         found.setdefault(one.decision, []).append(one)
-    unreadable = len(decisions) - len(trails) + len(outcomes) - len(came)
     return Held(trails=tuple(trails), earned=found, unreadable=unreadable)
 
 
@@ -91,6 +100,13 @@ def context_of(state_dir: Path, trails: Sequence[Trail]) -> Context:
             return Everything(newest.features)
         specs.append(open_bundle(path).spec)
     return Columns(specs)
+
+
+def _was_told(room: str, packed: bytes) -> bool:
+    try:
+        return delivery.was_told(delivery.unpack(packed).notes if room == "delivery" else delivery.unpack_notes(packed))
+    except msgspec.MsgspecError:
+        return False
 
 
 def _sound(unpack: Callable[[bytes], T], rows: Sequence[tuple[bytes]]) -> list[T]:

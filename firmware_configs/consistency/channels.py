@@ -70,6 +70,9 @@ def _delivery(
         yield Fault(where, "`channel` and [placement.delivery] both say how it gets there", "remove `channel`")
     if len(set(delivery.channels)) != len(delivery.channels):
         yield Fault(f"{where}.channels", "a channel stands twice", "name each once")
+    if place.no_outcome is not None and place.reward_window_s <= place.expiry_s:
+        fix = "make reward_window_s longer than expiry_s"
+        yield Fault(where, "silence would count while the message still waits to be delivered", fix)
     if delivery.holds:
         yield from expression_faults(profile, f"{where}.holds", delivery.holds, HOLD_NAMES)
     if delivery.moment is not None:

@@ -424,6 +424,34 @@ def test_the_best_moment_pays_for_its_waiting() -> None:
     assert moment.best([float("nan")], 3_600, 0.0) == 0
 
 
+# ---- what teaches ---
+
+
+@pytest.mark.parametrize(("meeting", "losses"), [(True, 0), (False, 1)])
+def test_silence_about_what_nobody_saw_teaches_nothing(meeting: bool, losses: int) -> None:
+    text = f"""
+[[channel]]
+{DISTURB % "hold"}
+[[placement]]
+name = "offer"
+trigger = {{ kind = "event", source = "touch" }}
+purposes = ["personalise"]
+expiry_s = 60
+policy = {{ kind = "thompson" }}
+reward_window_s = 600
+no_outcome = 0.0
+reward = [{{ outcome = "click", value = 1.0 }}]
+candidate = [{{ item = "soup" }}]
+[placement.delivery]
+channels = ["phone"]
+"""
+    home = ReachHouse(text)
+    home.say("room", meeting=meeting)
+    home.say("touch", "ann", item="x")
+    home.wait(20 * MINUTE, step=10_000)
+    assert home.agent.counters.get("feedback.none", 0) == losses
+
+
 # ---- the trail -----------------------------------------------------------------------------------------------
 
 

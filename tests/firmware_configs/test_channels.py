@@ -87,6 +87,7 @@ def test_the_sound_profile_is_taken() -> None:
         ('candidate = [', 'channel = "voice"\ncandidate = [', "both say how"),
         ('{ kind = "event", source = "touch" }', '{ kind = "request" }', "a request is answered where it came from"),
         ('holds = "fields.open_window"', 'moment = { model = "moment" }', "no model `moment`"),
+        ("candidate = [", "expiry_s = 99999\nno_outcome = 0.0\ncandidate = [", "silence would count while"),
         ('[[theme]]', '[contact]\nzone_field = "meeting"\n[[theme]]', "no text field `meeting`"),
     ],
 )  # fmt: skip
