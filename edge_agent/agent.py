@@ -9,7 +9,7 @@ from edge_agent.attending import attend, leave
 from edge_agent.batch import Batch
 from edge_agent.closing import close_due
 from edge_agent.control import Control
-from edge_agent.deciding import decide, occasion_of, on_request, switches_of
+from edge_agent.deciding import caches_of, decide, occasion_of, on_request, switches_of
 from edge_agent.doors import Doors
 from edge_agent.effects import Effect, Room
 from edge_agent.errors import ControlInvalid, IntakeError, TopicUnknown
@@ -129,7 +129,7 @@ class Agent:
         self.recent: dict[str, bytes] = {}
         self.newest: dict[str, tuple[str, int]] = {}
         self.withheld = WithheldLog(doors.recall)
-        self.switches = switches_of(self)
+        self.switches, self.caches = switches_of(self), caches_of(self)
         self.swept_ms = 0
         self.journalled = 0
         self.counted: dict[str, int] = {}

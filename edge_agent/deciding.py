@@ -31,6 +31,7 @@ from models.spec import ItemSequence, OthersPresent
 
 if TYPE_CHECKING:
     from edge_agent.agent import Agent
+    from edge_agent.caches import Caches
     from edge_agent.switching import Switches
 
 F32 = NDArray[np.float32]
@@ -142,6 +143,8 @@ def choose(agent: "Agent", place: CompiledPlacement, occasion: Occasion, batch: 
     newest = agent.newest.get(f"{place.name}\x00{occasion.subject}")
     fresh = newest is not None and abs(batch.now_ms - newest[1]) < place.placement.expiry_s * 1_000
     occasion.cached = newest[0] if newest and fresh else None
+    if agent.caches is not None:
+        agent.caches.offer(place, occasion)
     trail = place.decide(occasion)
     if trail is None:
         suppress(agent, place.name, occasion, "stop" if occasion.stopped else "nothing", occasion.why_not, batch)
@@ -161,9 +164,20 @@ def keep(agent: "Agent", place: CompiledPlacement, trail: Trail, retention_ms: i
         if place.placement.no_outcome is not None:
             waits = place.exploring.wait(trail.id, trail.items, batch)
             trail = msgspec.structs.replace(trail, waits=waits, silence=place.placement.no_outcome)
+    if agent.caches is not None:
+        agent.caches.decided(place, trail, retention_ms, batch)
     _keep_decision(agent, trail, retention_ms, batch)
     expose(agent, trail, batch)
     return trail
+
+
+def caches_of(agent: "Agent") -> "Caches | None":
+    """Standing choices and popular items; None, and nothing is loaded, where no placement asks for them."""
+    if not any(place.stability is not None or place.popular is not None for place in agent.profile.placement):
+        return None
+    from edge_agent.caches import Caches
+
+    return Caches(agent)
 
 
 def switches_of(agent: "Agent") -> "Switches | None":

@@ -28,6 +28,8 @@ Room = Literal[
     "due",
     "metric",
     "withheld",
+    "standing",
+    "popular",
     "contacts",
     "known",
     "delivery",

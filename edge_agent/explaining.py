@@ -21,6 +21,7 @@ _EFFECTS = {
     "stop": "barred {count}, whatever else",
 }
 _RUNGS = {
+    "standing": "what had been decided before was repeated, and no model was asked",
     "cached": "the newest choice for this subject was repeated",
     "popular": "what is popular here was taken",
     "rules": "the rules alone chose",
@@ -109,7 +110,7 @@ def _why_this(found: Trail) -> list[str]:
     if found.fallback:
         return [
             *lines,
-            f"The models did not decide it: {found.fallback_reason}.",
+            f"No policy decided it: {found.fallback_reason}.",
             f"So {_RUNGS.get(found.fallback, found.fallback)}.",
         ]
     lines += [_scored(one, found) for one in found.top[:TOLD_MAX]]

@@ -104,6 +104,8 @@ def reward(agent: "Agent", trail: decision.Trail, found: earned.Earned, cause: s
         return False
     place.exploring.rewarded(trail, found.item, found.value, batch.now_ms, batch)
     agent.trials.rewarded(trail.bundles, found.value)
+    if agent.caches is not None:
+        agent.caches.rewarded(trail.placement, found.item, found.value, batch)
     observe(agent, trail, REWARD, found.value, batch)
     keep_earned(agent, trail, found, batch, cause)
     # An arm of an experiment may score with other models.

@@ -67,6 +67,8 @@ PENDING_MAX = 16_384
 """Decisions of a placement that may wait for an outcome; the oldest are closed before their window is over."""
 RECENT_DECISIONS_MAX = 512
 """Decisions kept in memory for feedback that comes at once."""
+POPULAR_MAX = 256
+"""Popular items remembered for each placement."""
 WITHHELD_MAX = 20
 """Times that nothing was decided, remembered for each placement."""
 CAPS_MAX = 64

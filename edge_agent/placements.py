@@ -36,6 +36,15 @@ TOP = 5
 """Candidates shown in a trail."""
 
 
+class Standing(Struct, array_like=True):
+    """What a policy chose last for a subject."""
+
+    items: tuple[str, ...]
+    at_ms: int
+    arm: str
+    bundles: dict[str, str]
+
+
 class Occasion(Struct, kw_only=True):
     """Why something is to be decided, and for whom."""
 
@@ -64,6 +73,11 @@ class Occasion(Struct, kw_only=True):
     """Why nothing was decided, once that is so."""
     stopped: bool = False
     """Whether a `stop` was why."""
+    standing: Standing | None = None
+    """Where the placement asks for stability."""
+    stands: bool = False
+    """Whether it is repeated."""
+    popular: Callable[[], Sequence[str]] = tuple
 
 
 class _Field(Struct):
@@ -128,6 +142,8 @@ class CompiledPlacement:
         if self.assignment is None:
             return self.decide_as(occasion, NOWHERE)
         seat = self.assignment.seat(occasion.person, occasion.now_ms)
+        if occasion.standing is not None and occasion.standing.arm != seat.arm:
+            occasion.standing = None
         return self._arms.get(seat.arm, self).decide_as(occasion, seat)
 
     def decide_as(self, occasion: Occasion, seat: Seat) -> Trail | None:
@@ -221,7 +237,11 @@ class CompiledPlacement:
     def _score(
         self, models: Sequence[LoadedModel], place: _Field, verdict: Verdict, occasion: Occasion, made: str
     ) -> tuple[F32, str]:
-        """(scores, "") or (zeros, why the models could not be asked)."""
+        """(scores, "") or (zeros, why the models were not asked)."""
+        if (stability := self.placement.stability) is not None and (
+            why := self._stands(models, place, verdict, occasion)
+        ):
+            return _no_scores(place), why
         if len(models) < len(self.placement.models):
             missing = sorted({*self.placement.models} - {model.name for model in models})
             return _no_scores(place), f"no bundle of {', '.join(missing)} is active"
@@ -237,7 +257,27 @@ class CompiledPlacement:
             return _no_scores(place), f"{error.code}: {error.what}"
         if self._doors.over_budget(made, self.placement.budget_ms):
             return _no_scores(place), f"{OVER_BUDGET} of {self.placement.budget_ms:g} ms"
-        return (scores + verdict.boost if verdict.boosted else scores), ""
+        scores = scores + verdict.boost if verdict.boosted else scores
+        if stability is not None and stability.switch_margin and occasion.standing is not None:
+            at = place.index.get(occasion.standing.items[0])
+            if at is not None:
+                scores = scores.copy()
+                scores[at] += np.float32(stability.switch_margin)
+        return scores, ""
+
+    def _stands(self, models: Sequence[LoadedModel], place: _Field, verdict: Verdict, occasion: Occasion) -> str:
+        """Why the last choice is repeated; empty: it is not."""
+        standing, stability = occasion.standing, self.placement.stability
+        if standing is None or stability is None:
+            return ""
+        age_s = (occasion.now_ms - standing.at_ms) / 1_000
+        # A clock that was set back holds nothing for longer.
+        if not 0.0 <= age_s < stability.hold_s or standing.bundles != {model.name: model.version for model in models}:
+            return ""
+        if not all(item in place.index and verdict.eligible[place.index[item]] for item in standing.items):
+            return ""
+        occasion.stands = True
+        return f"decided {age_s:g} s ago, which holds for {stability.hold_s:g} s"
 
     def _timed(self, model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
         """The scores, with what they cost or that they failed counted for the trial of this bundle."""
@@ -309,7 +349,10 @@ class CompiledPlacement:
     ) -> tuple[tuple[str, ...], float, Fallback]:
         if not why:
             return tuple(place.items[n] for n in choice.order), choice.propensity, ""
-        item, rung = step_down(occasion.cached, place.items, place.index, verdict, self.placement.fallback)
+        if occasion.stands and occasion.standing is not None:
+            return occasion.standing.items, 1.0, "standing"
+        popular = occasion.popular()
+        item, rung = step_down(occasion.cached, popular, place.items, place.index, verdict, self.placement.fallback)
         return ((item,) if item else ()), 1.0, rung
 
 

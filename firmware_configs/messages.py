@@ -38,7 +38,7 @@ class DecisionMade(Struct, frozen=True, kw_only=True, omit_defaults=True):
     subject: str
     channel: str = "app"
     arm: str = ""
-    fallback: Literal["", "cached", "rules", "default"] = ""
+    fallback: Literal["", "standing", "cached", "popular", "rules", "default"] = ""
     bundles: dict[str, str] = {}
     """Bundle name → version that scored."""
     profile: str = ""

@@ -62,8 +62,10 @@ from firmware_configs.language.placements import (
     OnEvent,
     OnRequest,
     Placement,
+    Popular,
     Reward,
     Rule,
+    Stability,
     Trigger,
 )
 from firmware_configs.language.policies import (
@@ -146,6 +148,7 @@ __all__ = [
     "Outcome",
     "Placement",
     "Policy",
+    "Popular",
     "PositionBased",
     "Positive",
     "Privacy",
@@ -164,6 +167,7 @@ __all__ = [
     "Source",
     "SourceField",
     "SquareCb",
+    "Stability",
     "Stage",
     "Swap",
     "Theme",

@@ -177,6 +177,8 @@ REFERENCE = p.Profile(
         p.Placement(
             name="remind",
             trigger=p.OnEvent(source="touch"),
+            stability=p.Stability(switch_margin=0.05, hold_s=30.0),
+            popular=p.Popular(),
             purposes=("personalise",),
             candidate=(p.Candidate(item="stretch"), p.Candidate(item="drink")),
             expiry_s=7_200.0,

@@ -7,7 +7,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-Fallback = Literal["", "cached", "rules", "default"]
+Fallback = Literal["", "standing", "cached", "popular", "rules", "default"]
+"""Who decided, when no policy did; `standing`: a choice that is held for a while."""
 Held = Literal["", "budget", "floor", "baseline"]
 """What held exploration back in a decision: the last of these that changed a probability."""
 

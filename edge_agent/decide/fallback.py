@@ -1,4 +1,4 @@
-"""What is decided when the model cannot: cached, then rules alone, then the placement's default."""
+"""What is decided when the model cannot: cached, then popular, then rules alone, then the placement's default."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +9,18 @@ from edge_agent.decide.verdict import Verdict
 
 
 def step_down(
-    cached: str | None, items: Sequence[str], index: Mapping[str, int], verdict: Verdict, default: str
+    cached: str | None,
+    popular: Sequence[str],
+    items: Sequence[str],
+    index: Mapping[str, int],
+    verdict: Verdict,
+    default: str,
 ) -> tuple[str, Fallback]:
     """The first rung of the ladder that holds.
 
     Args:
         cached: the newest item decided for this subject and placement, while it was still fresh.
+        popular: what earned the most here, best first.
         items: the candidates.
         index: candidate → its place.
         verdict: what the rules say; nothing ineligible is ever taken.
@@ -24,6 +30,9 @@ def step_down(
     """
     if cached is not None and _allowed(cached, index, verdict):
         return cached, "cached"
+    liked = next((item for item in popular if _allowed(item, index, verdict)), None)
+    if liked is not None:
+        return liked, "popular"
     boosted = verdict.boost * verdict.eligible
     if len(items) and float(boosted.max(initial=0.0)) > 0.0:
         return items[int(np.argmax(boosted))], "rules"

@@ -50,6 +50,36 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=5, max_length=300, description="printed by `edge-agent explain`")]
 
 
+class Stability(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How steady a subject's decisions are: fresh ones follow what is new, steady ones spare people the flicker.
+
+    Measured: `python -m tests.benchmarks.stability`.
+    """
+
+    switch_margin: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            description="added to the score of the item that stands, so that another one must be better by as much; in "
+            "the scores' own unit. Policies that do not look at scores do not see it",
+        ),
+    ] = 0.0
+    hold_s: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            description="a decision is repeated for so long, and no model is asked, while its items are allowed and "
+            "neither bundle nor arm has changed: a request then gets what the last event prepared. 0: decide each time",
+        ),
+    ] = 0.0
+
+
+class Popular(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rung of the fallback ladder, after what was cached: the item that earned the most reward here lately."""
+
+    half_life_s: Annotated[Positive, Meta(description="after which a reward counts half, seconds")] = 604_800.0
+
+
 class Reward(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an outcome is worth to the bandit and as a label."""
 
@@ -84,6 +114,8 @@ class Placement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fallback: Annotated[
         str, Meta(description="item decided when models, rules and cache cannot; empty: no decision")
     ] = ""
+    stability: Stability | None = None
+    popular: Popular | None = None
     expiry_s: Annotated[Positive, Meta(description="how long the decision is worth delivering")] = 300.0
     reward: tuple[Reward, ...] = ()
     reward_window_s: Annotated[Positive, Meta(description="feedback later than this is not joined")] = 86_400.0

@@ -150,8 +150,9 @@ def _verdict(eligible: list[bool], boost: list[float]) -> Verdict:
 
 def test_the_fallback_ladder_goes_cached_rules_default_and_never_to_what_is_denied() -> None:
     plain = _verdict([True] * 4, [0.0, 0.0, 1.0, 0.0])
-    assert fallback.step_down("b", ITEMS, INDEX, plain, "d") == ("b", "cached")
-    assert fallback.step_down(None, ITEMS, INDEX, plain, "d") == ("c", "rules")
-    assert fallback.step_down(None, ITEMS, INDEX, _verdict([True] * 4, [0.0] * 4), "d") == ("d", "default")
+    assert fallback.step_down("b", (), ITEMS, INDEX, plain, "d") == ("b", "cached")
+    assert fallback.step_down(None, (), ITEMS, INDEX, plain, "d") == ("c", "rules")
+    assert fallback.step_down(None, (), ITEMS, INDEX, _verdict([True] * 4, [0.0] * 4), "d") == ("d", "default")
     denied = _verdict([True, False, False, False], [0.0, 0.0, 5.0, 0.0])
-    assert fallback.step_down("b", ITEMS, INDEX, denied, "d") == ("", "default")
+    assert fallback.step_down("b", ("b",), ITEMS, INDEX, denied, "d") == ("", "default")
+    assert fallback.step_down(None, ("z", "a", "b"), ITEMS, INDEX, plain, "d") == ("a", "popular")

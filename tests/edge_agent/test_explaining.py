@@ -118,7 +118,7 @@ def test_a_fallback_on_request_for_nobody_whose_command_was_held_back() -> None:
         "  A request came in (request:shelf:household:1).",
         "Why this",
         "  Of 3 candidates, 2 could be chosen.",
-        "  The models did not decide it: over the budget of 50 ms.",
+        "  No policy decided it: over the budget of 50 ms.",
         "  So the placement's fallback was taken.",
         "How it went out",
         "  By app.",
