@@ -32,6 +32,12 @@ _HELD = {
     "floor": "the safety floor allowed no more",
     "baseline": "the baseline had to stay likely enough",
 }
+_LINKS = {
+    "word": "somebody said so",
+    "login": "the same login",
+    "pairing": "the devices were paired",
+    "likely": "they behave alike, are here at the same times, or share a network",
+}
 _WHY_NOT = {
     "stop": "A rule forbids deciding anything.",
     "nothing": "There was nothing that could be chosen.",
@@ -90,7 +96,18 @@ def _what(found: Trail) -> list[str]:
 def _for_whom(found: Trail) -> list[str]:
     if found.subject in {"", HOUSEHOLD}:
         return ["For the household or device itself, for nobody in particular."]
-    return [f"For {found.subject}."]
+    lines = [f"For {found.subject}."]
+    if found.kin:
+        lines.append(
+            f"This device takes {_count(len(found.kin) + 1, 'name')} for one person, {found.subject} among them:"
+        )
+    for link in found.kin:
+        why = _LINKS.get(link.kind, link.kind)
+        named = f" ({link.name})" if link.name else ""
+        lines.append(
+            f"  {link.one} and {link.other}: {why}{named}, {link.confidence:.0%} sure, since {_when(link.since_ms)}."
+        )
+    return lines
 
 
 def _why_now(found: Trail) -> list[str]:

@@ -2,7 +2,7 @@
 
 Abstract interpretation: each part gets the largest value that it can have (scalars and bytes), and from it the time
 it can take. The prices were measured with the pinned library on one core and doubled
-(`python -m tests.benchmarks.rules --bombs` measures them again); docs/adr/0022 tells how.
+(`python -m tests.benchmarks.rules --bombs` measures them again); docs/adr/0029 tells how.
 """
 
 from collections.abc import Callable
