@@ -109,7 +109,7 @@ def drawn(
         if not position:
             mean, deviation = float(own.mean[at]), float(own.deviation[at])
         order.append(int(places[at]))
-        propensities.append(float(probability[at]))
+        propensities.append(min(float(probability[at]), 1.0))  # a sum of shares may round up
         if position + 1 < slate:
             left = np.delete(np.arange(len(places)), at)
             places, own = places[left], own.of(left)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edge_agent.decide.bandit.budget import Budget
 from edge_agent.decide.bandit.choice import drawn
@@ -13,6 +14,7 @@ from edge_agent.decide.bandit.learner import Alone
 from edge_agent.decide.bandit.restraint import Restraint
 from firmware_configs import profile as p
 
+F64 = NDArray[np.float64]
 ITEMS = ("a", "b", "c", "d")
 BY_ITEM = [p.Thompson(prior_strength=1.0), p.ThompsonGaussian(prior_strength=1.0)]
 BY_FEATURES: list[p.Policy] = [p.LinUcb(), p.LinThompson(), p.SquareCb(), p.SquareCb(optimism=0.0, gamma=20.0)]
@@ -116,6 +118,24 @@ def test_limits_keep_vectors_probabilities_and_what_they_promise(means: list[flo
     if said.loss_per_day is not None:
         assert vector @ (means[best] - beliefs.mean) <= said.loss_per_day + 1e-9
     assert held == "" or vector != pytest.approx(weights / weights.sum())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=7), st.sampled_from([0.1, 0.5, 0.99]), st.floats(0.0, 0.999))
+def test_what_a_limit_leaves_is_a_probability_to_the_last_bit(means: list[float], floor: float, uniform: float) -> None:
+    budget, scores = Budget(), np.array(means, np.float32)
+    budget.open(86_400_000)
+    beliefs = Estimates(np.array(means), np.zeros(len(means)))
+    dice = np.random.default_rng(len(means))
+
+    def vector(own: Estimates) -> F64:
+        weights = dice.random(len(own.mean)) + 1e-3
+        return weights / weights.sum()
+
+    restraint = Restraint(p.Exploration(floor=floor, baseline=0.9), budget)
+    draw = np.full(3, uniform)
+    choice = drawn(vector, beliefs, scores, np.arange(len(means)), 3, draw, restraint)
+    assert all(0.0 < one <= 1.0 for one in choice.propensities)
 
 
 @settings(max_examples=100, deadline=None)
