@@ -16,6 +16,7 @@ from edge_agent.batch import Batch
 from edge_agent.decide.bandit.choice import NOTHING, Choice, drawn, draws_needed, ranked, sound
 from edge_agent.decide.bandit.draw import uniforms
 from edge_agent.decide.decision import Trail
+from edge_agent.decide.score import probabilities
 from edge_agent.doors import Doors
 from edge_agent.limits import ARMS_MAX, COLUMNS_LEARNED_MAX
 from firmware_configs.profile import (
@@ -104,7 +105,7 @@ class Exploring:
         scores: F32,
         eligible: NDArray[np.bool_] | None,
         items: Sequence[str],
-        probability: F32,
+        task: str,
         served: Mapping[str, Sequence[float]],
         made: str,
         settled_ms: int,
@@ -115,7 +116,7 @@ class Exploring:
             scores: float32 (n,), higher is better; a NaN is never chosen.
             eligible: bool (n,); None: all.
             items: n names.
-            probability: float32 (n,), the scores as probabilities; policies that learn start from them.
+            task: of the model, which says what scores are as probabilities; policies that learn start from those.
             served: model input → row.
             made: the decision's id.
             settled_ms: unix ms, by which days begin.
@@ -128,6 +129,7 @@ class Exploring:
             return NOTHING, ""
         if isinstance(policy, Best | Threshold):
             return ranked(scores, places, slate, policy.minimum if isinstance(policy, Threshold) else -np.inf), ""
+        probability = probabilities(scores, task)
         learner = self.learned()
         if learner is None:
             return NOTHING, "a model of the placement is not active"

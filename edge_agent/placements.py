@@ -13,7 +13,7 @@ from edge_agent.decide.bandit.choice import NOTHING, Choice
 from edge_agent.decide.decision import Fallback, Fired, Scored, Shadowed, Trail, decision_id
 from edge_agent.decide.experiment import NOWHERE, Assignment, Seat, keyed
 from edge_agent.decide.fallback import step_down
-from edge_agent.decide.score import Scores, probabilities
+from edge_agent.decide.score import Scores
 from edge_agent.decide.verdict import Verdict, untouched
 from edge_agent.doors import Doors
 from edge_agent.exploring import Exploring
@@ -334,7 +334,7 @@ class CompiledPlacement:
             scores,
             eligible,
             place.items,
-            probabilities(scores, self._scale(models)),
+            self._scale(models),
             place.served,
             made,
             occasion.settled_ms,

@@ -1,15 +1,20 @@
 """Bandits in a real agent: what they learn, limit and wait for survives a restart, and a replay decides the same."""
 
+from collections.abc import Mapping
+
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_agent.decide import decision
 from edge_agent.decide.decision import Trail
-from edge_agent.happenings import Tick
+from edge_agent.happenings import BundleReady, Tick
+from edge_agent.infer.model import Array, LoadedModel
 from firmware_configs.messages import MSGPACK, DecisionMade, Feedback, Topics
-from tests.edge_agent.house import DEVICE, HOME, House
+from tests.edge_agent.house import DEVICE, HOME, House, bundle
 
+F32 = NDArray[np.float32]
 PLACE = "presence"
 POLICIES = [
     '{ kind = "thompson", half_life_rewards = 50.0 }',
@@ -203,3 +208,55 @@ def test_a_slate_says_how_probable_each_position_was() -> None:
     assert len(made.items) == len(made.propensities) == 4
     assert made.propensities[0] == made.propensity
     assert all(0.0 < one <= 1.0 for one in made.propensities)
+
+
+def _renamed(model: LoadedModel, version: str, *, drop: int = 0) -> LoadedModel:
+    """Another version of a bundle; its features input lacks the last columns."""
+    (given,) = model.spec.inputs
+    width = len(given.features) - drop
+    other = msgspec.structs.replace(given, features=given.features[:width], shape=(-1, width))
+    spec = msgspec.structs.replace(model.spec, version=version, inputs=(other,))
+
+    def run(feeds: Mapping[str, Array]) -> F32:
+        rows = feeds[given.name]
+        return model.run({**feeds, given.name: np.pad(rows, ((0, 0), (0, drop)))})
+
+    return LoadedModel(spec=spec, catalogue=(), personal=model.personal, path="", sha256="0" * 64, run=run)
+
+
+@pytest.mark.parametrize("drop", [0, 1])
+def test_a_swap_in_the_middle_of_a_step_loses_nothing_that_was_learned(drop: int) -> None:
+    house = House(_written(POLICIES[4])).everyone_agrees()
+    _live(house, 20, 1)
+    made = _decide(house, 20)
+    other = _renamed(bundle("context"), "1.0.1", drop=drop)
+    word = msgspec.msgpack.encode(Feedback(decision_id=made.id, outcome="accepted"))
+    answered = house.message(Topics(DEVICE).of("feedback"), word, content_type=MSGPACK)
+    house._models[other.name] = other
+    # One transaction: an outcome of the old version, the swap, and decisions by the new one.
+    house.now += 1_000
+    house.tell(answered, BundleReady(name=other.name, version=other.version), house.reading(21), house.reading(22))
+    joined = house.agent.counters["feedback.joined"]
+    house.restart()
+    assert all(_decide(house, number).fallback == "" for number in range(30, 34))
+    stored = {key: value for (room, key), (value, _) in house.rows.items() if room == "bandit"}
+    head = msgspec.msgpack.decode(stored[f"{PLACE}\x00head"])
+    # What was served for other features teaches nothing; what was learned before is not overwritten by that.
+    assert head[1] == joined - drop
+
+
+def test_too_many_features_are_said_and_the_ladder_decides() -> None:
+    wide = _renamed(bundle("context"), "1.0.1")
+    (given,) = wide.spec.inputs
+    many = msgspec.structs.replace(given, features=given.features * 40, shape=(-1, 160))
+    spec = msgspec.structs.replace(wide.spec, inputs=(many,))
+    first = given.name
+
+    def run(feeds: Mapping[str, Array]) -> F32:
+        return bundle("context").run({**feeds, first: feeds[first][:, :4]})
+
+    model = LoadedModel(spec=spec, catalogue=(), personal=wide.personal, path="", sha256="0" * 64, run=run)
+    house = House(_written(POLICIES[2]), ("affinity", model)).everyone_agrees()
+    made = _decide(house, 1)
+    assert (made.fallback, made.items) == ("default", ("lights-off",))
+    assert "at most 128 feature columns" in _trails(house)[-1].fallback_reason
