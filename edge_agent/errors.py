@@ -7,7 +7,7 @@ EdgeError
 │   ├── TopicUnknown, PayloadTooLarge, PayloadMalformed, FieldInvalid, FieldMissing,
 │   │   FeedbackUnknown, RequestInvalid, ControlInvalid, ClockImplausible
 ├── StoreError      AGT3xx  data at risk: stop, or go on in memory and say so
-│   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, DecisionUnknown, LogSaysNothing
+│   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, DecisionUnknown, PeopleUnknown, LogSaysNothing
 ├── EgressError     AGT4xx  do not send
 │   ├── EgressUndeclared, BudgetSpent, SwitchForbidden, SenderUnfit
 ├── RoundError      AGT5xx  skip the round
@@ -105,6 +105,10 @@ class DecisionUnknown(StoreError):
 
 class LogSaysNothing(StoreError):
     code: ClassVar[str] = "AGT305"
+
+
+class PeopleUnknown(StoreError):
+    code: ClassVar[str] = "AGT306"
 
 
 class EgressError(EdgeError):

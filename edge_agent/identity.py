@@ -7,6 +7,8 @@ people said, and of `Steady`: a restart or a replay comes to the same persons.
 
 import hashlib
 import hmac
+from collections.abc import Iterable
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +22,7 @@ from edge_agent.happenings import PeopleAsked
 from edge_agent.intake.minimise import Minimised
 from edge_agent.limits import DAY_MS, FUTURE_MS_MAX
 from edge_agent.memory.consent import Consents
-from edge_agent.memory.identity.linkage import Linkage, Tally, log_odds, probability
+from edge_agent.memory.identity.linkage import Linkage, Pattern, Tally, log_odds, probability
 from edge_agent.memory.identity.links import Accounts, Links, Word
 from edge_agent.memory.identity.persons import Link, Person
 from edge_agent.memory.identity.sightings import Couple, Pair, Seen, Sightings, couple
@@ -111,8 +113,13 @@ class IdentityGraph(People):
         )
 
     def mark(self, subject: str) -> str:
-        """A subject in a trail. Once nothing is known of the subject here, nobody can tell any more whom it means."""
-        return hmac.new(self._secret, f"kin\x00{subject}".encode(), hashlib.sha256).hexdigest()[:MARK_HEX]
+        """A subject in a trail."""
+        return mark_of(self._secret, subject)
+
+    def steady_ms(self, now_ms: int) -> int:
+        """The time by which links hold, unix ms."""
+        self._arrange()
+        return self._steady.read(now_ms)
 
     def confidence(self, link: Link, now_ms: int) -> float:
         """How sure a link is now; 1 for what people and their devices said themselves."""
@@ -201,16 +208,29 @@ class IdentityGraph(People):
 
     def _rate(self, key: Couple, now_ms: int, batch: Batch) -> bool:
         """Levels and odds of a pair by what is known now; returns whether it is linked from now on."""
+        before = self._standing(key)
+        self._compare(key, now_ms)
+        return self._weigh(key, before, now_ms, batch)
+
+    def _standing(self, key: Couple) -> tuple[bool | None, int, float]:
+        """What persons are made of, of a pair."""
         pair = self.sightings.pairs[key]
-        before = (self.links.likely(key), pair.linked_ms, pair.odds if pair.linked_ms else 0.0)
+        return self.links.likely(key), pair.linked_ms, pair.odds if pair.linked_ms else 0.0
+
+    def _compare(self, key: Couple, now_ms: int) -> None:
+        pair = self.sightings.pairs[key]
         one, other = (self.sightings.seen[subject] for subject in key)
         pair.levels = self.linkage.levels(self.linkage.rates(pair, one, other, now_ms))
+
+    def _weigh(self, key: Couple, before: tuple[bool | None, int, float], now_ms: int, batch: Batch) -> bool:
+        """The odds of a pair's levels, and what follows; a link that stands falls only below maybe."""
+        pair = self.sightings.pairs[key]
         pair.odds = self.linkage.odds(pair.levels)
         if pair.odds >= self._link_odds and pair.last_ms:
             pair.linked_ms = pair.linked_ms or now_ms
         elif pair.odds < self._maybe_odds:
             pair.linked_ms = 0
-        if pair.apart or before != (self.links.likely(key), pair.linked_ms, pair.odds if pair.linked_ms else 0.0):
+        if pair.apart or before != self._standing(key):
             self._changed()
         expires_ms = batch.now_ms + self._retention_ms
         batch.touch(ROOM, _pair_key(key), lambda: msgspec.msgpack.encode(pair), expires_ms)
@@ -221,20 +241,26 @@ class IdentityGraph(People):
         for subject in list(self.sightings.seen):
             if not self._allowed(subject):
                 self._forget(subject, batch)
-        accounts = self.links.accounts(now_ms)
-        tallies: dict[tuple[int, ...], Tally] = {}
         for key, pair in sorted(self.sightings.pairs.items()):
             newest_ms = max(pair.last_ms, pair.since_ms)
             if now_ms - newest_ms > self._retention_ms and not any(end > now_ms for end in pair.apart.values()):
                 self._drop_pair(key, batch)
-            elif pair.levels:
-                tally = tallies.setdefault(self.linkage.pattern(pair.levels), Tally())
-                self._tally(tally, key, accounts, now_ms)
-        if self.declared.learn and tallies:
-            self.linkage.learn(tallies)
+        before = {key: self._standing(key) for key in sorted(self.sightings.pairs)}
+        for key in before:
+            self._compare(key, now_ms)
+        if self.declared.learn and before:
+            self.linkage.learn(self._tallies(before, now_ms))
             batch.put(ROOM, "linkage", self.linkage.pack())
-        for key in sorted(self.sightings.pairs):
-            self._rate(key, now_ms, batch)
+        for key, standing in before.items():
+            self._weigh(key, standing, now_ms, batch)
+
+    def _tallies(self, pairs: Iterable[Couple], now_ms: int) -> dict[Pattern, Tally]:
+        accounts = self.links.accounts(now_ms)
+        tallies: dict[Pattern, Tally] = {}
+        for key in pairs:
+            if levels := self.sightings.pairs[key].levels:
+                self._tally(tallies.setdefault(self.linkage.pattern(levels), Tally()), key, accounts, now_ms)
+        return tallies
 
     def _tally(self, tally: Tally, key: Couple, accounts: Accounts, now_ms: int) -> None:
         """A pair that people or logins have decided is a label; a shared subject is nobody's, and so is open."""
@@ -302,8 +328,12 @@ class IdentityGraph(People):
     # ---- over restarts --------------------------------------------------------------------------------------
 
     def restore(self, key: str, value: bytes) -> None:
-        what, _, rest = key.partition("\x00")
         self._arranged = False
+        with suppress(msgspec.MsgspecError):  # what cannot be read is learned anew
+            self._restore(key, value)
+
+    def _restore(self, key: str, value: bytes) -> None:
+        what, _, rest = key.partition("\x00")
         match what:
             case "head":
                 self._head, self._steady = msgspec.msgpack.decode(value, type=tuple[Head, Steady])
@@ -326,6 +356,11 @@ class IdentityGraph(People):
             self._arranged = True
             self.sightings.arrange()
             self._changed()
+
+
+def mark_of(secret: bytes, subject: str) -> str:
+    """A subject in a trail. Once nothing is known of the subject here, nobody can tell any more whom it means."""
+    return hmac.new(secret, f"kin\x00{subject}".encode(), hashlib.sha256).hexdigest()[:MARK_HEX]
 
 
 def _pair_key(pair: Couple) -> str:

@@ -67,6 +67,11 @@ def _told(state_dir: Path, trail: Trail, held: dict[str, list[Withheld]]) -> Tol
         notes = notes_of(state_dir, trail.id)
         data["reached"] = [{"time_ms": at_ms, "what": what} for at_ms, what in notes]
         words += reach_in_words(trail, notes)
+    if trail.kin:
+        from edge_agent.shell.kin import in_words as kin_in_words
+
+        data["belongs"] = [line.strip() for line in kin_in_words(state_dir, trail)]
+        words += kin_in_words(state_dir, trail)
     return Told(data=data, words=words)
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.happenings import BundleAsked
+from edge_agent.happenings import BundleAsked, PeopleAsked
 
 FILE = "wish.json"
 BYTES_MAX = 4_096
 
-_decoder = msgspec.json.Decoder(BundleAsked)
+Asked = BundleAsked | PeopleAsked
+
+_decoder: msgspec.json.Decoder[Asked] = msgspec.json.Decoder(Asked)
 
 
 class Wishes:
@@ -23,10 +25,10 @@ class Wishes:
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
-        self._open: BundleAsked | None = None
+        self._open: Asked | None = None
         self._steps = 0
 
-    def take(self) -> list[BundleAsked]:
+    def take(self) -> list[Asked]:
         """The wish that waits, unless one is being granted."""
         if self._open is not None:
             return []
@@ -43,7 +45,7 @@ class Wishes:
             self._open = None
 
 
-def leave(state_dir: Path, asked: BundleAsked) -> Path:
+def leave(state_dir: Path, asked: Asked) -> Path:
     """Ask; a wish that was not taken up yet is replaced.
 
     Raises:
@@ -56,7 +58,7 @@ def leave(state_dir: Path, asked: BundleAsked) -> Path:
     return path
 
 
-def read(state_dir: Path) -> BundleAsked | None:
+def read(state_dir: Path) -> Asked | None:
     """The wish that waits, if there is one; a file that is none is removed."""
     path = state_dir / FILE
     try:
@@ -70,7 +72,7 @@ def read(state_dir: Path) -> BundleAsked | None:
         return None
 
 
-def granted(state_dir: Path, asked: BundleAsked) -> None:
+def granted(state_dir: Path, asked: Asked) -> None:
     """The wish is done; one that came in the meantime stays."""
     if read(state_dir) == asked:
         with contextlib.suppress(OSError):

@@ -110,6 +110,9 @@ class Linkage:
             msgspec.MsgspecError: it is none.
         """
         found = msgspec.msgpack.decode(packed, type=Learned)
+        levels = [p for one in found.chances.values() for p in (*one.same, *one.different)]
+        if not 0.0 < found.prior < 1.0 or not all(0.0 < p <= 1.0 for p in levels):
+            raise msgspec.ValidationError("what was learned are no probabilities")
         fits = {
             name: found.chances[name]
             for name, own in self._declared.items()

@@ -62,6 +62,10 @@ class Links:
         self._maybe_odds = log_odds(declared.maybe_at)
         self._half_life_ms = declared.half_life_days * DAY_MS
         self._certain_ms = int(declared.certain_days * DAY_MS)
+        # What an earlier profile declared may still be in what was seen.
+        self._declared_logins = {link.name for link in declared.link if link.kind == "login"}
+        self._pairs = any(link.kind == "pairing" for link in declared.link)
+        self._declared_apart = {place.name for place in declared.apart}
 
     def work_out(self, t_ms: int, allowed: Callable[[str], bool]) -> tuple[dict[str, Person], tuple[int, int]]:
         """The persons at a time, by subject; and (from, until) when that holds while nothing is seen or said."""
@@ -97,7 +101,8 @@ class Links:
         sole: dict[str, dict[str, str]] = {}
         shared, end_ms = set(), NEVER
         for subject, seen in self._sightings.seen.items():
-            for login, held in seen.accounts.items():
+            for login in seen.accounts.keys() & self._declared_logins:
+                held = seen.accounts[login]
                 live = {account: last_ms for account, (_, last_ms) in held.items() if last_ms + self._certain_ms > t_ms}
                 end_ms = min([end_ms, *(last_ms + self._certain_ms for last_ms in live.values())])
                 if len(live) == 1:
@@ -113,7 +118,9 @@ class Links:
         if word is not None and not word.same:
             return "word"
         known = self._sightings.pairs.get(pair)
-        return next((name for name, end in known.apart.items() if end > t_ms), "") if known is not None else ""
+        if known is None:
+            return ""
+        return next((n for n, end in known.apart.items() if end > t_ms and n in self._declared_apart), "")
 
     def likely(self, pair: Couple) -> bool | None:
         """Whether two subjects are at least maybe one person; None: there was nothing to compare."""
@@ -128,7 +135,7 @@ class Links:
         yield from self._logins(accounts)
         for subject, seen in self._sightings.seen.items():
             for peer, (first_ms, last_ms) in seen.peers.items():
-                if peer != subject:
+                if self._pairs and peer != subject:
                     until = last_ms + self._certain_ms
                     yield Link(one=subject, other=peer, kind="pairing", since_ms=first_ms, until_ms=until)
         for (one, other), pair in self._sightings.pairs.items():

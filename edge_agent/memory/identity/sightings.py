@@ -113,7 +113,8 @@ class Sightings:
     def arrange(self) -> None:
         """Put what was restored in order, and make the indexes of it."""
         self.seen = dict(sorted(self.seen.items(), key=lambda one: one[1].order))
-        self.pairs = dict(sorted(self.pairs.items(), key=lambda one: one[1].order))
+        known = {pair: held for pair, held in self.pairs.items() if self.seen.keys() >= set(pair)}
+        self.pairs = dict(sorted(known.items(), key=lambda one: one[1].order))
         marks = [(mark[2], name, mark[0], s) for s, seen in self.seen.items() for name, mark in seen.there.items()]
         self._there = {}
         for _, name, value, subject in sorted(marks):

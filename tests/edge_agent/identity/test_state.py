@@ -160,6 +160,22 @@ def test_steady_time_is_never_ahead_of_the_clock_nor_moved_by_more_than_a_day_at
         before = now
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(["head", "linkage", "seen\x00phone", "pair\x00laptop\x00phone", "word\x00a\x00b", "x"]), st.binary()
+)
+def test_a_row_of_any_bytes_is_read_or_learned_anew(key: str, value: bytes) -> None:
+    house = KinHouse().everybody()
+    for subject in ("phone", "laptop"):
+        house.touch(subject, account="ann", network="home")
+    house.rows["identity", key] = (value, 0)
+    house.restart()
+    house.now += 2 * DAY_MS
+    house.touch("phone", account="ann", network="home")
+    house.touch("laptop", account="ann", network="home")
+    assert all(set(one) <= {"laptop", "phone"} for one in house.persons())
+
+
 def test_a_profile_without_identity_loads_none_of_it(tmp_path: Path) -> None:
     import subprocess
     import sys
