@@ -11,13 +11,16 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_configs.profile import Adaptive, Arm, Experiment
 from models.experiments import discoveries, mismatch, sequences
+from models.experiments.allocation import propose
+from models.experiments.analysis import analyse, declared
 from models.experiments.effects import effect
 
 F64 = NDArray[np.float64]
@@ -193,6 +196,49 @@ def discovery_rate(tests: int, seed: int, metrics: int = 20, real: int = 4) -> d
     return {"false_share": float(np.mean(shares)), "found_share": float(np.mean(power_of))}
 
 
+def adaptive(tests: int, seed: int, lifts: tuple[float, ...], looks: int = 25, each: int = 200) -> dict[str, float]:
+    """Shares that move at each look as the sums allow, while everybody's rate drifts between 10 and 30 %.
+
+    Args:
+        lifts: what is added to the rate in each arm; the first is the control.
+    Returns:
+        Share of tests in which anything ever moved, in which an arm moved the wrong way (any way, for one that is like
+        the control), and the share of people who came into the best arm.
+    """
+    names = [f"arm-{n}" for n in range(len(lifts))]
+    trial = Experiment(name="x", arms=tuple(Arm(name=name) for name in names), adaptive=Adaptive())
+    best = int(np.argmax(lifts))
+    dice = np.random.default_rng([seed, 9])
+    moved = wrong = 0
+    in_best = 0.0
+    for _ in range(tests):
+        shares: dict[int, Sequence[float]] = {0: declared(trial)}
+        tables: dict[int, F64] = {}
+        steps: list[tuple[Sequence[float], Sequence[float]]] = []
+        for look in range(looks):
+            now = max(shares)
+            arms = dice.choice(len(lifts), each, p=shares[now])
+            rate = 0.2 + 0.1 * math.sin(look) + np.asarray(lifts)[arms]
+            z = (dice.random(each) < rate) - 0.5
+            table = tables.setdefault(now, np.zeros((len(lifts), 6)))
+            for arm in range(len(lifts)):
+                own = z[arms == arm]
+                table[arm, :3] += len(own), own.sum(), (own**2).sum()
+            in_best += float((arms == best).sum())
+            proposal = propose(trial, analyse(trial, tables, shares), shares[now])
+            if proposal.reasons:
+                steps.append((shares[now], proposal.shares))
+                shares[now + 1] = proposal.shares
+        moved += bool(steps)
+        wrong += any(
+            abs(new[n] - old[n]) > 1e-5 and np.sign(new[n] - old[n]) != np.sign(lift - lifts[0])
+            for old, new in steps
+            for n, lift in enumerate(lifts)
+            if n
+        )
+    return {"moved": moved / tests, "wrong": wrong / tests, "in_best_arm": in_best / (tests * looks * each)}
+
+
 def main() -> None:
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -209,6 +255,8 @@ def main() -> None:
         "false_positives": false_positives(args.tests, args.people, args.seed),
         "power": power(min(args.tests, 1_000), args.seed),
         "ratio_mismatch": ratio_alarm(args.tests, 20_000, args.seed),
+        "adaptive_without_effect": adaptive(args.tests // 2, args.seed, (0.0, 0.0, 0.0)),
+        "adaptive_with_effect": adaptive(args.tests // 10, args.seed, (0.0, 0.05, -0.05)),
         "false_discoveries": discovery_rate(args.tests, args.seed),
     }
     found["false_positive_worst"] = max(kind["mixture"] for kind in found["false_positives"].values())
