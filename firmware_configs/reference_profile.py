@@ -158,7 +158,7 @@ REFERENCE = p.Profile(
                 ends="2027-03-01T00:00Z",
                 metric=(
                     p.ExperimentMetric(name="reward"),
-                    p.ExperimentMetric(name="dwell", role="guard", per="outcome", upper=600.0, margin=5.0),
+                    p.ExperimentMetric(name="dwell", role="guard", upper=600.0, margin=5.0),
                 ),
                 adaptive=p.Adaptive(),
             ),

@@ -61,7 +61,10 @@ class ExperimentMetric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     better: Literal["higher", "lower"] = "higher"
     per: Annotated[
         Literal["decision", "outcome", "person"],
-        Meta(description="a person's number: the sum of its values a decision, a value (their mean), or as it is"),
+        Meta(
+            description="a person's number is the sum of its values: divided by the decisions (rewards, rates, dwell), "
+            "divided by the values (their mean: times, lifetime value), or as it is"
+        ),
     ] = "decision"
     lower: Annotated[float, Meta(description="smaller numbers of a person count as this")] = 0.0
     upper: Annotated[float, Meta(description="larger numbers of a person count as this")] = 1.0

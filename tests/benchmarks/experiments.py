@@ -196,6 +196,34 @@ def discovery_rate(tests: int, seed: int, metrics: int = 20, real: int = 4) -> d
     return {"false_share": float(np.mean(shares)), "found_share": float(np.mean(power_of))}
 
 
+def covariate(tests: int, seed: int, lift: float = 0.02, people: int = 4_000) -> dict[str, float]:
+    """With and without CUPED: ten tries before and ten after, of people whose rates differ (mean 20 %), 60 looks.
+
+    Returns:
+        Share of tests that claim a difference, without one and with `lift` more.
+    """
+    dice, rho2 = np.random.default_rng([seed, 3]), sequences.tuned(float(people), ALPHA)
+    looks = np.unique(np.geomspace(20, people, 60).astype(int)) - 1
+    found = {}
+    for name, added in (("false", 0.0), ("found", lift)):
+        claims = np.zeros((tests, 2), np.bool_)
+        for test in range(tests):
+            arm, rate = dice.integers(0, 2, people), dice.beta(1.0, 4.0, people)
+            w = dice.binomial(10, rate) / 10.0 - 0.5
+            z = dice.binomial(10, np.clip(rate + added * arm, 0.0, 1.0)) / 10.0 - 0.5
+            rows = np.stack([np.ones(people), z, z * z, w, w * w, z * w], axis=1)
+            sums = [np.cumsum(rows * (arm == side)[:, None], axis=0) for side in (0, 1)]
+            for at in looks:
+                table = np.stack([sums[0][at], sums[1][at]])
+                for k, kept in enumerate((6, 3)):
+                    one = effect({0: table * (np.arange(6) < kept)}, {0: [0.5, 0.5]}, [-1.0, 1.0], 0)
+                    if one is not None:
+                        margin = sequences.margin(np.array(one.people), np.array(one.variance), rho2, ALPHA)
+                        claims[test, k] |= abs(one.value) > float(margin)
+        found[f"{name}_with_cuped"], found[f"{name}_without"] = (float(share) for share in claims.mean(axis=0))
+    return found
+
+
 def adaptive(tests: int, seed: int, lifts: tuple[float, ...], looks: int = 25, each: int = 200) -> dict[str, float]:
     """Shares that move at each look as the sums allow, while everybody's rate drifts between 10 and 30 %.
 
@@ -255,6 +283,7 @@ def main() -> None:
         "false_positives": false_positives(args.tests, args.people, args.seed),
         "power": power(min(args.tests, 1_000), args.seed),
         "ratio_mismatch": ratio_alarm(args.tests, 20_000, args.seed),
+        "covariate": covariate(args.tests // 5, args.seed),
         "adaptive_without_effect": adaptive(args.tests // 2, args.seed, (0.0, 0.0, 0.0)),
         "adaptive_with_effect": adaptive(args.tests // 10, args.seed, (0.0, 0.05, -0.05)),
         "false_discoveries": discovery_rate(args.tests, args.seed),

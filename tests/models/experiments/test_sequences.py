@@ -37,6 +37,12 @@ def test_most_claims_among_many_are_right_even_when_stopped_greedily() -> None:
     assert found["found_share"] >= 0.8
 
 
+def test_what_was_known_before_finds_more_and_claims_no_more_falsely() -> None:
+    found = benchmark.covariate(tests=40, seed=6)
+    assert found["false_with_cuped"] <= 0.05
+    assert found["found_with_cuped"] > found["found_without"] + 0.1
+
+
 def test_shares_that_move_by_themselves_seldom_move_without_an_effect_and_never_the_wrong_way_with_one() -> None:
     assert benchmark.adaptive(tests=60, seed=5, lifts=(0.0, 0.0, 0.0))["moved"] <= 0.05
     found = benchmark.adaptive(tests=15, seed=5, lifts=(0.0, 0.08, -0.08))
