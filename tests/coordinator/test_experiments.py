@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from paho.mqtt import publish, subscribe
 from paho.mqtt.enums import MQTTProtocolVersion
 
@@ -221,3 +223,24 @@ def test_what_is_not_there_is_named(home: Path, tmp_path: Path) -> None:
     few = _call(home, "show", "order")
     assert few.exit_code == 1
     assert "CRD402" in few.stderr
+
+
+NUMBER = st.one_of(st.floats(), st.floats(-9.0, 9.0), st.integers(-9, 9).map(float))
+TABLES = st.dictionaries(st.integers(-1, 2), st.lists(st.lists(NUMBER, max_size=7), max_size=3), max_size=3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(TABLES, max_size=5))
+def test_whatever_devices_send_is_added_up_refused_or_too_little(sent: list[dict[int, list[list[float]]]]) -> None:
+    plan = _plan(profile(ADAPTIVE))
+    reports = {
+        f"home-{n}": ExperimentReport(device=f"home-{n}", experiment="order", plan=plan.hash, tables=tables, time_ms=0)
+        for n, tables in enumerate(sent)
+    }
+    try:
+        found = gather(plan, reports, list(reports))
+    except TooFewDevices:
+        return
+    assert found.devices + len(found.refused) <= len(sent)
+    for table in found.tables.values():
+        assert np.isfinite(np.array(table)).all()

@@ -13,7 +13,7 @@ from edge_agent.shell import database
 from edge_agent.shell.store import Store
 from edge_agent.shell.writes import Writes
 from firmware_configs.messages import DecisionMade
-from tests.edge_agent.experiment_house import HOUR, TrialHouse, profile
+from tests.edge_agent.experiment_house import ARMS, HOUR, TrialHouse, profile
 from tests.edge_agent.house import DEVICE
 
 
@@ -257,3 +257,24 @@ def test_after_months_without_power_nobody_is_counted_twice_and_measuring_goes_o
     summary = house.agent.experiments.by_name["order"].summary
     assert (summary.drawn, summary.measured, summary.skipped) == (3, 0, {"forgotten": 2})
     assert sum(row[0] for row in house.tables()[0]) == 1.0
+
+
+def test_a_declared_metric_is_measured_as_it_happens() -> None:
+    metric = """
+[[metric]]
+name = "tapped"
+placements = ["pick"]
+purposes = ["try"]
+measure = { kind = "rate", outcomes = ["click"], window_s = 600.0 }
+[[egress]]
+kind = "decision"
+"""
+    text = profile(ARMS + 'metric = [{ name = "tapped" }, { name = "reward" }]')
+    house = TrialHouse(text.replace('[[egress]]\nkind = "decision"\n', metric))
+    house.touch("u1", outcome="click")
+    house.touch("u1", outcome="dismiss")
+    house.touch("u2", outcome="dismiss")
+    house.wait(24)
+    total = [sum(column) for column in zip(*house.tables()[0], strict=True)]
+    assert total[0] == 2.0
+    assert total[1:3] == total[6:8] == [-0.5, 0.25], "half of one person's decisions, none of the other's"

@@ -152,3 +152,17 @@ def test_experiments_of_a_layer_may_not_overlap() -> None:
     with pytest.raises(ProfileInconsistent, match="it overlaps with `order` in layer `l`"):
         parse(clash)
     assert parse(clash.replace("position = 0.5", "position = 0.6"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text("abcz=* ", max_size=12), max_size=4))
+def test_any_generators_give_arms_or_are_refused_by_name(written: list[str]) -> None:
+    listed = ", ".join(f"'{text}'" for text in written)
+    try:
+        loaded = parse(profile(f"factors = [{FACTORS}]\ngenerators = [{listed}]"))
+    except ProfileInconsistent as error:
+        assert "generators" in error.what
+        return
+    experiment = loaded.profile.placement[0].experiment
+    assert experiment is not None
+    assert len(designs.arms(experiment)) == 8 >> len(written)
