@@ -102,7 +102,7 @@ class Placement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = ()
     slate: Annotated[int, Meta(ge=1, le=100, description="items in one decision, best first")] = 1
-    rule: tuple[Rule, ...] = ()
+    rule: Annotated[tuple[Rule, ...], Meta(max_length=2_000)] = ()
     policy: Policy = Best()
     exploration: Exploration | None = None
     experiment: Experiment | None = None

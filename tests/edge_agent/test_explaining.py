@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_agent.commands.group import main
-from edge_agent.decide.decision import Fired, Scored, Trail
+from edge_agent.decide.decision import Fired, Kin, Scored, Trail
 from edge_agent.explaining import in_words, nothing_in_words
 from edge_agent.happenings import Tick
 from edge_agent.learn.earned import Earned
@@ -129,6 +129,24 @@ def test_a_fallback_on_request_for_nobody_whose_command_was_held_back() -> None:
         "Versions",
         "  Models: none; profile 0123456789ab.",
     ]
+
+
+def test_who_is_taken_for_one_person_and_how_sure_that_is() -> None:
+    found = msgspec.structs.replace(BARE, kin=(Kin("a1", "b2", "likely", "evening", 0.93, NOW),))
+    why = "they behave alike, are here at the same times, or share a network (evening)"
+    assert in_words(found)[4:7] == [
+        "  For ana.",
+        "  This device takes 2 names for one person, ana among them:",
+        f"    a1 and b2: {why}, 93% sure, since 2027-01-15 08:00:00 UTC.",
+    ]
+
+
+def test_a_choice_that_stands_is_told_as_such() -> None:
+    why = "decided 12 s ago, which holds for 60 s"
+    found = msgspec.structs.replace(BARE, fallback="standing", fallback_reason=why)
+    told = "\n".join(in_words(found))
+    assert f"No policy decided it: {why}." in told
+    assert "So what had been decided before was repeated, and no model was asked." in told
 
 
 def test_why_nothing_was_decided() -> None:
