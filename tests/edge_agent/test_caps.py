@@ -144,6 +144,18 @@ class Reaching(RuleBasedStateMachine):
         self.home.say(source, user, item="x", near=True)
         self._collect()
 
+    @rule(users=st.lists(st.sampled_from(["ann", "bea"]), min_size=2, max_size=5))
+    def much_happens_at_once(self, users: list[str]) -> None:
+        """All in one step, by both placements."""
+        home = self.home
+        messages = []
+        for n, user in enumerate(users):
+            home.numbers += 1
+            word = {"id": f"e{home.numbers}", "time": home.now / 1_000, "user": user, "near": True, "item": "x"}
+            messages.append(home.message(f"home/home-1/{('touch', 'stand')[n % 2]}", word))
+        home.tell(*messages)
+        self._collect()
+
     @rule(meeting=st.booleans(), window=st.booleans())
     def the_room_changes(self, meeting: bool, window: bool) -> None:
         self.home.say("room", meeting=meeting, open_window=window)

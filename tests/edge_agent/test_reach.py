@@ -238,6 +238,26 @@ def test_two_subjects_of_one_person_share_a_cap() -> None:
     assert home.say("touch", "bea", item="x") == []
 
 
+def test_two_logins_of_one_person_share_a_cap_and_a_choice() -> None:
+    text = PLACEMENTS.replace('channels = ["panel"]', 'channels = ["panel"]\nimportance = "high"')
+    linked = """
+[identity]
+purposes = ["personalise"]
+link = [{ name = "account", kind = "login", field = "item" }]
+[contact]
+cap = [{ count = 2, per_s = 86400 }]
+"""
+    apart, one = ReachHouse(text), ReachHouse(linked + text)
+    for home, kiosk in ((apart, "rice"), (one, "rice")):
+        home.say("touch", "ann", item="account-1")
+        home.wait(MINUTE)
+        said = home.say("touch", "bea", item="account-1")
+        assert len(said) == (1 if home is apart else 0)  # it stands for the person already
+        words = home.say("stand", "bea", near=True)
+        assert words[-1].items == (kiosk,)
+        assert [word.subject for word in words if not word.items] == (["bea"] if home is apart else ["ann"])
+
+
 def test_a_local_day_is_a_day_by_the_zone_of_then_and_of_now() -> None:
     home = house(more="[contact]\ncap = [{ count = 1, local_day = true }]", expiry_s=60)
     home.zone = "Asia/Tokyo"

@@ -136,12 +136,18 @@ def secrets(settings: Settings) -> Iterator[Check]:
         "broker.password_file": settings.broker.password_file,
         "broker.key": settings.broker.key,
         "superlink.node_key": settings.superlink.node_key,
+        "smtp.password_file": settings.smtp.password_file,
+        "smtp.addresses_file": settings.smtp.addresses_file,
+        "push.token_file": settings.push.token_file,
+        "push.addresses_file": settings.push.addresses_file,
     }
     for name, file in named.items():
         if not file:
             continue
         mode = Path(file).stat().st_mode & 0o777
-        if mode & 0o027:
+        if mode & 0o077 and name.startswith(("smtp.", "push.")):
+            yield fail("secrets", f"{name}: {file} can be read by others, so no letter leaves", f"chmod 600 {file}")
+        elif mode & 0o027:
             yield warn("secrets", f"{name}: {file} can be read by others (mode {mode:03o})", f"chmod 600 {file}")
         elif not os.access(file, os.R_OK):
             yield fail("secrets", f"{name}: user {os.getuid()} may not read {file}", f"chown USER {file}")

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 from pathlib import Path
 
+from edge_agent.commands.telling import about
 from edge_agent.shell import database
 from edge_agent.shell.inspect import ledger_summary
 from firmware_configs.messages import Topics
@@ -99,6 +100,9 @@ def test_a_slow_relay_holds_nothing_up_and_a_letter_cut_off_by_kill_9_is_shown_o
         ear.close()
         (message,) = office.shown.values()
         assert message.get_content().strip() == "There is water on the floor: cellar"
+        told = "\n".join(about(tmp_path / "state", "", "", "warning").words)
+        assert "channel mail: carries it" in told
+        assert "mail: sent" in told
         assert ledger_summary(tmp_path / "state")["broken_at"] is None
         assert b"home@home.example" not in (tmp_path / "log").read_bytes()
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from edge_agent.egress.letter import Letter
 from edge_agent.errors import SettingsMalformed
-from edge_agent.settings import Push, Smtp
+from edge_agent.settings import Push, Settings, Smtp
 from edge_agent.settings import load as load_settings
 from edge_agent.shell import smtp
+from edge_agent.shell.doctor.device import secrets
 from edge_agent.shell.pipe import SendTask
 from edge_agent.shell.sender import tried
 from tests.edge_agent.shell.post_office import HOST, Gateway, Relay, gateway, relay, tls
@@ -173,6 +174,15 @@ def test_secrets_that_others_can_read_are_not_used(
         tried(msgspec.structs.replace(LETTER, subject="bea", person="bea"), task(tmp_path, authority[1])).what
         == "refused"
     )
+
+
+def test_doctor_says_so_before_a_letter_waits_for_nothing(tmp_path: Path) -> None:
+    book = secret(tmp_path, "book.toml", "")
+    line = Smtp(url=f"smtp://{HOST}:1", plain=True, sender="a@b.example", addresses_file=book)
+    settings = Settings(device="home-1", state_dir=str(tmp_path), smtp=line)
+    assert [check.verdict for check in secrets(settings)] == ["ok"]
+    Path(book).chmod(0o640)
+    assert [check.verdict for check in secrets(settings)] == ["fail"]
 
 
 # ---- push ----------------------------------------------------------------------------------------------------
