@@ -166,7 +166,7 @@ def test_secrets_that_others_can_read_are_not_used(
     given = task(tmp_path, authority[1], mail=office[1])
     (tmp_path / "book.toml").chmod(0o644)
     said = tried(LETTER, given)
-    assert (said.what, "AGT403" in said.reason, ADDRESS in said.reason) == ("again", True, False)
+    assert (said.what, "AGT404" in said.reason, ADDRESS in said.reason) == ("again", True, False)
     (tmp_path / "book.toml").chmod(0o600)
     (tmp_path / "book.toml").write_text(f'ann = "{ADDRESS}')
     assert ADDRESS not in tried(LETTER, given).reason
