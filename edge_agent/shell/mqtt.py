@@ -133,6 +133,7 @@ class Link:
         self._told: set[str] = set()
         self._aliases = Aliases()
         self._error = ""
+        self._owes = False
         self._opened: Opened | None = None
         client = clients.make(self._settings, self._device, self._will, self._version.now)
         client.on_connect = self._on_connect
@@ -210,7 +211,9 @@ class Link:
                 self._settle()
             if self._opened is None or client.dry or not (client.held or self._opened.readable):
                 break
-        if self._opened is not None:
+        # What answers a single message carries TCP's acknowledgement with it; all else is acknowledged now.
+        self._owes = len(self._inbox) == 1
+        if self._opened is not None and not self._owes:
             self._opened.acknowledge()
         arrived, self._inbox = self._inbox, []
         return arrived
@@ -262,6 +265,9 @@ class Link:
 
     def flush(self) -> None:
         """Write what the socket takes now."""
+        owes, self._owes = self._owes, False
+        if owes and self._opened is not None and not self.wants_write:
+            self._opened.acknowledge()
         if self.wants_write:
             self._client.loop_write()
             if self._broken is not None:
