@@ -5,8 +5,8 @@ from itertools import islice
 
 from edge_agent.limits import EVICTED_SHARE
 
-NUMBER_BITS = 60
-"""What is kept of an id: the largest number that takes Python 32 bytes. See `Dedupe`."""
+NUMBER = (1 << 60) - 1
+"""The bits that are kept of an id: the largest number that takes Python 32 bytes. See `Dedupe`."""
 
 
 class Dedupe:
@@ -32,7 +32,7 @@ class Dedupe:
     def restore(self, rows: Iterable[tuple[str, int]]) -> None:
         """Take up (id, expiry in unix ms) rows again, any order."""
         for key, expires_ms in sorted(rows, key=lambda row: row[1]):
-            self._seen[_number(key)] = expires_ms
+            self._seen[hash(key) & NUMBER] = expires_ms
 
     def first(self, key: str, now_ms: int, settled_ms: int | None = None) -> bool:
         """True the first time within the window.
@@ -42,7 +42,7 @@ class Dedupe:
             now_ms: unix ms, from which the window is counted.
             settled_ms: unix ms, by which it ends; None: `now_ms`.
         """
-        number = _number(key)
+        number = hash(key) & NUMBER
         expires = self._seen.get(number)
         if expires is not None and expires > (now_ms if settled_ms is None else settled_ms):
             return False
@@ -70,7 +70,3 @@ class Dedupe:
         for key in old:
             del self._seen[key]
         return len(old)
-
-
-def _number(key: str) -> int:
-    return hash(key) & (1 << NUMBER_BITS) - 1

@@ -112,7 +112,9 @@ class Minimiser:
                 if kept.required:
                     raise FieldMissing(f"field `{kept.name}` is missing", hint="send it, or make it optional")
                 continue
-            fields[kept.name] = kept.take(value, event_time_ms)
+            # Most fields are plain finite numbers, to which nothing is done (infinity and NaN are not equal here).
+            plain = kept.is_plain and type(value) is float and value - value == 0.0
+            fields[kept.name] = value if plain else kept.take(value, event_time_ms)
         if not allowed or not fields:
             return None
         return Minimised(
@@ -148,7 +150,7 @@ def again(source: str, event_id: str, event_time_ms: int, subject: str, fields: 
 class _Kept:
     """One field, compiled: where it lies, what it must be, what is done to it."""
 
-    __slots__ = ("_change", "_type", "key", "name", "needs", "path", "required")
+    __slots__ = ("_change", "_type", "is_plain", "key", "name", "needs", "path", "required")
 
     def __init__(self, field: SourceField, consent_needed: frozenset[str], secret: bytes) -> None:
         self.name = field.name
@@ -159,6 +161,7 @@ class _Kept:
         self.needs = frozenset() if free else frozenset(field.purposes)
         self._type = field.type
         self._change = _change(field.transform, secret)
+        self.is_plain = self._type == "number" and self._change is None
 
     def take(self, value: Any, event_time_ms: int) -> Value:
         kind = self._type

@@ -44,7 +44,14 @@ class Writes(Struct):
         others: list[Effect] = []
         for effect in effects:
             if isinstance(effect, Put):
-                self._put(effect)
+                room, key, value = effect.room, effect.key, effect.value
+                self.size += len(value) + len(key)
+                if room == "dedupe":
+                    self.seen[key] = effect.expires_ms
+                elif room == "ledger":
+                    self.ledger[int(key)] = value
+                else:
+                    self.state[room, key] = (value, effect.expires_ms)
             elif isinstance(effect, Append):
                 self.shelf.setdefault((effect.shelf, effect.id), _shelf_row(effect))
                 self.size += len(effect.value)
@@ -59,15 +66,6 @@ class Writes(Struct):
             else:
                 others.append(effect)
         return others
-
-    def _put(self, put: Put) -> None:
-        self.size += len(put.value) + len(put.key)
-        if put.room == "dedupe":
-            self.seen[put.key] = put.expires_ms
-        elif put.room == "ledger":
-            self.ledger[int(put.key)] = put.value
-        else:
-            self.state[put.room, put.key] = (put.value, put.expires_ms)
 
     def absorb(self, later: "Writes") -> None:
         """Add a later transaction's rows to this one's."""
