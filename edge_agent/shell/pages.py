@@ -2,7 +2,7 @@
 
 What is let go is clean code of files, which the kernel maps again, from its cache, when it is called again. It would
 take it back by itself when memory is short; here it need not wait for that. About 16 of an agent's 72 MiB
-(docs/adr/0021).
+(docs/adr/0030).
 """
 
 import ctypes

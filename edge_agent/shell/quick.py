@@ -4,7 +4,7 @@ paho asks the system three times for a packet, makes tables of properties and re
 guard against threads which we do not have, and looks through callbacks that are not set. Here all that has come is
 read at once, and all that leaves is written at once. Connecting, subscribing, keeping alive, and every packet that is
 not plainly one of these stay paho's. The short way goes over methods and fields of paho's own, so a paho that lacks
-one of them is driven as it wants to be (docs/adr/0014); `tests/edge_agent/shell/test_quick.py` and the conformance
+one of them is driven as it wants to be (docs/adr/0030); `tests/edge_agent/shell/test_quick.py` and the conformance
 suite are the contract.
 """
 
