@@ -135,11 +135,11 @@ class Exploring:
             return NOTHING, "a model of the placement is not active"
         context = None
         if isinstance(policy, LINEAR):
-            if learner.width > COLUMNS_LEARNED_MAX:
+            if learner.columns > COLUMNS_LEARNED_MAX:
                 kind = type(policy).__struct_config__.tag
                 return NOTHING, (
                     f"policy {kind} learns on at most {COLUMNS_LEARNED_MAX} feature columns, "
-                    f"the bundle serves {learner.width}"
+                    f"the bundle gives {learner.columns}"
                 )
             context = self._context(served)
             if len(places) > ARMS_MAX:
@@ -196,7 +196,7 @@ class Exploring:
         context, probability = None, 0.0
         if isinstance(self.placement.policy, LINEAR):
             context = self._context(trail.features)
-            if learner.width > COLUMNS_LEARNED_MAX or (learner.width and context is None):
+            if learner.columns > COLUMNS_LEARNED_MAX or (learner.width and context is None):
                 return  # another bundle's features: nothing can be learned from them
             at = trail.items.index(item)
             probability = trail.prior[at] if at < len(trail.prior) else 0.0

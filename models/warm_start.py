@@ -5,11 +5,12 @@ feature columns (all but sequences), d = k + 2 for (features standardised, the m
 
 - `won` (n,) and `missing` (n,): rewards, and what was missing to one, that count before any is seen.
 - `mean` (k,) and `deviation` (k,): the scale of the features. With it, regressions of different devices can be added.
+- `items` (n, f): features of each item, for policies that learn one regression for all items (`shared`).
 - `moments` (m, d, d), `targets` (m, d), `weight` (m,): statistics of each item's regression (`models.ridge`), m = n;
   or m = 1 for all items alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from models.spec import ItemSequence, Spec
 
 FILE = "bandit.npz"
 F64 = NDArray[np.float64]
-_PARTS = (("won", "missing"), ("mean", "deviation"), ("moments", "targets", "weight"))
+_PARTS = (("won", "missing"), ("mean", "deviation"), ("moments", "targets", "weight"), ("items",))
 
 
 class WarmStart:
@@ -30,6 +31,7 @@ class WarmStart:
     Attributes:
         counts: item → (rewards, missing to one).
         scale: mean and deviation of each feature column, float64 (k,); None: a device finds its own.
+        items: features of each item of the catalogue, float64 (n, f); None: there are none.
     """
 
     def __init__(self, held: Mapping[str, F64], catalogue: tuple[str, ...]) -> None:
@@ -37,7 +39,18 @@ class WarmStart:
         self._held, self._at = dict(held), {item: row for row, item in enumerate(catalogue)}
         pairs = zip(held["won"].tolist(), held["missing"].tolist(), strict=True) if "won" in held else ()
         self.counts: dict[str, tuple[float, float]] = dict(zip(catalogue, pairs, strict=False))
+        self.items: F64 | None = held.get("items")
         self.scale: tuple[F64, F64] | None = (held["mean"], held["deviation"]) if "mean" in held else None
+
+    def described(self, names: Sequence[str]) -> F64:
+        """The features of items, float64 (len(names), f); zeros for one that the catalogue lacks."""
+        if self.items is None:
+            return np.zeros((len(names), 0))
+        found = np.zeros((len(names), self.items.shape[1]))
+        for n, name in enumerate(names):
+            if name in self._at:
+                found[n] = self.items[self._at[name]]
+        return found
 
     def statistics(self, item: str) -> Statistics | None:
         """Of an item's regression; None: none are given for it."""
@@ -79,6 +92,7 @@ def unpack(raw: bytes, spec: Spec, catalogue: tuple[str, ...]) -> WarmStart:
         "missing": (len(catalogue),),
         "mean": (k,),
         "deviation": (k,),
+        "items": (len(catalogue), held["items"].shape[-1] if held.get("items", np.zeros(())).ndim else 0),
         "moments": (m, k + 2, k + 2),
         "targets": (m, k + 2),
         "weight": (m,),

@@ -15,6 +15,10 @@ Ridge = Annotated[
     float,
     Meta(gt=0.0, le=1e6, description="pseudo-observations that hold each coefficient to the model's score"),
 ]
+Shared = Annotated[
+    bool,
+    Meta(description="one regression for all items, on the bundle's item features, so that items teach each other"),
+]
 
 
 class EpsilonGreedy(
@@ -52,6 +56,7 @@ class LinUcb(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=
         Share, Meta(description="share of choices that are uniform; 0: other policies cannot be evaluated on the log")
     ] = 0.0
     ridge: Ridge = 0.3
+    shared: Shared = False
     half_life_rewards: HalfLifeRewards = 0.0
     half_life_s: HalfLife = 0.0
 
@@ -74,6 +79,7 @@ class SquareCb(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
         float, Meta(ge=0.0, le=100.0, description="deviations added to each estimate; 0: as in the paper")
     ] = 0.3
     ridge: Ridge = 0.1
+    shared: Shared = False
     half_life_rewards: HalfLifeRewards = 0.0
     half_life_s: HalfLife = 0.0
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_agent.decide.bandit.learner import learner_of
 from edge_agent.infer.bundle import load_model
-from firmware_configs.profile import SquareCb, Thompson
+from firmware_configs.profile import LinUcb, SquareCb, Thompson
 from models import arrays, warm_start
 from models.bundle import open_bundle, write_bundle
 from models.errors import EdgeError, SpecInvalid
@@ -84,6 +84,7 @@ def test_a_bundle_without_one_begins_at_nothing() -> None:
         ({"weight": np.float32(3.0)}, "shape"),
         ({"moments": -np.eye(K + 2, dtype=np.float32)[None]}, "outer products"),
         ({"moments": np.triu(np.ones((1, K + 2, K + 2), np.float32))}, "symmetric"),
+        ({"items": np.zeros(3, np.float32)}, "shape"),
         ({"won": np.zeros(2, np.float32), "missing": np.zeros(2, np.float32)}, "shape"),
     ],
 )
@@ -107,3 +108,38 @@ def test_any_damage_is_read_or_refused_by_name(at: int, new: bytes, cut: int) ->
         assert found.statistics("x") is None or np.isfinite(found.statistics("x").moments).all()  # type: ignore[union-attr]
     except EdgeError as error:
         assert error.hint
+
+
+@pytest.mark.parametrize("policy", [SquareCb(shared=True), LinUcb(shared=True)])
+def test_items_with_features_teach_each_other(policy: SquareCb | LinUcb) -> None:
+    dice = np.random.default_rng(3)
+    catalogue = tuple(f"i{n}" for n in range(40))
+    items = dice.normal(size=(40, 2))
+    prior = warm_start.WarmStart({"items": items}, catalogue)
+    stored: dict[str, bytes] = {}
+    learner = learner_of(policy, 2, stored.get, prior)
+    own = np.zeros(40, np.float32)
+
+    def worth(context: F32) -> NDArray[np.float64]:
+        return 1.0 / (1.0 + np.exp(-2.0 * items @ context))
+
+    for n in range(600):
+        context = dice.normal(size=2).astype(np.float32)
+        at = int(dice.integers(20))  # the others are never tried
+        for key in learner.learn(catalogue[at], float(dice.random() < worth(context)[at]), context, 0.0, n):
+            stored[key] = learner.pack(key)
+    assert set(stored) == {"\x00head", "\x00item\x00"}
+    context = np.array([1.0, -0.5], np.float32)
+    found = learner.beliefs(catalogue, context, own, own)
+    assert np.corrcoef(found.mean[20:], worth(context)[20:])[0, 1] > 0.8
+    assert learner.vector(found).sum() == pytest.approx(1.0, abs=1e-9)
+    again = learner_of(policy, 2, stored.get, prior).beliefs(catalogue, context, own, own)
+    assert again.mean.tobytes() == found.mean.tobytes()
+    # Other features of the items: what was learned on the old ones is about nothing here.
+    other = learner_of(policy, 2, stored.get, warm_start.WarmStart({"items": -items}, catalogue))
+    assert other.beliefs(catalogue, context, own, own).mean.tolist() == [0.0] * 40
+
+
+def test_without_item_features_a_shared_regression_is_one_an_item() -> None:
+    learner = learner_of(SquareCb(shared=True), 2)
+    assert list(learner.learn("a", 1.0, np.ones(2, np.float32), 0.0, 1)) == ["\x00head", "\x00item\x00a"]

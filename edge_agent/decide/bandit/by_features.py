@@ -1,5 +1,6 @@
 """A regression for each item on the model's features and its score: LinUCB, LinTS and SquareCB."""
 
+import zlib
 from collections.abc import Sequence
 
 import msgspec
@@ -25,6 +26,8 @@ HEAD = "\x00head"
 """Key of the clock and the scale."""
 ARM = "\x00item\x00"
 """Before an item: key of its regression."""
+ALL = ""
+"""In place of an item: the regression that all items share."""
 
 
 class ByFeatures:
@@ -39,17 +42,27 @@ class ByFeatures:
         signature: int,
     ) -> None:
         self._policy = policy
-        self.signature = signature
         self._recall = recall
+        self._prior = prior if isinstance(policy, LinUcb | SquareCb) and policy.shared else None
+        items = self._prior.items if self._prior is not None else None
+        self.shared = items is not None
+        """Whether all items have one regression."""
+        described = items.shape[1] if items is not None else 0
+        self.signature = signature if items is None else signature ^ zlib.crc32(items.tobytes())
         self.width = width
+        self.columns = width + described * (1 + width)
+        """Of a row, but for the score and 1."""
         self.clock = Clock()
         declared = prior.scale if prior is not None else None
         fits = declared is not None and len(declared[0]) == width
         self.scale = Scale.fixed(*declared) if declared is not None and fits else Scale(width)
         self._take_up_head()
         forgetting = Forgetting(policy.half_life_rewards, policy.half_life_s)
-        known = prior.statistics if prior is not None else _nothing
-        self.arms = Arms(width + 2, policy.ridge, forgetting, lambda item: recall(ARM + item), known, width, signature)
+        known = prior.statistics if prior is not None and not self.shared else _nothing
+        self.arms = Arms(self.columns + 2, policy.ridge, forgetting, self._arm, known, self.columns, self.signature)
+
+    def _arm(self, item: str) -> bytes | None:
+        return self._recall(ARM + item)
 
     def _take_up_head(self) -> None:
         stored = self._recall(HEAD)
@@ -63,19 +76,30 @@ class ByFeatures:
             self.scale.seen = rows
             self.scale.mean, self.scale.squares = np.frombuffer(mean).copy(), np.frombuffer(squares).copy()
 
-    def rows(self, context: F32 | None, probability: F64) -> F64:
-        """φ of each candidate; float64 (n, width + 2). What is not a number counts as 0."""
-        found = np.empty((len(probability), self.width + 2))
-        if self.width:
-            found[:, : self.width] = 0.0 if context is None else self.scale.standardised(_finite(context))
+    def rows(self, items: Sequence[str], context: F32 | None, probability: F64) -> F64:
+        """φ of each candidate; float64 (n, columns + 2). What is not a number counts as 0.
+
+        Of a regression that items share, each row also holds the item's features and their products with the context.
+        """
+        found = np.zeros((len(probability), self.columns + 2))
+        standard = np.zeros(self.width) if context is None else self.scale.standardised(_finite(context))
+        found[:, : self.width] = standard
+        if self._prior is not None and self.shared:
+            described = self._prior.described(items)
+            crossed = np.einsum("nf,k->nfk", described, standard).reshape(len(items), -1)
+            found[:, self.width : self.columns] = np.concatenate([described, crossed], axis=1)
         found[:, -2], found[:, -1] = probability, 1.0
         return found
 
     def beliefs(self, items: Sequence[str], context: F32 | None, scores: F32, probability: F32) -> Estimates:
         """The regressions' estimates."""
         del scores
-        rows = self.rows(context, probability.astype(np.float64))
-        return Estimates(*self.arms.beliefs(items, rows, self.clock), None, self.clock.seen)
+        rows = self.rows(items, context, probability.astype(np.float64))
+        if self.shared:
+            found = self.arms.beliefs_of_one(ALL, rows, self.clock)
+        else:
+            found = self.arms.beliefs(items, rows, self.clock)
+        return Estimates(*found, None, self.clock.seen)
 
     def vector(self, beliefs: Estimates) -> F64:
         """The policy's probabilities."""
@@ -93,8 +117,9 @@ class ByFeatures:
             self.scale.take(_finite(context))
         self.clock.seen += 1.0
         self.clock.at_ms = max(self.clock.at_ms, now_ms)
-        self.arms.learn(item, self.rows(context, np.array([probability]))[0], reward, self.clock)
-        return (HEAD, ARM + item)
+        own = ALL if self.shared else item
+        self.arms.learn(own, self.rows((item,), context, np.array([probability]))[0], reward, self.clock)
+        return (HEAD, ARM + own)
 
     def pack(self, key: str) -> bytes:
         """The head, or an item's regression."""

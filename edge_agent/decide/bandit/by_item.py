@@ -22,7 +22,7 @@ F64 = NDArray[np.float64]
 class ByItem:
     """Counts by item, and posteriors about them that start from the model's score."""
 
-    width = 0
+    width = columns = 0
 
     def __init__(self, policy: Thompson | ThompsonGaussian, recall: Recall, prior: "WarmStart | None") -> None:
         self._policy = policy

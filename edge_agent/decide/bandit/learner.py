@@ -43,10 +43,12 @@ class Learner(Protocol):
     """A policy and its state.
 
     Attributes:
-        width: columns that it learns on.
+        width: columns of the context that it learns on.
+        columns: of its rows; more than `width` where items have features.
     """
 
     width: int
+    columns: int
 
     def beliefs(self, items: Sequence[str], context: F32 | None, scores: F32, probability: F32) -> Estimates:
         """What it believes of candidates.
@@ -141,7 +143,7 @@ def learner_of(
 class ByScore:
     """The model's scores and nothing else. Rewards are counted all the same, for a policy that comes later."""
 
-    width = 0
+    width = columns = 0
 
     def __init__(self, policy: Best | Threshold | EpsilonGreedy, recall: Recall) -> None:
         self._epsilon = policy.epsilon if isinstance(policy, EpsilonGreedy) else 0.0

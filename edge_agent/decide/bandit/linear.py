@@ -155,6 +155,15 @@ class Arms:
             variance = np.minimum(variance / np.array(left), (rows * rows).sum(axis=1) / self.ridge)
         return (theta * rows).sum(axis=1), np.sqrt(np.maximum(variance, 0.0))
 
+    def beliefs_of_one(self, item: str, rows: F64, clock: Clock) -> tuple[F64, F64]:
+        """As `beliefs`, of several rows by the one regression that they share."""
+        at = self._row(item)
+        variance = ((rows @ self.inverse[at]) * rows).sum(axis=1)
+        if not self.forgetting.none:
+            left = self.forgetting.factor(clock, self.seen[at], int(self.ms[at]))
+            variance = np.minimum(variance / left, (rows * rows).sum(axis=1) / self.ridge)
+        return rows @ self.theta[at], np.sqrt(np.maximum(variance, 0.0))
+
     def learn(self, item: str, row: F64, reward: float, clock: Clock) -> None:
         """Take in a reward at φ; `clock` already counts it.
 
