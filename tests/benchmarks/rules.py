@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from firmware_configs.profile import Rule
 from models.bundle import open_bundle
 from tests.benchmarks import runner
 from tests.benchmarks.runner import BUNDLES, ITEMS
+from tests.edge_agent.house import House
 
 MODELS = (("affinity", ITEMS), ("affinity", 34), ("context", 1))
 Call = Callable[[int], Any]
@@ -116,11 +118,27 @@ def model_call(name: str, rows: int) -> tuple[Call, tuple[str, ...]]:
     return (lambda _n: call(feeds)), items
 
 
-def measured(count: int, name: str, rows: int, seed: int) -> dict[str, Any]:
+def decision_us(name: str) -> float:
+    """The agent's whole step for one event that the model decides about: minimise, features, model, trail, ledger."""
+    house = House().everyone_agrees()
+    numbers = count(1)
+
+    def once(_n: int) -> None:
+        house.now += 1_000
+        number = next(numbers)
+        house.tell(house.pick(number) if name == "affinity" else house.reading(number))
+        house.sent.clear()
+        house.effects.clear()
+        house.shelves.clear()
+
+    return fastest_us(once)[0]
+
+
+def measured(rules_count: int, name: str, rows: int, seed: int) -> dict[str, Any]:
     """The rules beside one model of the zoo."""
     call, items = model_call(name, rows)
     index = {item: n for n, item in enumerate(items)}
-    given, asked = rules(count, items, seed), events(seed)
+    given, asked = rules(rules_count, items, seed), events(seed)
     started = time.perf_counter()
     compiled = Rules(given)
     compile_ms = (time.perf_counter() - started) * 1e3
@@ -146,11 +164,12 @@ def measured(count: int, name: str, rows: int, seed: int) -> dict[str, Any]:
     return {
         "model": name,
         "candidates": len(items),
-        "rules": count,
+        "rules": rules_count,
         "holding_mean": float(np.mean(holding)),
         "rules_us": rules_us,
         "one_rule_us": one_us,
         "model_us": model_us,
+        "agent_step_us": decision_us(name) if rows < ITEMS else None,
         "ratio_to_model": rules_us / model_us,
         "plain_us": plain_us,
         "compile_ms": compile_ms,
