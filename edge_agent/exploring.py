@@ -198,8 +198,9 @@ class Exploring:
             context = self._context(trail.features)
             if learner.columns > COLUMNS_LEARNED_MAX or (learner.width and context is None):
                 return  # another bundle's features: nothing can be learned from them
-            at = trail.items.index(item)
-            probability = trail.prior[at] if at < len(trail.prior) else 0.0
+            if len(trail.prior) < len(trail.items):
+                return  # the fallback ladder decided, without a score
+            probability = trail.prior[trail.items.index(item)]
         for part in learner.learn(item, value, context, probability, at_ms):
             pack = partial(learner.pack, part)
             self._changed[part] = pack

@@ -111,9 +111,12 @@ def reward(agent: "Agent", trail: decision.Trail, found: earned.Earned, cause: s
     # An arm of an experiment may score with other models.
     models = tuple(trail.bundles) or place.placement.models
     if models and agent.consents.all_allowed(_model(agent, models[0]).purposes, trail.subject):
-        first = found.item == trail.items[0]
+        at = trail.items.index(found.item)
         example = examples.Example(
-            features=trail.features, item=found.item, label=found.value, propensity=trail.propensity if first else 1.0
+            features=trail.features,
+            item=found.item,
+            label=found.value,
+            propensity=trail.propensities[at] if trail.propensities else trail.propensity,
         )
         why = f"{cause or 'feedback'}:{trail.id}:{found.item}"
         _keep_example(agent, models[0], why, example, trail.subject, agent.retention_ms, batch)

@@ -1,5 +1,7 @@
 """Bandits in a real agent: what they learn, limit and wait for survives a restart, and a replay decides the same."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 
 import msgspec
@@ -11,8 +13,9 @@ from edge_agent.decide import decision
 from edge_agent.decide.decision import Trail
 from edge_agent.happenings import BundleReady, Tick
 from edge_agent.infer.model import Array, LoadedModel
+from edge_agent.learn import examples
 from firmware_configs.messages import MSGPACK, DecisionMade, Feedback, Topics
-from tests.edge_agent.house import DEVICE, HOME, House, bundle
+from tests.edge_agent.house import DEVICE, HOME, ROOT, House, bundle
 
 F32 = NDArray[np.float32]
 PLACE = "presence"
@@ -260,3 +263,41 @@ def test_too_many_features_are_said_and_the_ladder_decides() -> None:
     made = _decide(house, 1)
     assert (made.fallback, made.items) == ("default", ("lights-off",))
     assert "at most 128 feature columns" in _trails(house)[-1].fallback_reason
+
+
+def test_what_the_ladder_decided_teaches_no_regression() -> None:
+    house = House(_written(POLICIES[4]), over_budget=True).everyone_agrees()
+    made = _decide(house, 1)
+    assert made.fallback == "default"
+    _answer(house, made, "accepted")
+    assert house.agent.counters["feedback.joined"] == 1
+    assert not [key for room, key in house.rows if room == "bandit"]
+
+
+def test_examples_of_a_slate_carry_the_propensity_of_their_position() -> None:
+    text = HOME.replace('slate = 10\npolicy = { kind = "best" }', 'slate = 3\npolicy = { kind = "epsilon-greedy" }', 1)
+    reward = 'reward = [{ outcome = "click", value = 1.0 }]\nchannel = "app"\n\n[[placement]]\nname = "presence"'
+    text = text.replace('channel = "app"\n\n[[placement]]\nname = "presence"', reward, 1)
+    house = House(text).everyone_agrees()
+    house.tell(house.message(Topics(DEVICE).of("request", "shelf"), {"subject": "u1", "reply_to": "reply/x"}))
+    (made,) = _trails(house, "shelf")
+    word = msgspec.msgpack.encode(Feedback(decision_id=made.id, outcome="click", item=made.items[2]))
+    house.tell(house.message(Topics(DEVICE).of("feedback"), word, content_type=MSGPACK))
+    (row,) = [row for row in house.shelves.values() if row.shelf == "example" and row.group == "affinity"]
+    assert examples.unpack(row.value).propensity == made.propensities[2]
+
+
+def test_a_profile_that_explores_nothing_loads_nothing_of_bandits() -> None:
+    lines = [
+        "import sys; from tests.edge_agent.house import HOME, House",
+        "house = House(HOME.replace('epsilon-greedy\", epsilon = 0.1', 'best\"')).everyone_agrees()",
+        "house.tell(house.pick(1), house.reading(1))",
+        "print(len(house.decisions()), *[m for m in sys.modules if 'bandit' in m or 'ridge' in m or 'warm' in m])",
+    ]
+    told = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
+    )
+    made, *loaded = told.stdout.split()
+    assert int(made) >= 2
+    parts = {name.rpartition(".")[2] for name in loaded}
+    assert parts <= {"bandit", "choice", "draw", "estimates"}, parts
