@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_agent.agent import Agent, step
 from edge_agent.decide import decision
 from edge_agent.decide.decision import Trail
-from edge_agent.happenings import BundleReady, Tick
+from edge_agent.doors import Doors
+from edge_agent.effects import Append
+from edge_agent.happenings import BundleReady, Happening, Tick
 from edge_agent.infer.model import Array, LoadedModel
 from edge_agent.learn import examples
 from firmware_configs.messages import MSGPACK, DecisionMade, Feedback, Topics
@@ -301,3 +304,26 @@ def test_a_profile_that_explores_nothing_loads_nothing_of_bandits() -> None:
     assert int(made) >= 2
     parts = {name.rpartition(".")[2] for name in loaded}
     assert parts <= {"bandit", "choice", "draw", "estimates"}, parts
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_replay_of_the_journal_makes_the_same_decisions_bit_for_bit(policy: str) -> None:
+    lines = ("no_outcome = 0.0", "reward_window_s = 300.0", "exploration = { share_per_day = 0.6, floor = 0.2 }")
+    house = House(_written(policy, *lines), record=True).everyone_agrees()
+    _live(house, 60, 8, restart_every=9)
+    made = {e.id: e.value for e in house.effects if isinstance(e, Append) and e.shelf == "decision"}
+    journal = [e for e in house.effects if isinstance(e, Append) and e.shelf == "journal"]
+    doors = Doors(
+        secret=b"s" * 32,
+        recall=lambda _where, key: made.get(key),
+        models=house._models,
+        over_budget=lambda *_: False,
+        local_hour=lambda _: (12, 1),
+    )
+    again, replayed = Agent(house.loaded, DEVICE, doors), {}
+    for row in journal:
+        for effect in step(again, [msgspec.msgpack.decode(row.value, type=Happening)], row.made_ms):
+            if isinstance(effect, Append) and effect.shelf == "decision":
+                replayed[effect.id] = effect.value
+    assert replayed == made
+    assert len(made) == 60
