@@ -61,12 +61,14 @@ def draw(found: dict[str, Any], path: Path) -> None:
     for name, unit, above in (("switch_margin", "", True), ("hold_s", " s", False)):
         points = found[name]
         axes.plot([p["flips_per_1000"] for p in points], [p["reward"] for p in points], "o-", label=name)
-        labels: dict[tuple[float, float], list[str]] = {}
+        labels: dict[tuple[float, float], tuple[tuple[float, float], list[str]]] = {}
         for p in points:
-            labels.setdefault((round(p["flips_per_1000"], 1), round(p["reward"], 2)), []).append(f"{p[name]:g}")
-        for at, settings in labels.items():
+            at = (p["flips_per_1000"], p["reward"])
+            labels.setdefault((round(at[0], 1), round(at[1] * 80)), (at, []))[1].append(f"{p[name]:g}")
+        for at, settings in labels.values():
             told = ", ".join(settings) + unit
-            axes.annotate(told, at, (5, 6 if above else -12), textcoords="offset points", fontsize=8)
+            axes.annotate(told, at, (8, 5 if above else -13), textcoords="offset points", fontsize=8)
+    axes.margins(x=0.12)
     axes.set_xlabel("flips in 1,000 decisions (fewer is steadier)")
     axes.set_ylabel("reward a decision (higher is fresher)")
     axes.set_title("One setting: how steady decisions are")
