@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.batch import Batch
-from edge_agent.decide.bandit.choice import NOTHING, Choice, drawn, draws_needed, ranked, sound
-from edge_agent.decide.bandit.draw import uniforms
+from edge_agent.decide.bandit.choice import NOTHING, Choice, ranked, sound
 from edge_agent.decide.decision import Trail
 from edge_agent.decide.score import probabilities
 from edge_agent.doors import Doors
@@ -133,6 +132,9 @@ class Exploring:
         learner = self.learned()
         if learner is None:
             return NOTHING, "a model of the placement is not active"
+        from edge_agent.decide.bandit.draw import uniforms
+        from edge_agent.decide.bandit.slate import drawn, draws_needed
+
         context = None
         if isinstance(policy, LINEAR):
             if learner.columns > COLUMNS_LEARNED_MAX:

@@ -16,9 +16,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from edge_agent.decide.bandit.choice import drawn, draws_needed
 from edge_agent.decide.bandit.draw import uniforms
 from edge_agent.decide.bandit.learner import learner_of
+from edge_agent.decide.bandit.slate import drawn, draws_needed
 from firmware_configs.profile import (
     EpsilonGreedy,
     LinThompson,

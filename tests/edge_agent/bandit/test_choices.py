@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_agent.decide.bandit.choice import NOTHING, Choice, drawn, draws_needed, ranked, sound
+from edge_agent.decide.bandit.choice import NOTHING, Choice, ranked, sound
 from edge_agent.decide.bandit.draw import pick, uniforms
 from edge_agent.decide.bandit.learner import Learner, learner_of
+from edge_agent.decide.bandit.slate import drawn, draws_needed
 from firmware_configs import profile as p
 
 F32 = NDArray[np.float32]

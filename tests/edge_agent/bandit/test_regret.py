@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_agent.decide.bandit.budget import Budget
-from edge_agent.decide.bandit.choice import drawn
 from edge_agent.decide.bandit.draw import pick
 from edge_agent.decide.bandit.estimates import Estimates
 from edge_agent.decide.bandit.learner import Alone
 from edge_agent.decide.bandit.restraint import Restraint
+from edge_agent.decide.bandit.slate import drawn
 from firmware_configs import profile as p
 
 F64 = NDArray[np.float64]
