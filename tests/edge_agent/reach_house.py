@@ -8,7 +8,7 @@ import msgspec
 from edge_agent.agent import Agent
 from edge_agent.decide.delivery import Note, unpack, unpack_notes
 from edge_agent.doors import Doors
-from edge_agent.effects import Effect, Post, Put
+from edge_agent.effects import Effect, Post
 from edge_agent.egress import letter as letters
 from edge_agent.egress.letter import Letter
 from edge_agent.happenings import Posted, Tick
@@ -235,6 +235,3 @@ class ReachHouse(House):
     def rows_of(self, room: str) -> int:
         """Committed rows of a room."""
         return sum(where == room for where, _ in self.rows)
-
-
-__all__ = ["DAY", "DEVICE", "HOUR", "MINUTE", "PLACEMENTS", "PROFILE", "Put", "ReachHouse"]
