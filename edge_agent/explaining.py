@@ -32,11 +32,11 @@ _HELD = {
     "floor": "the safety floor allowed no more",
     "baseline": "the baseline had to stay likely enough",
 }
-_LINKS = {
-    "word": "somebody said so",
-    "login": "the same login",
-    "pairing": "the devices were paired",
-    "likely": "they behave alike, are here at the same times, or share a network",
+_BECAUSE = {
+    "word": "because somebody here said so on {}",
+    "login": "because of a login on {}",
+    "pairing": "because they were paired on {}",
+    "likely": "because of how they are used since {}",
 }
 _WHY_NOT = {
     "stop": "A rule forbids deciding anything.",
@@ -96,18 +96,23 @@ def _what(found: Trail) -> list[str]:
 def _for_whom(found: Trail) -> list[str]:
     if found.subject in {"", HOUSEHOLD}:
         return ["For the household or device itself, for nobody in particular."]
-    lines = [f"For {found.subject}."]
-    if found.kin:
-        lines.append(
-            f"This device takes {_count(len(found.kin) + 1, 'name')} for one person, {found.subject} among them:"
-        )
-    for link in found.kin:
-        why = _LINKS.get(link.kind, link.kind)
-        named = f" ({link.name})" if link.name else ""
-        lines.append(
-            f"  {link.one} and {link.other}: {why}{named}, {link.confidence:.0%} sure, since {_when(link.since_ms)}."
-        )
-    return lines
+    return [
+        f"For {found.subject}.",
+        *(f"{belong(k.one, k.other, k.kind, k.since_ms, k.confidence)}." for k in found.kin),
+    ]
+
+
+def belong(one: str, other: str, kind: str, since_ms: int, confidence: float) -> str:
+    """Why two subjects count as one person.
+
+    Args:
+        kind: of the link.
+        since_ms: since when it holds, unix ms.
+    """
+    at = datetime.fromtimestamp(since_ms / 1_000, UTC)
+    because = _BECAUSE[kind].format(f"{at.day} {at:%B %Y}")
+    sure = "certain" if kind != "likely" else f"{confidence:.0%} sure"
+    return f"{one} and {other} belong to the same person, {because} ({sure})"
 
 
 def _why_now(found: Trail) -> list[str]:

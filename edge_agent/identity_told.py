@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from edge_agent.decide.decision import Kin
+from edge_agent.explaining import belong
 from edge_agent.identity import IdentityGraph
 from edge_agent.memory.identity.linkage import probability
 from edge_agent.memory.identity.persons import Link
@@ -17,13 +17,6 @@ WORDS = {
     "turns": "quiet while the other was busy {} of the time",
     "rhythm": "hours {} alike",
     "habit": "habits {} alike",
-}
-UNKNOWN = "a subject that is no longer known"
-BECAUSE = {
-    "word": "because somebody here said so on {}",
-    "login": "because of a login on {}",
-    "pairing": "because they were paired on {}",
-    "likely": "because of how they are used since {}",
 }
 
 
@@ -65,7 +58,7 @@ def _link(graph: IdentityGraph, link: Link, now_ms: int) -> dict[str, Any]:
         "confidence": confidence,
         "since_ms": link.since_ms,
         "until_ms": link.until_ms,
-        "words": sentence(link.one, link.other, link.kind, link.since_ms, confidence),
+        "words": belong(link.one, link.other, link.kind, link.since_ms, confidence),
     }
 
 
@@ -95,25 +88,6 @@ def _pair(graph: IdentityGraph, one: str, other: str, t_ms: int) -> dict[str, An
             for name, rate in rates.items()
         ],
     }
-
-
-def sentence(one: str, other: str, kind: str, since_ms: int, confidence: float) -> str:
-    """Why two subjects belong together."""
-    sure = "certain" if kind != "likely" else f"{confidence:.0%} sure"
-    return f"{one} and {other} belong to the same person, {BECAUSE[kind].format(_day(since_ms))} ({sure})"
-
-
-def kin_in_words(kin: Sequence[Kin], names: Mapping[str, str]) -> list[str]:
-    """Lines for `edge-agent explain`.
-
-    Args:
-        names: mark → subject, of those that are known.
-    """
-    return [
-        "  "
-        + sentence(names.get(one.one, UNKNOWN), names.get(one.other, UNKNOWN), one.kind, one.since_ms, one.confidence)
-        for one in kin
-    ]
 
 
 def persons_in_words(found: Sequence[Mapping[str, Any]]) -> list[str]:

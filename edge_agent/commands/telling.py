@@ -57,6 +57,10 @@ def about(state_dir: Path, decision: str, event: str, placement: str) -> Told:
 def _told(state_dir: Path, trail: Trail, held: dict[str, list[Withheld]]) -> Told:
     outcomes = inspect.outcomes_of(state_dir, trail.id)
     unsent = [one for one in held.get(trail.placement, ()) if one.decision == trail.id]
+    if trail.kin:
+        from edge_agent.shell.kin import named
+
+        trail = named(state_dir, trail)
     data: dict[str, Any] = msgspec.to_builtins(trail)
     data["outcomes"] = [msgspec.structs.asdict(one) for one in outcomes]
     data["not_sent"] = [one.why for one in unsent]
@@ -67,11 +71,6 @@ def _told(state_dir: Path, trail: Trail, held: dict[str, list[Withheld]]) -> Tol
         notes = notes_of(state_dir, trail.id)
         data["reached"] = [{"time_ms": at_ms, "what": what} for at_ms, what in notes]
         words += reach_in_words(trail, notes)
-    if trail.kin:
-        from edge_agent.shell.kin import in_words as kin_in_words
-
-        data["belongs"] = [line.strip() for line in kin_in_words(state_dir, trail)]
-        words += kin_in_words(state_dir, trail)
     return Told(data=data, words=words)
 
 

@@ -3,17 +3,18 @@
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from edge_agent.decide.decision import Trail
 from edge_agent.effects import Room
 from edge_agent.identity import IdentityGraph, mark_of
-from edge_agent.identity_told import kin_in_words
 from edge_agent.memory.consent import Consents
 from edge_agent.shell import database
 from firmware_configs import messages
 from firmware_configs.profile import Profile
 
 SEEN = "seen\x00"
+UNKNOWN = "a subject that is no longer known"
 _QUERY = "SELECT key, value FROM state WHERE room = ? ORDER BY key"
 
 
@@ -33,14 +34,16 @@ def graph(state_dir: Path, profile: Profile, now_ms: int) -> IdentityGraph | Non
     return found
 
 
-def in_words(state_dir: Path, trail: Trail) -> list[str]:
-    """What linked a decision's subject with others, as far as these are still known here."""
+def named(state_dir: Path, trail: Trail) -> Trail:
+    """The trail with names for the marks of linked subjects, as far as these are still known here."""
     connection = database.open_readable(state_dir / database.FILE)
     (secret,) = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()
     keys = [key for key, _ in connection.execute(_QUERY, _room("identity"))]
     connection.close()
     subjects = [key.removeprefix(SEEN) for key in keys if key.startswith(SEEN)]
-    return kin_in_words(trail.kin, {mark_of(secret, subject): subject for subject in subjects})
+    names = {mark_of(secret, subject): subject for subject in subjects}
+    kin = tuple(replace(k, one=names.get(k.one, UNKNOWN), other=names.get(k.other, UNKNOWN)) for k in trail.kin)
+    return replace(trail, kin=kin)
 
 
 def _room(name: Room) -> tuple[str]:

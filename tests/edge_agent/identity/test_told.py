@@ -13,7 +13,7 @@ from edge_agent.limits import DAY_MS
 from edge_agent.shell import database, wish
 from edge_agent.shell.store import Store
 from edge_agent.shell.writes import Writes
-from tests.edge_agent.house import DEVICE
+from tests.edge_agent.house import DEVICE, NOW
 from tests.edge_agent.identity.kin_house import KinHouse, text
 
 MINUTE_MS = 60_000
@@ -122,7 +122,7 @@ def test_explain_tells_the_link_as_long_as_the_other_is_known(tmp_path: Path) ->
     words = CliRunner().invoke(main, ["explain", made, "--state-dir", str(before.state)], catch_exceptions=False).output
     assert f"  {LOGIN}" in words
     told = CliRunner().invoke(main, ["explain", made, "--state-dir", str(before.state), "--json"]).output
-    assert json.loads(told)["belongs"] == [LOGIN]
+    assert json.loads(told)["kin"] == [["phone", "tablet", "login", "account", 1.0, NOW]]
     home.now += DAY_MS
     home.consent("tablet", "recognise", "personalise", granted=False)
     after = Desk(tmp_path / "after", home)
