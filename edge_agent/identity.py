@@ -7,9 +7,8 @@ people said, and of `Steady`: a restart or a replay comes to the same persons.
 
 import hashlib
 import hmac
-from collections.abc import Iterable
 from contextlib import suppress
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -24,7 +23,7 @@ from edge_agent.limits import DAY_MS, FUTURE_MS_MAX
 from edge_agent.memory.consent import Consents
 from edge_agent.memory.identity.linkage import Linkage, Pattern, Tally, log_odds, probability
 from edge_agent.memory.identity.links import Accounts, Links, Word
-from edge_agent.memory.identity.persons import Link, Person
+from edge_agent.memory.identity.persons import MEMBERS_MAX, Link, Person
 from edge_agent.memory.identity.sightings import Couple, Pair, Seen, Sightings, couple
 from edge_agent.memory.identity.steady import Steady
 from edge_agent.memory.merging import merged
@@ -174,7 +173,9 @@ class IdentityGraph(People):
         hour, _ = agent.doors.local_hour(event.event_time_ms)
         pairs = self.sightings.take(subject, seen, event.fields, event.source, event.event_time_ms, hour, now_ms)
         for pair in pairs:
-            self._score(pair, now_ms, batch)
+            self._keep_pair(pair, batch)
+            if self.sightings.pairs[pair].apart:
+                self._changed()
         self._bound(now_ms, batch)
         expires_ms = batch.now_ms + self._retention_ms
         batch.touch(ROOM, f"seen\x00{subject}", lambda: msgspec.msgpack.encode(seen), expires_ms)
@@ -195,34 +196,17 @@ class IdentityGraph(People):
         batch.drop(ROOM, _pair_key(pair))
         self._changed()
 
-    def _score(self, key: Couple, now_ms: int, batch: Batch) -> None:
-        """Score a pair, and with one that is new among the linked also those across, so that they can speak against."""
-        if not self._rate(key, now_ms, batch):
-            return
-        for one, other in (key, key[::-1]):
-            for third in sorted(self.sightings.partners(one)):
-                near = self.sightings.pairs[couple(one, third)]
-                if third != other and near.linked_ms:
-                    self.sightings.pair(other, third, now_ms)
-                    self._rate(couple(other, third), now_ms, batch)
-
-    def _rate(self, key: Couple, now_ms: int, batch: Batch) -> bool:
-        """Levels and odds of a pair by what is known now; returns whether it is linked from now on."""
-        before = self._standing(key)
-        self._compare(key, now_ms)
-        return self._weigh(key, before, now_ms, batch)
-
-    def _standing(self, key: Couple) -> tuple[bool | None, int, float]:
-        """What persons are made of, of a pair."""
+    def _keep_pair(self, key: Couple, batch: Batch) -> None:
         pair = self.sightings.pairs[key]
-        return self.links.likely(key), pair.linked_ms, pair.odds if pair.linked_ms else 0.0
+        expires_ms = batch.now_ms + self._retention_ms
+        batch.touch(ROOM, _pair_key(key), lambda: msgspec.msgpack.encode(pair), expires_ms)
 
     def _compare(self, key: Couple, now_ms: int) -> None:
         pair = self.sightings.pairs[key]
         one, other = (self.sightings.seen[subject] for subject in key)
         pair.levels = self.linkage.levels(self.linkage.rates(pair, one, other, now_ms))
 
-    def _weigh(self, key: Couple, before: tuple[bool | None, int, float], now_ms: int, batch: Batch) -> bool:
+    def _weigh(self, key: Couple, now_ms: int, batch: Batch) -> None:
         """The odds of a pair's levels, and what follows; a link that stands falls only below maybe."""
         pair = self.sightings.pairs[key]
         pair.odds = self.linkage.odds(pair.levels)
@@ -230,14 +214,10 @@ class IdentityGraph(People):
             pair.linked_ms = pair.linked_ms or now_ms
         elif pair.odds < self._maybe_odds:
             pair.linked_ms = 0
-        if pair.apart or before != self._standing(key):
-            self._changed()
-        expires_ms = batch.now_ms + self._retention_ms
-        batch.touch(ROOM, _pair_key(key), lambda: msgspec.msgpack.encode(pair), expires_ms)
-        return pair.linked_ms > 0 and not before[1]
+        self._keep_pair(key, batch)
 
     def _daily(self, now_ms: int, batch: Batch) -> None:
-        """Learn from all pairs, and score them again: those that no longer agree would keep their score else."""
+        """Score all pairs, and learn from them: links by evidence come and go once a day, and not by the hour."""
         for subject in list(self.sightings.seen):
             if not self._allowed(subject):
                 self._forget(subject, batch)
@@ -245,21 +225,37 @@ class IdentityGraph(People):
             newest_ms = max(pair.last_ms, pair.since_ms)
             if now_ms - newest_ms > self._retention_ms and not any(end > now_ms for end in pair.apart.values()):
                 self._drop_pair(key, batch)
-        before = {key: self._standing(key) for key in sorted(self.sightings.pairs)}
-        for key in before:
+        for key in sorted(self.sightings.pairs):
             self._compare(key, now_ms)
-        if self.declared.learn and before:
-            self.linkage.learn(self._tallies(before, now_ms))
+        if self.declared.learn and self.sightings.pairs:
+            self.linkage.learn(self._tallies(now_ms))
             batch.put(ROOM, "linkage", self.linkage.pack())
-        for key, standing in before.items():
-            self._weigh(key, standing, now_ms, batch)
+        for key in sorted(self.sightings.pairs):
+            self._weigh(key, now_ms, batch)
+        for key in self._across(now_ms):
+            self._compare(key, now_ms)
+            self._weigh(key, now_ms, batch)
+        self._changed()
 
-    def _tallies(self, pairs: Iterable[Couple], now_ms: int) -> dict[Pattern, Tally]:
+    def _across(self, now_ms: int) -> list[Couple]:
+        """Two that are linked with a third and were no pair yet are one from now on, so that they can speak against."""
+        linked = sorted(key for key, pair in self.sightings.pairs.items() if pair.linked_ms)
+        near: dict[str, list[str]] = {}
+        for one, other in linked:
+            near.setdefault(one, []).append(other)
+            near.setdefault(other, []).append(one)
+        both = {couple(a, b) for ends in near.values() for a, b in combinations(ends[:MEMBERS_MAX], 2)}
+        new = sorted(both - self.sightings.pairs.keys())
+        for one, other in new:
+            self.sightings.pair(one, other, now_ms)
+        return new
+
+    def _tallies(self, now_ms: int) -> dict[Pattern, Tally]:
         accounts = self.links.accounts(now_ms)
         tallies: dict[Pattern, Tally] = {}
-        for key in pairs:
-            if levels := self.sightings.pairs[key].levels:
-                self._tally(tallies.setdefault(self.linkage.pattern(levels), Tally()), key, accounts, now_ms)
+        for key, pair in self.sightings.pairs.items():
+            if pair.levels:
+                self._tally(tallies.setdefault(self.linkage.pattern(pair.levels), Tally()), key, accounts, now_ms)
         return tallies
 
     def _tally(self, tally: Tally, key: Couple, accounts: Accounts, now_ms: int) -> None:

@@ -14,6 +14,7 @@ from edge_agent.happenings import Happening
 from edge_agent.limits import DAY_MS
 from edge_agent.memory.identity import sightings
 from edge_agent.memory.identity.steady import Steady
+from tests.benchmarks.households import household
 from tests.edge_agent.house import DEVICE, NOW
 from tests.edge_agent.identity.kin_house import EVERYBODY, PURPOSES, KinHouse, text
 
@@ -68,6 +69,24 @@ def test_a_restart_at_any_moment_changes_nothing(story: list[Event]) -> None:
     assert [s.payload for s in stopped.sent if "/decision/" in s.topic] == [
         s.payload for s in steady.sent if "/decision/" in s.topic
     ]
+
+
+def test_a_restart_now_and_then_in_a_household_changes_nothing() -> None:
+    made = household(7, days=7)
+    easily = text().replace('view = "subject"', 'view = "subject"\nlink_at = 0.6\nmaybe_at = 0.3')
+    steady, stopped = (KinHouse(easily).everybody(*made.owner) for _ in range(2))
+    persons = []
+    for n, event in enumerate(made.events):
+        for house in (steady, stopped):
+            house.now = max(house.now, NOW + event.t_ms - made.events[0].t_ms)
+            house.touch(event.subject, **event.fields)
+        if n % 97 == 0:
+            stopped.restart()
+            assert stopped.persons() == steady.persons()
+            persons.append(steady.persons())
+    assert stopped.rows == steady.rows
+    assert any(one.kind == "likely" for person in steady.graph.persons(steady.now) for one in person.links)
+    assert len(set(map(str, persons))) > 2
 
 
 @settings(max_examples=50, deadline=None)

@@ -57,6 +57,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
         home.touch("laptop", item="b", network="home")
         home.now += MINUTE_MS
         home.touch("watch", item="b", network="home")
+    home.now += DAY_MS
     home.touch("phone", item="c")
     monkeypatch.setattr("edge_agent.commands.people._now_ms", lambda: home.now)
     monkeypatch.setattr("edge_agent.commands.people.WAIT_S", 0.0)
