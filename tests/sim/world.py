@@ -185,6 +185,8 @@ class World:
             if source == "touch":
                 word["user"] = self.prng.choice(STEADFAST) if self.prng.random() < 0.8 else self.prng.choice(FICKLE)
                 word["item"] = self.prng.choice("abc")
+                if self.books.events % 3 == 0:  # two persons: no word of the fickle holds the steadfast up
+                    word["account"] = "fickle" if word["user"] in FICKLE else "steadfast"
                 # Devices' own clocks: right, late, ahead, or at 1970.
                 word["time"] = self.prng.choice(
                     [self._wall_ms, self._wall_ms - 5 * HOUR_MS, self._wall_ms + HOUR_MS, 1_000]
@@ -277,8 +279,9 @@ class World:
         self._seen = len(self.broker.received)
         for subject, granted in self._consent.items():
             pending = any(m.topic.endswith(f"consent/{subject}") for _, m in self._in_the_air())
-            for room in ("profile", "touch") if not granted and not pending else ():
-                if self.loop.store.recall(room, subject) is not None:
+            rooms = (("profile", subject), ("touch", subject), ("identity", f"seen\x00{subject}"))
+            for room, key in rooms if not granted and not pending else ():
+                if self.loop.store.recall(room, key) is not None:
                     raise Broken(f"{subject} took consent back, and the {room} is still there")
 
     def _in_the_air(self) -> list[tuple[int, Message]]:

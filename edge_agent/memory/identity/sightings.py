@@ -263,7 +263,7 @@ class Sightings:
             yield key
 
     def _fade_pair(self, pair: Pair, now_ms: int) -> None:
-        if now_ms > pair.counted_ms:
+        if now_ms - pair.counted_ms >= HOUR_MS:  # what is younger fades with the next hour
             fade = self.fade(now_ms - pair.counted_ms)
             pair.agreed = {name: times * fade for name, times in pair.agreed.items()}
             pair.differed = {name: times * fade for name, times in pair.differed.items()}
@@ -281,7 +281,7 @@ class Sightings:
 
     def _chance(self, name: str, seen: Seen, now_ms: int) -> None:
         """One more chance to agree."""
-        if now_ms > seen.counted_ms:
+        if now_ms - seen.counted_ms >= HOUR_MS:
             fade = self.fade(now_ms - seen.counted_ms)
             seen.chances = {known: times * fade for known, times in seen.chances.items()}
             seen.tables = {known: [times * fade for times in table] for known, table in seen.tables.items()}
