@@ -132,12 +132,11 @@ def test_a_fallback_on_request_for_nobody_whose_command_was_held_back() -> None:
 
 
 def test_who_is_taken_for_one_person_and_how_sure_that_is() -> None:
-    found = msgspec.structs.replace(BARE, kin=(Kin("a1", "b2", "likely", "evening", 0.93, NOW),))
-    why = "they behave alike, are here at the same times, or share a network (evening)"
-    assert in_words(found)[4:7] == [
+    kin = (Kin("a1", "b2", "likely", "", 0.93, NOW), Kin("a1", "c3", "login", "account", 1.0, NOW))
+    assert in_words(msgspec.structs.replace(BARE, kin=kin))[4:7] == [
         "  For ana.",
-        "  This device takes 2 names for one person, ana among them:",
-        f"    a1 and b2: {why}, 93% sure, since 2027-01-15 08:00:00 UTC.",
+        "  a1 and b2 belong to the same person, because of how they are used since 15 January 2027 (93% sure).",
+        "  a1 and c3 belong to the same person, because of a login on 15 January 2027 (certain).",
     ]
 
 
