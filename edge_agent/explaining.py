@@ -200,9 +200,12 @@ def _beside(found: Trail) -> list[str]:
 
 
 def _outcome(one: Earned, found: Trail) -> str:
-    what = f"{one.outcome or one.metric} on {one.item}" if one.item else one.outcome or one.metric
+    if not one.outcome:
+        return f"{one.metric} = {one.value:g}, when its window was over."
+    what = f"{one.outcome} on {one.item}" if one.item else one.outcome
     after_s = (one.happened_ms - found.decided_ms) / 1_000
-    return f"{what}, {after_s:.0f} s later: {one.metric} {one.value:g}."
+    share = f"; {one.credit:.0%} of it is credited to this ({one.by})" if one.by else ""
+    return f"{what}, {after_s:.0f} s later{share}: {one.metric} {one.value:g}."
 
 
 def _versions(found: Trail) -> list[str]:

@@ -9,6 +9,7 @@ from edge_agent.commands.evaluation import evaluate
 from edge_agent.commands.inspection import experiments, explain, ledger, replay, status
 from edge_agent.commands.people import people
 from edge_agent.commands.rules import rules
+from edge_agent.commands.metrics import metrics
 from edge_agent.commands.service import install_service, uninstall_service
 from firmware_configs.cli_group import EdgeGroup
 
@@ -25,6 +26,7 @@ from firmware_configs.cli_group import EdgeGroup
     edge-agent explain 3f2a91 --state-dir ./state
     edge-agent evaluate --placement shelf --since 7d --state-dir ./state
     edge-agent rules test profile.toml --cases cases.toml
+    edge-agent metrics --state-dir ./state
     edge-agent bundles ls --state-dir ./state
     edge-agent people ls --settings agent.toml
     EDGE_AGENT_BROKER__URL=mqtt://10.0.0.2:1883 edge-agent run
@@ -41,6 +43,7 @@ _COMMANDS = (
     doctor,
     explain,
     evaluate,
+    metrics,
     replay,
     ledger,
     experiments,

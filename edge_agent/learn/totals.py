@@ -1,6 +1,6 @@
 """A metric's sums by placement, arm and segment: what can be added up over a fleet, and nothing of any person."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from math import sqrt
 
 import msgspec
@@ -124,27 +124,26 @@ def mean_and_error(cell: MetricCell) -> tuple[float, float]:
     return mean, sqrt(variance / cell.n)
 
 
-def restricted_mean(events: Iterable[tuple[int, int]], censored: Iterable[tuple[int, int]], upper: float) -> float:
+def restricted_mean(events: Mapping[int, int], censored: Mapping[int, int], upper: float) -> float:
     """Mean time to an event, restricted to `upper`, with early ends of watching taken into account.
 
     The area under the Kaplan-Meier curve on the buckets (Kaplan and Meier 1958; the actuarial form on intervals: who is
     censored within a bucket was at risk for half of it). Off by at most half a bucket.
 
     Args:
-        events: (bucket, how many had the event in it).
-        censored: (bucket, how many were watched until then without it).
+        events: bucket → how many had the event in it.
+        censored: bucket → how many were watched until then without it.
         upper: end of the last bucket, s; buckets begin at 0.
     """
-    happened, ended = dict(events), dict(censored)
-    at_risk = float(sum(happened.values()) + sum(ended.values()))
+    at_risk = float(sum(events.values()) + sum(censored.values()))
     width, survival, area = upper / BUCKETS, 1.0, 0.0
     for at in range(BUCKETS):
         before = survival
         # Who was watched to the very end counts in the last bucket, and was at risk for all of it.
-        left = ended.get(at, 0) if at < BUCKETS - 1 else 0
+        left = censored.get(at, 0) if at < BUCKETS - 1 else 0
         exposed = at_risk - left / 2.0
         if exposed > 0.0:
-            survival *= 1.0 - min(1.0, happened.get(at, 0) / exposed)
+            survival *= 1.0 - min(1.0, events.get(at, 0) / exposed)
         area += width * (before + survival) / 2.0
-        at_risk -= happened.get(at, 0) + left
+        at_risk -= events.get(at, 0) + left
     return area

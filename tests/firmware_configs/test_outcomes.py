@@ -78,6 +78,11 @@ def test_a_field_that_nothing_reads_stays_a_finding() -> None:
             'value_max = 50.0\nattribution = { kind = "position-based", first = 0.6, last = 0.6 }',
             "more than one together",
         ),
+        (
+            'item = "bought" }',
+            "window_s = 7776001.0 }",
+            "open for 90 days, and decisions of `next-pick` are kept for 90",
+        ),
         ('name = "spent"', 'name = "reward"', "every placement's own metric"),
         ("upper = 50.0", "upper = 0.0", "upper must be above lower"),
         ('["purchase"]', '["parchase"]', "there is no outcome `parchase`"),
