@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coordinator.commands.accountant import accountant
+from coordinator.commands.attribution import attribution
 from coordinator.commands.experiments import experiments
 from coordinator.commands.options import home_option, json_option, show
 from coordinator.rule_names import RULES
@@ -33,6 +34,7 @@ def main() -> None:
 
 main.add_command(accountant)
 main.add_command(experiments)
+main.add_command(attribution)
 
 
 @main.command()

@@ -3,7 +3,7 @@
 EdgeError
 ├── CoordinatorError   CRD1xx  the command cannot be done as asked
 │   ├── NotRunning, PortTaken, ChildFailed, UnknownDevice, UnknownBundle, KeyInvalid, DeviceTaken,
-│   │   AlreadyRunning
+│   │   AlreadyRunning, AttributionRefused
 ├── RoundError         CRD2xx  the round is abandoned; nothing is published
 │   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed, BudgetInvalid
 ├── RegistryError      CRD3xx  nothing is published
@@ -55,6 +55,10 @@ class DeviceTaken(CoordinatorError):
 
 class AlreadyRunning(CoordinatorError):
     code: ClassVar[str] = "CRD108"
+
+
+class AttributionRefused(CoordinatorError):
+    code: ClassVar[str] = "CRD109"
 
 
 class RoundError(EdgeError):
