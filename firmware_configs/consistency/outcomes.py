@@ -9,6 +9,7 @@ from firmware_configs.profile import (
     Dwell,
     LifetimeValue,
     Metric,
+    OnEvent,
     Outcome,
     PositionBased,
     Profile,
@@ -23,6 +24,7 @@ from firmware_configs.profile import (
 EVENT_NAMES = frozenset({"fields"})
 SEGMENT_NAMES = frozenset({"fields", "features", "session", "hour", "weekday"})
 RESERVED = "reward"
+DAY_S = 86_400.0
 OTHER = "other"
 """The segment of whoever is in none."""
 
@@ -69,6 +71,21 @@ def _number(profile: Profile, where: str, source: str, field: str) -> Iterator[F
         yield Fault(where, f"`{field}` is {types[field]}, a value is a number", "name a field of type number")
 
 
+def _outlives(profile: Profile, where: str, placements: Collection[str], window_s: float) -> Iterator[Fault]:
+    """A window must not be open for longer than the decision is kept: as long as the data that it was made from."""
+    for place in [one for one in profile.placement if one.name in placements]:
+        source = place.trigger.source if isinstance(place.trigger, OnEvent) else ""
+        days = [
+            profile.retention[field.category].days
+            for one in profile.source
+            for field in one.field
+            if (not source or one.name == source) and field.category in profile.retention
+        ]
+        if days and window_s > min(days) * DAY_S:
+            what = f"open for {window_s / DAY_S:g} days, and decisions of `{place.name}` are kept for {min(days):g}"
+            yield Fault(where, what, "shorten it, or lengthen [retention]")
+
+
 def _view(profile: Profile, view: View, where: str) -> Iterator[Fault]:
     texts = {"start": view.start, "end": view.end}
     yield from _event(profile, where, view.source, texts, (view.decision, view.item))
@@ -83,6 +100,7 @@ def _outcome(profile: Profile, outcome: Outcome, where: str) -> Iterator[Fault]:
     yield from _placements(profile, f"{where}.credit", [entry.placement for entry in outcome.credit])
     viewed = {name for view in profile.view for name in view.placements}
     for n, entry in enumerate(outcome.credit):
+        yield from _outlives(profile, f"{where}.credit[{n}].window_s", [entry.placement], entry.window_s)
         if entry.seen and entry.placement not in viewed:
             fix = "add a [[view]] for it, or set seen = false"
             yield Fault(f"{where}.credit[{n}].seen", f"nothing says when `{entry.placement}` was seen", fix)
@@ -101,6 +119,11 @@ def _metric(profile: Profile, metric: Metric, where: str) -> Iterator[Fault]:
     if not metric.lower < metric.upper:
         yield Fault(f"{where}.upper", "upper must be above lower", "say between what an observation lies")
     measure = metric.measure
+    if isinstance(measure, ReturnVisit | LifetimeValue):
+        days = measure.day + 1 if isinstance(measure, ReturnVisit) else measure.after_days
+        yield from _outlives(profile, f"{where}.measure", metric.placements, days * DAY_S)
+    else:
+        yield from _outlives(profile, f"{where}.measure.window_s", metric.placements, measure.window_s)
     if isinstance(measure, Dwell):
         viewed = {name for view in profile.view for name in view.placements}
         yield from unknown(f"{where}.placements", "[[view]] of placement", metric.placements, viewed)
