@@ -26,7 +26,7 @@ from edge_agent.memory.subjects import Kept
 from edge_agent.placements import Occasion
 from edge_agent.tally import Tally
 from edge_agent.watching import Visit, Watched, WatchedOutcome, WatchedView, Watching, mark, observed, standing
-from firmware_configs.profile import TimeTo
+from firmware_configs.profile import Dwell, TimeTo
 from models.errors import ModelError
 
 if TYPE_CHECKING:
@@ -307,7 +307,9 @@ class Outcomes:
         if value is None:
             return
         happened = not isinstance(metric.measure, TimeTo) or name in touch.marks
-        self.tally.observe(metric, touch, value, batch, happened=happened)
+        clipped = self.tally.observe(metric, touch, value, batch, happened=happened)
+        if isinstance(metric.measure, Dwell) and (more := clipped - standing(metric, touch)):
+            self.tally.moved(metric, touch, more, batch)  # views whose end was never told
 
     def _give_up(self, touch: Touch, batch: Batch) -> None:
         """A decision that is watched no longer, for there are too many: its open metrics end here."""

@@ -92,8 +92,10 @@ class Tally:
 
     # ---- observations ------------------------------------------------------------------------------------
 
-    def observe(self, metric: Metric, of: Touch | Anchor, value: float, batch: Batch, *, happened: bool = True) -> None:
-        """Add one observation of a decision, at the end of its window.
+    def observe(
+        self, metric: Metric, of: Touch | Anchor, value: float, batch: Batch, *, happened: bool = True
+    ) -> float:
+        """Add one observation of a decision, at the end of its window; returns it, clipped.
 
         Args:
             happened: False for a time that ran to the end of its window without the outcome.
@@ -104,11 +106,12 @@ class Tally:
         trail = self.trail(of.id)
         if trail is None:
             self._agent.count("metrics.decision-gone")
-            return
+            return clipped
         if isinstance(metric.measure, KNOWN_AT_THE_END):
             observe(self._agent, trail, metric.name, clipped, batch)
         found = Earned(of.id, trail.items[0], metric.name, clipped, "", batch.now_ms)
         keep_earned(self._agent, trail, found, batch)
+        return clipped
 
     def moved(self, metric: Metric, touch: Touch, by: float, batch: Batch) -> None:
         """Tell a decision's experiment that a metric rose: it adds up, for as long as it measures the person."""

@@ -205,9 +205,13 @@ def observed(metric: Metric, touch: Touch) -> float | None:
 
 def standing(metric: Metric, touch: Touch) -> float:
     """What a decision has come to until now, within the metric's bounds; 0 for what is known only at the end."""
-    if not isinstance(metric.measure, Rate | Worth | Dwell):
+    if isinstance(metric.measure, Dwell):
+        so_far = touch.viewed_ms / 1_000.0
+    elif isinstance(metric.measure, Rate | Worth):
+        so_far = observed(metric, touch) or 0.0
+    else:
         return 0.0
-    return min(max(observed(metric, touch) or 0.0, metric.lower), metric.upper)
+    return min(max(so_far, metric.lower), metric.upper)
 
 
 def mark(touch: Touch, metrics: Mapping[str, Metric], outcome: str, value: float, at_ms: int) -> None:

@@ -142,9 +142,11 @@ class Household(People):
 class Shop(House):
     """A house that sells."""
 
-    def __init__(self, *parts: str, record: bool = False, people: People | None = None) -> None:
+    def __init__(self, *parts: str, record: bool = False, people: People | None = None, experiment: str = "") -> None:
         self.people = people
-        super().__init__(SHOP + PLACES + TILL + SCREEN + "".join(parts), models=(), record=record)
+        feed = PLACEMENT.format(name="feed", source="app", channel="app")
+        places = PLACES.replace(feed, experiment + feed)
+        super().__init__(SHOP + places + TILL + SCREEN + "".join(parts), models=(), record=record)
         self.number = 0
 
     def _new(self):  # type: ignore[no-untyped-def]

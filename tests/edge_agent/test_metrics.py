@@ -243,3 +243,33 @@ def test_a_journal_replays_to_the_same_credits_sums_and_paths(moves: list[str]) 
     for room in ("touch", "metric", "bandit"):
         mine = {key: row for key, (row, _) in shop.rows.items() if key[0] == room and key[1] != "told"}
         assert mine == {key: row for key, (row, _) in again.rows.items() if key[0] == room and key[1] != "told"}
+
+
+EXPERIMENT = """
+[placement.experiment]
+name = "order"
+window_s = 7200.0
+arms = [{ name = "plain" }, { name = "other" }]
+[[placement.experiment.metric]]
+name = "spent"
+per = "person"
+upper = 100.0
+[[placement.experiment.metric]]
+name = "dwell"
+role = "guard"
+per = "person"
+upper = 300.0
+"""
+
+
+def test_an_experiment_hears_of_a_metric_while_it_measures_the_person() -> None:
+    """One person who spends 30 and looks for 20 s and, with no end told, for 100: z is the number on [-1/2, 1/2]."""
+    shop = Shop(VIEW, outcome(), SPENT, dwell("cap"), experiment=EXPERIMENT).agree("u")
+    made = shop.event("kiosk", "u")
+    seconds(shop, made, ("start", 1), ("end", 21), ("start", 100))
+    shop.buys("u", amount=30.0)
+    shop.pass_time(4 * HOUR_MS)
+    rows = shop.agent.experiments.by_placement["front"].summary.tables[0]  # type: ignore[union-attr]
+    (row,) = [one for one in rows if one[0]]
+    assert row[1] == pytest.approx(0.3 - 0.5)
+    assert row[6] == pytest.approx(120 / 300 - 0.5)
