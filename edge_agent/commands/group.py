@@ -7,9 +7,9 @@ from edge_agent.commands.daemon import check, run
 from edge_agent.commands.device import doctor, keys
 from edge_agent.commands.evaluation import evaluate
 from edge_agent.commands.inspection import experiments, explain, ledger, replay, status
+from edge_agent.commands.metrics import metrics
 from edge_agent.commands.people import people
 from edge_agent.commands.rules import rules
-from edge_agent.commands.metrics import metrics
 from edge_agent.commands.service import install_service, uninstall_service
 from firmware_configs.cli_group import EdgeGroup
 
