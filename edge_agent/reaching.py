@@ -2,7 +2,7 @@
 
 A decision that waits is delivered as it was decided. Its propensity and features are those of the choice that was
 logged, its event is not kept, and what has been said elsewhere must stay true; what changes meanwhile is caught by its
-reason, its expiry, consent and a more important choice (docs/adr/0025-waiting-decisions-are-delivered-as-decided.md).
+reason, its expiry, consent and a more important choice (docs/adr/0032-waiting-decisions-are-delivered-as-decided.md).
 """
 
 from typing import TYPE_CHECKING
