@@ -192,9 +192,11 @@ class IdentityGraph(People):
             self._drop_pair(pair, batch)
 
     def _drop_pair(self, pair: Couple, batch: Batch) -> None:
+        held = self.sightings.pairs[pair]
+        if held.levels or held.apart:  # else persons were made without it
+            self._changed()
         self.sightings.drop(pair)
         batch.drop(ROOM, _pair_key(pair))
-        self._changed()
 
     def _keep_pair(self, key: Couple, batch: Batch) -> None:
         pair = self.sightings.pairs[key]

@@ -88,7 +88,7 @@ def persons(links: Iterable[Link], known: Known) -> dict[str, Person]:
     ]
     shared: set[str] = set()
     groups = _joined(valid, shared, known)
-    for _ in range(SHARED_MAX):
+    for _ in range(SHARED_MAX if any(link.kind == "likely" for link in valid) else 0):
         between = _most_divided(groups, shared, known)
         if between is None:
             break
