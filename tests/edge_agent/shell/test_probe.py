@@ -104,7 +104,7 @@ def test_a_graph_that_fills_memory_is_stopped(tmp_path: Path) -> None:
 
 
 def test_what_the_profile_lets_a_device_use_decides_what_is_too_much(tmp_path: Path) -> None:
-    path = with_graph(tmp_path, lambda graph: mutation.fill_memory(graph, 2**24, 1))  # 64 MiB of zeros
+    path = with_graph(tmp_path, lambda graph: mutation.fill_memory(graph, 2**25, 1))  # 128 MiB of zeros
     assert verdict(path, "onnx", memory_mib=32)
     assert verdict(path, "onnx", memory_mib=1_024) == ""
 
