@@ -17,6 +17,8 @@ from models.secure_sum.shares import Entropy
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+SEEN_MIN = 12
+"""Devices of a sum, itself among them, that a device must see; sparse graphs show each member more than these."""
 
 
 class Part:
@@ -58,14 +60,18 @@ class Part:
             raise RoundRefused("the secret sum did not begin here", hint="the next round counts")
         match asked.stage:
             case "shares":
-                return pack(member.shares(self._enough(unpack(asked.body, Directory))))
+                directory = unpack(asked.body, Directory)
+                self._enough(len(directory.keys))
+                return pack(member.shares(directory))
             case "masked":
                 asked.ring.check()
                 vector = asked.ring.encode(update(), dice)
                 return pack(member.masked(unpack(asked.body, Shares), vector, asked.ring))
             case "reveal":
                 self._member = None  # a secret answers once
-                return pack(member.revealed(unpack(asked.body, Arrived)))
+                arrived = unpack(asked.body, Arrived)
+                self._enough(len(set(arrived.members)))
+                return pack(member.revealed(arrived))
 
     def _begin(self, asked: Asked) -> bytes:
         if asked.members < self._members_min:
@@ -79,11 +85,18 @@ class Part:
         self._member = Member(asked.member, asked.context, self._entropy)
         return pack(self._member.keys())
 
-    def _enough(self, directory: Directory) -> Directory:
-        """Masks are shared with neighbours only, but a directory of two would be a sum of three."""
-        if len(directory.keys) + 1 < min(self._members_min, 3):
-            raise RoundRefused("too few neighbours", hint="ask more devices")
-        return directory
+    def _enough(self, neighbours: int) -> None:
+        """Refuse a sum of which this device can see that it holds too few.
+
+        It sees its neighbours. In a small sum these are all the others, and k_min is held exactly; in a large one they
+        are a sample, and beyond `SEEN_MIN` the coordinator's word for the rest is taken.
+        """
+        needed = min(self._members_min, SEEN_MIN)
+        if neighbours + 1 < needed:
+            raise RoundRefused(
+                f"{neighbours + 1} devices are left, this profile wants {self._members_min} added up",
+                hint="ask more devices, or change k_min of the profile's update egress",
+            )
 
 
 def clipped(before: Mapping[str, F32], after: Mapping[str, F32], names: tuple[str, ...], clip_norm: float) -> F64:

@@ -131,11 +131,14 @@ def test_asking_again_lowers_a_budget_and_never_raises_it(tmp_path: Path) -> Non
 
 @settings(max_examples=15)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(1, 4)), max_size=8))
-def test_accounts_of_bundles_and_populations_do_not_mix(tmp_path_factory: pytest.TempPathFactory, told: list) -> None:  # type: ignore[type-arg]
+def test_accounts_of_bundles_and_populations_do_not_mix(
+    tmp_path_factory: pytest.TempPathFactory, told: list[tuple[str, int]]
+) -> None:
     store = PrivacyStore(tmp_path_factory.mktemp("home"))
     large = Budget(epsilon=100.0, delta=1e-5, accountant="rdp")
     for population, number in told:
         store.spend("affinity", population, large, f"run-{population}", number, ROUND)
+    assert [account.population for account in store.accounts("affinity")] == sorted({one for one, _ in told})
     for account in store.accounts("affinity"):
         assert len(account.spent) == len({number for population, number in told if population == account.population})
     assert store.accounts("other") == []

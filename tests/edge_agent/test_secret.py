@@ -10,7 +10,7 @@ from edge_agent.errors import RoundRefused
 from edge_agent.learn.secret import Part, clipped
 from models.secure_sum.collector import Collector
 from models.secure_sum.graph import Plan
-from models.secure_sum.messages import Asked, Keys, Masked, Revealed, Shares, pack, unpack
+from models.secure_sum.messages import Arrived, Asked, Directory, Keys, Masked, Revealed, Shares, pack, unpack
 from models.secure_sum.ring import Ring
 from tests.models.secure_sum.party import coins
 
@@ -50,6 +50,30 @@ def test_four_devices_give_the_sum_of_their_clipped_updates() -> None:
 def test_a_sum_of_fewer_devices_than_the_profile_wants_is_refused() -> None:
     with pytest.raises(RoundRefused, match="wants 5 added up"):
         Part(coins(1), 5).answer(_asked("keys", members=4), _nothing, DICE)
+
+
+@pytest.mark.parametrize(("gone_at", "k_min"), [("shares", 4), ("reveal", 4)])
+def test_a_sum_that_shrinks_below_what_the_profile_wants_is_not_unmasked(gone_at: str, k_min: int) -> None:
+    """Four were asked; one vanishes before its shares, or before its vector."""
+    part, others = Part(coins(0), k_min), [Part(coins(n), 3) for n in (1, 2, 3)]
+    keys = {0: unpack(part.answer(_asked("keys"), _nothing, DICE), Keys)}
+    keys |= {n: unpack(p.answer(_asked("keys", n), _nothing, DICE), Keys) for n, p in enumerate(others, 1)}
+    if gone_at == "shares":
+        del keys[3]
+        told = Directory(keys={n: key for n, key in keys.items() if n}, threshold=2)
+        with pytest.raises(RoundRefused, match="3 devices are left, this profile wants 4"):
+            part.answer(_asked("shares", 0, pack(told)), _nothing, DICE)
+        return
+    server = Collector("run:1", Plan(degree=3, threshold=2), RING, 3, 7)
+    directories = {n: pack(one) for n, one in server.directories(keys).items()}
+    whole = [part, *others]
+    shares = {
+        n: unpack(p.answer(_asked("shares", n, directories[n]), _nothing, DICE), Shares) for n, p in enumerate(whole)
+    }
+    passed = {n: pack(one) for n, one in server.forwarded(shares).items()}
+    part.answer(_asked("masked", 0, passed[0]), lambda: np.zeros(3), DICE)
+    with pytest.raises(RoundRefused, match="3 devices are left, this profile wants 4"):
+        part.answer(_asked("reveal", 0, pack(Arrived(members=(1, 2)))), _nothing, DICE)
 
 
 @pytest.mark.parametrize("stage", ["shares", "masked", "reveal"])
