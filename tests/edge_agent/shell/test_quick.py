@@ -127,6 +127,61 @@ def test_any_stream_of_mqtt_3_is_heard_as_paho_hears_it(stream: bytes, cuts: lis
     assert made_of(QuickClient, V311, stream, cuts) == made_of(PahoClient, V311, stream, cuts)
 
 
+plain = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters="+#"), min_size=1, max_size=8)
+
+
+@given(
+    topic=plain,
+    payload=st.binary(max_size=200),
+    qos=st.integers(0, 1),
+    flags=st.tuples(st.booleans(), st.booleans()),
+    alias=st.integers(0, 65_535),
+    texts=st.tuples(st.one_of(st.just(""), plain), st.one_of(st.just(""), plain)),
+    correlation=st.binary(max_size=12),
+    user=st.lists(st.tuples(plain, plain), max_size=3),
+)
+def test_a_whole_message_is_heard_as_it_was_written_with_all_that_it_carries(
+    topic: str,
+    payload: bytes,
+    qos: int,
+    flags: tuple[bool, bool],
+    alias: int,
+    texts: tuple[str, str],
+    correlation: bytes,
+    user: list[tuple[str, str]],
+) -> None:
+    """Streams of anything seldom hold a whole message with properties; here each one is, and says what it must."""
+    dup, retain = flags[0] and qos == 1, flags[1]
+    kept = b"".join(
+        [
+            b"\x23" + alias.to_bytes(2, "big") if alias else b"",
+            b"\x03" + sized(texts[0].encode()) if texts[0] else b"",
+            b"\x08" + sized(texts[1].encode()) if texts[1] else b"",
+            b"\x09" + sized(correlation) if correlation else b"",
+            *(b"\x26" + sized(name.encode()) + sized(value.encode()) for name, value in user),
+        ]
+    )
+    body = sized(topic.encode()) + (b"\x00\x07" if qos else b"") + varied(kept) + payload
+    packet = bytes((0x30 | dup << 3 | qos << 1 | retain,)) + varied(body)
+    wanted = told(
+        Publish(
+            7 if qos else 0,
+            topic.encode(),
+            payload,
+            qos,
+            dup,
+            retain,
+            alias,
+            texts[0],
+            texts[1],
+            correlation,
+            tuple(user),
+        )
+    )
+    for kind in (QuickClient, PahoClient):
+        assert made_of(kind, V5, packet, [])[:1] == [wanted]
+
+
 def written(kind: type[PahoClient], version: MQTTProtocolVersion, said: list[Any]) -> bytes:
     """What a client writes when it is asked for these."""
     with connected(kind, version) as (client, broker):
