@@ -1,7 +1,6 @@
 """One round: who is asked, what they are asked, and what came of it."""
 
 import os
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +14,7 @@ from coordinator.rounds import Round
 from coordinator.shell import grid as nodes
 from coordinator.shell.grid import Replies
 from coordinator.shell.job import Job
+from coordinator.shell.plans import plan_of
 from coordinator.shell.secret_grid import Secret, Summed, sum_in_secret
 from coordinator.shell.store import Store
 from models import flat
@@ -67,23 +67,6 @@ def put(store: Store, row: Round) -> Round:
     return row
 
 
-def _plan(job: Job, row: Round, bundle: Bundle) -> dict[str, Any]:
-    return {
-        "bundle": bundle.spec.name,
-        "version": bundle.spec.version,
-        "names": [parameter.name for parameter in bundle.spec.of_share("shared")],
-        "round": row.number,
-        "rounds": job.rounds,
-        "epochs": job.epochs,
-        "lr": job.lr,
-        "batch": job.batch,
-        "negatives": job.negatives,
-        "clip_norm": job.clip_norm,
-        "prox_mu": job.prox_mu,
-        "seed": job.seed,
-    }
-
-
 def _plainly(
     grid: Grid, job: Job, store: Store, row: Round, asked: list[int], bundle: Bundle, shared: dict[str, F32]
 ) -> Gathered:
@@ -92,7 +75,7 @@ def _plainly(
         grid,
         asked,
         flat.join(parameters, shared),
-        _plan(job, row, bundle),
+        plan_of(job, row, bundle),
         parameters,
         # Stopping early at the fastest would choose among those that the coin chose.
         wanted=0 if job.private else job.wanted,
@@ -138,7 +121,7 @@ def _in_secret(
         asked,
         f"{job.key}:{row.number}",
         flat.join(bundle.spec.of_share("shared"), shared),
-        _plan(job, row, bundle),
+        plan_of(job, row, bundle),
         secret,
         minimum=job.minimum_reports,
         deadline_s=job.deadline_s,

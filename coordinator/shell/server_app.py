@@ -9,14 +9,13 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
-from coordinator import aggregate, robust, rounds
-from coordinator.accountant import Spend
+from coordinator import aggregate, rounds
 from coordinator.errors import RoundError
 from coordinator.rounds import Round
 from coordinator.shell import grid as nodes
+from coordinator.shell.combining import combined
 from coordinator.shell.job import Job
-from coordinator.shell.privacy_store import PrivacyStore
-from coordinator.shell.round import Gathered, gather, put, secret_dice
+from coordinator.shell.round import gather, put
 from coordinator.shell.store import Store
 from models import arrays as tensors
 from models.bundle import open_bundle
@@ -58,7 +57,7 @@ def _run(grid: Grid, job: Job, store: Store) -> dict[str, F32]:
         try:
             found = gather(grid, job, store, row, bundle, shared)
             row = found.row
-            shared = _combined(job, number, shared, found)
+            shared = combined(job, number, shared, found)
         except RoundError as error:
             newest = store.rounds(job.key)[-1]
             put(store, rounds.abandon(newest, error.what))
@@ -76,31 +75,3 @@ def _run(grid: Grid, job: Job, store: Store) -> dict[str, F32]:
         )
         put(store, rounds.advance(row, "accounted"))
     return shared
-
-
-def _combined(job: Job, number: int, shared: dict[str, F32], found: Gathered) -> dict[str, F32]:
-    """The shared parameters after the round; what it costs in privacy is entered before there is anything to see.
-
-    Raises:
-        AggregationFailed: nothing finite, or too few reports for the rule.
-        PrivacyRefused: the budget does not allow the round.
-    """
-    reports = found.replies.reports
-    if job.private is not None:
-        own = job.private
-        spend = Spend(noise_multiplier=own.noise_multiplier, rate=own.rate)
-        name = open_bundle(Path(job.bundle)).spec.name
-        PrivacyStore(Path(job.home)).spend(name, own.population, own.budget, job.key, number, spend)
-        if found.summed is not None:
-            total = found.summed.total
-        else:
-            total = aggregate.clipped_sum(aggregate.rows(shared, reports), job.clip_norm)
-        expected = own.rate * own.devices
-        noised = aggregate.noised(total, job.clip_norm, own.noise_multiplier, expected, secret_dice())
-        return aggregate.moved(shared, noised)
-    if found.summed is not None:
-        return aggregate.moved(shared, found.summed.total / found.summed.members)
-    if job.rule is not None:
-        update = robust.combine(job.rule, aggregate.rows(shared, reports), job.hostile_share).update
-        return aggregate.moved(shared, update)
-    return aggregate.average(shared, reports)

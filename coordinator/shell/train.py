@@ -10,56 +10,24 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
-from coordinator import registry, rounds
-from coordinator.accountant import Accountant
+from coordinator import rounds
 from coordinator.errors import FlowerFailed, RoundError, UnknownBundle, UnknownDevice
 from coordinator.rounds import Round
-from coordinator.rule_names import Rule
 from coordinator.shell import flower
 from coordinator.shell.home import endpoints_of
 from coordinator.shell.job import Job, Private
 from coordinator.shell.mqtt_control import Control
-from coordinator.shell.private_run import EVERYONE, claim_of, private_of, refuse_beyond_budget
+from coordinator.shell.private_run import claim_of, private_of, refuse_beyond_budget
+from coordinator.shell.publishing import publish_result
 from coordinator.shell.registry_store import Registry, Target
+from coordinator.shell.request import Request
 from coordinator.shell.secret_grid import Secret
 from coordinator.shell.store import Store
 from firmware_configs.errors import EdgeError
 from firmware_configs.messages import Desired, Reported, RoundOffer
-from models import arrays
-from models.bundle import Bundle, matched, open_bundle, with_weights
+from models.bundle import Bundle, open_bundle
 
 POLL_S = 0.1
-
-
-class Request(Struct, frozen=True, kw_only=True):
-    """What was asked for; zeros mean the bundle's own schedule."""
-
-    bundle: str
-    rounds: int = 1
-    minimum_reports: int = 1
-    wanted: int = 0
-    strategy: str = "fedavg"
-    prox_mu: float = 0.01
-    epochs: int = 0
-    lr: float = 0.0
-    clip_norm: float = 100.0
-    join_s: float = 30.0
-    deadline_s: float = 60.0
-    wait_s: float = 60.0
-    seed: int = 0
-    rule: Rule | None = None
-    """How updates are combined where some devices may be hostile; None: their weighted mean."""
-    hostile_share: float = 0.2
-    epsilon_max: float = 0.0
-    """The population's budget for this bundle; 0: the run is not private."""
-    delta: float = 1e-5
-    accountant: Accountant = "pld"
-    noise: float = 0.0
-    """Multiplier; 0: the smallest that the budget allows."""
-    rate: float = 1.0
-    population: str = EVERYONE
-    secret_sum: bool = False
-    secret_bits: int = 20
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -172,7 +140,7 @@ def _learn(
         say(f"run {key}: offered to {len(devices)} devices")
         result = _follow(store, key, folder, request, say)
         claimed = claim_of(home, request.bundle, private, request.clip_norm, store.rounds(key))
-        version = _publish(signed, parent, result, store.rounds(key), request, folder, claimed)
+        version = publish_result(signed, parent, result, store.rounds(key), request, folder, claimed)
     except (EdgeError, KeyboardInterrupt) as error:
         _give_up(home, key, run, error.what if isinstance(error, EdgeError) else "it was interrupted")
         raise
@@ -288,32 +256,6 @@ def _private(request: Request, devices: int) -> Private | None:
         request.rounds,
         devices,
     )
-
-
-def _publish(
-    signed: Registry, parent: Bundle, result: Path, done: list[Round], request: Request, folder: Path, claimed: str
-) -> str:
-    """Make the new version from the run's parameters, and sign it."""
-    shared = arrays.unpack(result.read_bytes(), "result.npz")
-    whole = matched(parent.spec, {**parent.weights(), **shared})
-    wanted = [p.name for p in parent.spec.of_share("shared")]
-    version = registry.next_version(signed.paths(), parent.spec.name, parent.spec.version)
-    reports = min(row.reports for row in done)
-    losses = (
-        f"Mean loss reported by the devices: {done[0].loss_before:.4f} before, {done[-1].loss_after:.4f} after. "
-        if not (request.epsilon_max or request.secret_sum)
-        else "Losses were not collected. "
-    )
-    if request.secret_sum:
-        losses += f"Updates were summed in secret, {request.secret_bits} bits a number: nobody saw a single one. "
-    rule = f", combined by {request.rule} (share {request.hostile_share:g})" if request.rule else ""
-    note = (
-        f"{request.strategy}{rule}, {len(done)} federated rounds with {reports} or more devices each, seed "
-        f"{request.seed}. {losses}{claimed}"
-    )
-    path = with_weights(parent, {name: whole[name] for name in wanted}, version, folder, note)
-    signed.publish(path)
-    return version
 
 
 def _arrived(told: dict[str, Reported], devices: list[str], bundle: str, version: str) -> int:

@@ -12,7 +12,8 @@ from coordinator.cohort import sample
 from coordinator.errors import BudgetInvalid, PrivacyRefused, RoundError
 from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.registry_store import Registry
-from coordinator.shell.train import Outcome, Request, train
+from coordinator.shell.request import Request
+from coordinator.shell.train import Outcome, train
 from models.bundle import open_bundle
 from tests.coordinator.fleet import Coordinator, Device, coordinator, learn_together
 

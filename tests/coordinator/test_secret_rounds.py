@@ -9,7 +9,8 @@ import pytest
 
 from coordinator.errors import RoundError
 from coordinator.shell.registry_store import Registry
-from coordinator.shell.train import Outcome, Request, train
+from coordinator.shell.request import Request
+from coordinator.shell.train import Outcome, train
 from edge_agent.shell.pipe import AskEgress
 from models.bundle import open_bundle
 from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, coordinator, learn_together

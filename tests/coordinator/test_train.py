@@ -10,7 +10,8 @@ import pytest
 
 from coordinator.errors import RoundError
 from coordinator.shell.registry_store import Registry
-from coordinator.shell.train import Outcome, Request, train
+from coordinator.shell.request import Request
+from coordinator.shell.train import Outcome, train
 from edge_agent.learn import parameters
 from models.bundle import open_bundle
 from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, learn_together

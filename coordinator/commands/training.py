@@ -1,0 +1,63 @@
+"""`edge-coordinator train`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coordinator.commands.options import home_option, json_option, show
+from coordinator.rule_names import RULES
+
+if TYPE_CHECKING:
+    from coordinator.shell.train import Outcome
+
+
+@click.command()
+@click.argument("bundle")
+@click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 10_000), help="How many rounds.")
+@click.option("--strategy", default="fedavg", show_default=True, type=click.Choice(["fedavg", "fedprox"]))
+@click.option("--prox-mu", default=0.01, show_default=True, help="FedProx: pull towards the round's start.")
+@click.option(
+    "--minimum-reports", default=1, show_default=True, type=click.IntRange(1), help="Fewer abandon the round."
+)
+@click.option(
+    "--wanted", default=0, type=click.IntRange(0), help="Reports that are enough; 0: from all who are online."
+)
+@click.option("--epochs", default=0, type=click.IntRange(0), help="Epochs on a device; default: the bundle's own.")
+@click.option("--lr", default=0.0, help="Learning rate; default: the bundle's own.")
+@click.option("--clip-norm", default=100.0, show_default=True, help="L2 norm of an update; profiles may demand less.")
+@click.option("--join-s", default=30.0, show_default=True, help="Seconds to wait for enough devices.")
+@click.option("--deadline-s", default=60.0, show_default=True, help="Seconds a round waits for reports.")
+@click.option("--wait-s", default=60.0, show_default=True, help="Seconds to wait until devices run the result.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--rule", type=click.Choice(RULES), help="Combine updates so that hostile devices cannot move them far.")
+@click.option("--hostile-share", default=0.2, show_default=True, help="With --rule: devices that may be hostile.")
+@click.option("--epsilon-max", default=0.0, help="Differential privacy: the population's budget for this bundle.")
+@click.option("--delta", default=1e-5, show_default=True, help="With --epsilon-max.")
+@click.option("--accountant", default="pld", show_default=True, type=click.Choice(["pld", "rdp"]))
+@click.option("--noise", default=0.0, help="Noise multiplier; default: the least that the budget allows.")
+@click.option("--rate", default=1.0, show_default=True, help="Probability with which a private round asks a device.")
+@click.option("--secret-sum", is_flag=True, help="The coordinator sees the sum of the updates and no single one.")
+@click.option("--secret-bits", default=20, show_default=True, type=click.IntRange(2, 24), help="With --secret-sum.")
+@click.option("--population", default="all", show_default=True, help="Whose budget is spent.")
+@home_option
+@json_option
+def train(bundle: str, home: Path, as_json: bool, **given: Any) -> None:
+    """Run federated rounds of BUNDLE; publish, sign and deploy the result.
+
+    Exit code 1 when the run was abandoned: nothing is published then.
+    """
+    import msgspec
+
+    from coordinator.shell.request import Request
+    from coordinator.shell.train import train as run
+
+    done = run(home, Request(bundle=bundle, **given), lambda line: click.echo(line, err=as_json))
+    show(msgspec.to_builtins(done), _told(done), as_json)
+
+
+def _told(done: "Outcome") -> str:
+    return (
+        f"{done.bundle} {done.parent} → {done.version} in {done.seconds:.1f} s; "
+        f"{done.reported} of {done.devices} devices run it\n{done.privacy}"
+    )

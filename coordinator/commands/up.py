@@ -1,0 +1,46 @@
+"""`edge-coordinator up`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from coordinator.commands.options import home_option
+
+
+@click.command()
+@home_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--name", "names", multiple=True, help="DNS name or address under which devices reach this machine; repeat."
+)
+@click.option("--broker", default="", help="mqtt://HOST:PORT of a broker of your own; default: an embedded one.")
+@click.option("--broker-port", default=0, type=click.IntRange(0, 65_535), help="Embedded broker's port; 0: any.")
+@click.option("--port", default=0, type=click.IntRange(0, 65_535), help="HTTPS port of registry and rounds; 0: any.")
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Written when everything answers.")
+def up(
+    home: Path,
+    host: str,
+    names: Sequence[str],
+    broker: str,
+    broker_port: int,
+    port: int,
+    ready_file: Path | None,
+) -> None:
+    """Start broker, SuperLink (TLS, node authentication) and registry, and keep them running."""
+    from coordinator.shell import pki
+    from coordinator.shell.up import ANY, Options
+    from coordinator.shell.up import up as run
+
+    listed = [host] if host not in ANY else []
+    options = Options(
+        home=home,
+        host=host,
+        reach=(*names, *listed, pki.LOCAL[1])[0],
+        names=tuple(dict.fromkeys((*pki.LOCAL, *names, *listed))),
+        broker=broker,
+        broker_port=broker_port,
+        port=port,
+        ready_file=ready_file,
+    )
+    run(options, click.echo)
