@@ -5,7 +5,8 @@ EdgeError
 │   ├── NotRunning, PortTaken, ChildFailed, UnknownDevice, UnknownBundle, KeyInvalid, DeviceTaken,
 │   │   AlreadyRunning, AttributionRefused
 ├── RoundError         CRD2xx  the round is abandoned; nothing is published
-│   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed, BudgetInvalid
+│   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed, BudgetInvalid,
+│   │   RunUnfinished, RunInterrupted, UnknownRun, CheckpointDamaged, RoundFileInvalid
 ├── RegistryError      CRD3xx  nothing is published
 │   ├── VersionTaken, VersionStale, NameInvalid, RegistryMissing
 └── ExperimentError    CRD4xx  nothing is told of the experiment, and nothing is spent
@@ -87,6 +88,28 @@ class FlowerFailed(RoundError):
 
 class BudgetInvalid(RoundError):
     code: ClassVar[str] = "CRD206"
+    exit_status: ClassVar[int] = 2
+
+
+class RunUnfinished(RoundError):
+    code: ClassVar[str] = "CRD207"
+
+
+class RunInterrupted(RoundError):
+    code: ClassVar[str] = "CRD208"
+
+
+class UnknownRun(RoundError):
+    code: ClassVar[str] = "CRD209"
+    exit_status: ClassVar[int] = 2
+
+
+class CheckpointDamaged(RoundError):
+    code: ClassVar[str] = "CRD210"
+
+
+class RoundFileInvalid(RoundError):
+    code: ClassVar[str] = "CRD211"
     exit_status: ClassVar[int] = 2
 
 

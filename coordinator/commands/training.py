@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from coordinator.commands.options import home_option, json_option, show
 from coordinator.rule_names import RULES
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle")
+@click.argument("bundle", default="")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="round.toml, which says all of this and can be kept; options given here override it. See docs/rounds.md.",
+)
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 10_000), help="How many rounds.")
 @click.option("--strategy", default="fedavg", show_default=True, type=click.Choice(["fedavg", "fedprox"]))
 @click.option("--prox-mu", default=0.01, show_default=True, help="FedProx: pull towards the round's start.")
@@ -42,18 +48,25 @@ if TYPE_CHECKING:
 @click.option("--population", default="all", show_default=True, help="Whose budget is spent.")
 @home_option
 @json_option
-def train(bundle: str, home: Path, as_json: bool, **given: Any) -> None:
+def train(bundle: str, config: Path | None, home: Path, as_json: bool, **given: Any) -> None:
     """Run federated rounds of BUNDLE; publish, sign and deploy the result.
 
     Exit code 1 when the run was abandoned: nothing is published then.
     """
     import msgspec
 
-    from coordinator.shell.request import Request
+    from coordinator.shell import round_file
     from coordinator.shell.train import train as run
 
-    done = run(home, Request(bundle=bundle, **given), lambda line: click.echo(line, err=as_json))
+    asked = round_file.read(config) if config is not None else {}
+    asked |= {name: value for name, value in given.items() if name not in asked or _is_given(name)}
+    request = round_file.request_of(asked | ({"bundle": bundle} if bundle else {}))
+    done = run(home, request, lambda line: click.echo(line, err=as_json))
     show(msgspec.to_builtins(done), _told(done), as_json)
+
+
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def _told(done: "Outcome") -> str:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from coordinator import aggregate, robust
 from coordinator.accountant import Spend
+from coordinator.shell.checkpoint import Checkpoint
 from coordinator.shell.job import Job
 from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.round import Gathered, secret_dice
@@ -15,7 +16,16 @@ from models.bundle import open_bundle
 F32 = NDArray[np.float32]
 
 
-def combined(job: Job, number: int, shared: dict[str, F32], found: Gathered) -> dict[str, F32]:
+def combined(job: Job, number: int, before: Checkpoint, found: Gathered) -> Checkpoint:
+    """Where the run stands after the round: shared parameters, and the strategy's own state for the next round.
+
+    Raises:
+        AggregationFailed, PrivacyRefused: see `_moved`.
+    """
+    return Checkpoint(shared=_moved(job, number, before.shared, found), state=before.state)
+
+
+def _moved(job: Job, number: int, shared: dict[str, F32], found: Gathered) -> dict[str, F32]:
     """The shared parameters after the round; what it costs in privacy is entered before there is anything to see.
 
     Raises:

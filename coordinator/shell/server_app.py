@@ -13,6 +13,7 @@ from coordinator import aggregate, rounds
 from coordinator.errors import RoundError
 from coordinator.rounds import Round
 from coordinator.shell import grid as nodes
+from coordinator.shell.checkpoint import Checkpoint
 from coordinator.shell.combining import combined
 from coordinator.shell.job import Job
 from coordinator.shell.round import gather, put
@@ -50,14 +51,14 @@ def main(grid: Grid, context: Context) -> None:
 def _run(grid: Grid, job: Job, store: Store) -> dict[str, F32]:
     bundle = open_bundle(Path(job.bundle))
     weights = bundle.weights()
-    shared = {p.name: weights[p.name] for p in bundle.spec.of_share("shared")}
+    now = Checkpoint(shared={p.name: weights[p.name] for p in bundle.spec.of_share("shared")})
     for number in range(1, job.rounds + 1):
         row = put(store, Round(run=job.key, number=number))
         started = time.monotonic()
         try:
-            found = gather(grid, job, store, row, bundle, shared)
+            found = gather(grid, job, store, row, bundle, now.shared)
             row = found.row
-            shared = combined(job, number, shared, found)
+            now = combined(job, number, now, found)
         except RoundError as error:
             newest = store.rounds(job.key)[-1]
             put(store, rounds.abandon(newest, error.what))
@@ -74,4 +75,4 @@ def _run(grid: Grid, job: Job, store: Store) -> dict[str, F32]:
             ),
         )
         put(store, rounds.advance(row, "accounted"))
-    return shared
+    return now.shared

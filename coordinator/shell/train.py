@@ -44,6 +44,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     reported: int
     """Devices that said that the new version runs, in time."""
     seconds: float
+    request: Request
+    """What was asked for in effect: the command line over the file over the defaults."""
 
 
 def publish(home: Path, path: Path) -> Target:
@@ -110,6 +112,7 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
         devices=len(devices),
         reported=arrived,
         seconds=round(time.monotonic() - started, 2),
+        request=request,
     )
 
 
