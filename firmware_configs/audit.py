@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from firmware_configs import designs
 from firmware_configs.errors import ProfileError, UsageError
 from firmware_configs.lineage import BundleNeeds, derive
 from firmware_configs.loader import load
+from firmware_configs.places import line_of
 from firmware_configs.profile import Keep, Profile, Purpose
-from firmware_configs.rules import ALL, AuditRule, Finding
+from firmware_configs.rules import ALL, AuditRule, Case, Finding
 
 UNREADABLE = "DM000"
 
@@ -30,14 +33,39 @@ def profiles_in(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def audit(path: Path, bundles: Sequence[BundleNeeds], rules: Iterable[AuditRule] = ALL) -> list[Finding]:
-    """Everything that the rules find in one profile; a profile that does not load is one finding, DM000."""
+def audit(
+    path: Path,
+    bundles: Sequence[BundleNeeds],
+    rules: Iterable[AuditRule] = ALL,
+    previous: Profile | None = None,
+) -> list[Finding]:
+    """Everything that the rules find in one profile; a profile that does not load is one finding, DM000.
+
+    Args:
+        previous: the version before, for the rules about what has been widened.
+    """
     try:
         profile = load(path).profile
     except ProfileError as error:
         return [Finding(code=UNREADABLE, level="error", path=str(path), where="", what=error.what, fix=error.hint)]
-    lineage = derive(profile, bundles)
-    return [finding for rule in rules for finding in rule.run(profile, lineage, str(path))]
+    case = Case(profile=profile, lineage=derive(profile, bundles), bundles=tuple(bundles), previous=previous)
+    found = [finding for rule in rules for finding in rule.run(case, str(path))]
+    if not found:
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [msgspec.structs.replace(finding, line=line_of(text, finding.where)) for finding in found]
+
+
+def chosen(select: Sequence[str]) -> tuple[AuditRule, ...]:
+    """The rules whose code begins with one of these; all, when there are none.
+
+    Raises:
+        UsageError: one of them is the beginning of no code.
+    """
+    for one in select:
+        if not any(rule.code.startswith(one) for rule in ALL):
+            raise UsageError(f"no rule begins with `{one}`", hint="list them: edge-audit rules")
+    return tuple(rule for rule in ALL if not select or rule.code.startswith(tuple(select)))
 
 
 def in_words(profile: Profile) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 EdgeError                    `code`, `hint`, `exit_status`
 ├── UsageError               the command line asks for something that cannot be
+├── WaiversInvalid           a file of waivers that cannot be used
 └── ProfileError             FW1xx: a profile that cannot be used; nothing of it is applied
     ├── ProfileUnreadable    no such file, not UTF-8, not TOML
     ├── ProfileMalformed     an unknown key, a wrong type, a value out of range
@@ -27,6 +28,11 @@ class EdgeError(Exception):
 
 class UsageError(EdgeError):
     code: ClassVar[str] = "FW001"
+    exit_status: ClassVar[int] = 2
+
+
+class WaiversInvalid(EdgeError):
+    code: ClassVar[str] = "FW002"
     exit_status: ClassVar[int] = 2
 
 

@@ -46,6 +46,8 @@ class BundleNeeds(Struct, frozen=True, kw_only=True):
     needed_fields: tuple[str, ...]
     features: tuple[tuple[str, str], ...] = ()
     """(feature's name, field it reads; empty for features of time)."""
+    card: str = ""
+    """Its card, Markdown; empty: it has none."""
 
 
 class Step(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from firmware_configs.language.accountability import Approval, Controller, People
 from firmware_configs.language.bundles import Learn, Model, Swap
 from firmware_configs.language.channels import (
     Audience,
@@ -99,6 +100,7 @@ __all__ = [
     "ActuatorLimit",
     "Adaptive",
     "Apart",
+    "Approval",
     "Arm",
     "Attribution",
     "Audience",
@@ -112,6 +114,7 @@ __all__ = [
     "CoarseLocation",
     "Contact",
     "ContactCap",
+    "Controller",
     "Creditable",
     "Delivery",
     "Device",
@@ -146,6 +149,7 @@ __all__ = [
     "OnEvent",
     "OnRequest",
     "Outcome",
+    "People",
     "Placement",
     "Policy",
     "Popular",
@@ -225,6 +229,9 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     channel: Annotated[tuple[Channel, ...], Meta(max_length=20)] = ()
     theme: Annotated[tuple[Theme, ...], Meta(max_length=50)] = ()
     contact: Contact = Contact()
+    controller: Controller = Controller()
+    people: People = People()
+    approval: Approval = Approval()
 
 
 def schema_json() -> bytes:

@@ -325,4 +325,13 @@ REFERENCE = p.Profile(
         p.Segment(name="at-night", when="hour < 6"),
         p.Segment(name="by-model", model="affinity"),
     ),
+    controller=p.Controller(
+        name="The household at 1 Example Street",
+        contact="privacy@example.org",
+        officer="officer@example.org",
+        authority="the data protection authority of your country",
+        country="DE",
+    ),
+    people=p.People(groups=("people of the household", "their guests"), children="possible", guardian=True),
+    approval=p.Approval(version="1.0.0", people=("the officer", "the engineer"), reason="The first version."),
 )

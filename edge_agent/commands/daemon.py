@@ -40,6 +40,7 @@ def check(path: Path, bundles: tuple[Path, ...], as_json: bool) -> None:
     from firmware_configs.lineage import derive
     from firmware_configs.loader import load
     from firmware_configs.rules.conflict import RULES as CONFLICTS
+    from firmware_configs.rules.rule import Case
 
     text = strict.read_text(path, SettingsMalformed)
     try:
@@ -59,7 +60,8 @@ def check(path: Path, bundles: tuple[Path, ...], as_json: bool) -> None:
     data = {"profile": profile.name, "version": profile.version, "hash": loaded.hash, "bundles": len(bundles)}
     words = f"{len(profile.source)} sources, {len(profile.placement)} placements"
     told = designs.told(profile)
-    conflicts = [finding for rule in CONFLICTS for finding in rule.run(profile, derive(profile), str(path))]
+    case = Case(profile=profile, lineage=derive(profile))
+    conflicts = [finding for rule in CONFLICTS for finding in rule.run(case, str(path))]
     lines = [f"{path}: profile {profile.name} {profile.version}, {words}, fine", *told]
     lines += [f"{one.level}: {one.where} {one.code}: {one.what}\n    fix: {one.fix}" for one in conflicts]
     data = {**data, "experiments": told, "conflicts": msgspec.to_builtins(conflicts)}

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 
 from firmware_configs.cel.fragment import ITEM
 from firmware_configs.cel.sets import Said, sets_of
-from firmware_configs.lineage import Lineage
 from firmware_configs.profile import OnEvent, Placement, Profile
-from firmware_configs.rules.rule import AuditRule, Where
+from firmware_configs.rules.rule import AuditRule, Case, Where
 
 DENYING = frozenset({"deny", "stop"})
 PAIRS_MAX = 300
@@ -58,11 +57,11 @@ class _Compared:
         return all(cells == self.domains.full(at) for at, cells in one.touched.items() if at != ITEM)
 
 
-def _each(check: Callable[[_Compared], Iterator[Where]]) -> Callable[[Profile, Lineage], Iterator[Where]]:
-    def of_profile(profile: Profile, _lineage: Lineage) -> Iterator[Where]:
-        for n, place in enumerate(profile.placement):
+def _each(check: Callable[[_Compared], Iterator[Where]]) -> Callable[[Case], Iterator[Where]]:
+    def of_profile(case: Case) -> Iterator[Where]:
+        for n, place in enumerate(case.profile.placement):
             if place.rule:
-                yield from check(_Compared(profile, place, f"placement[{n}]"))
+                yield from check(_Compared(case.profile, place, f"placement[{n}]"))
 
     return of_profile
 

@@ -11,6 +11,7 @@ from firmware_configs.lineage import derive
 from firmware_configs.loader import load, parse
 from firmware_configs.profile import Profile
 from firmware_configs.rules.conflict import RULES
+from firmware_configs.rules.rule import Case
 from tests.edge_agent.house import HOME, PROFILES
 
 LAST = 'reason = "There is daylight enough."\n'
@@ -26,7 +27,11 @@ def _profile(*rules: tuple[str, str], fallback: str = "lights-off") -> Profile:
 
 
 def _found(profile: Profile) -> list[tuple[str, str, str]]:
-    return [(f.code, f.where, f.what) for rule in RULES for f in rule.run(profile, derive(profile), "home.toml")]
+    return [
+        (f.code, f.where, f.what)
+        for rule in RULES
+        for f in rule.run(Case(profile=profile, lineage=derive(profile)), "home.toml")
+    ]
 
 
 @pytest.mark.parametrize("path", sorted(PROFILES.glob("*.toml")), ids=lambda path: path.stem)

@@ -1,0 +1,75 @@
+"""Words that names and paths of fields are made of, and what they give away."""
+
+import re
+
+PLACE = frozenset({"latitude", "longitude", "lat", "lon", "lng", "gps", "position", "coordinates", "geo"})
+IDENTIFIER = frozenset(
+    {"email", "mail", "phone", "msisdn", "mac", "imei", "imsi", "serial", "address", "ip", "ssid", "bssid", "passport"}
+)
+OWN_NAME = frozenset({"name", "firstname", "lastname", "surname", "username", "nickname"})
+AGE = frozenset({"age", "birth", "birthday", "birthdate", "dob", "born"})
+TIME = frozenset({"time", "timestamp", "date", "datetime", "moment", "clock"})
+FREE_TEXT = frozenset({"message", "comment", "transcript", "utterance", "note", "notes", "prompt", "chat", "question"})
+RECORDING = frozenset(
+    {"audio", "video", "image", "photo", "picture", "frame", "recording", "voiceprint", "face", "waveform", "snapshot"}
+)
+CARRIES_OUT = frozenset({"send", "sends", "sent", "share", "shares", "leave", "leaves", "tell", "tells", "upload"})
+CARRIES_OUT_MORE = frozenset({"transmit", "transmits", "mail", "mails", "email", "emails", "message", "messages"})
+SELLING = frozenset(
+    {"advertising", "advertise", "ads", "marketing", "profiling", "resale", "sell", "selling", "broker"}
+)
+DANGEROUS = frozenset(
+    {"door", "lock", "gate", "garage", "oven", "stove", "heater", "heating", "boiler", "gas", "valve", "pump", "motor"}
+)
+DANGEROUS_MORE = frozenset({"alarm", "siren", "elevator", "lift", "charger", "breaker", "sprinkler", "dose", "window"})
+SENSITIVE = (
+    "user.health",
+    "user.biometric",
+    "user.political",
+    "user.religio",
+    "user.sexual",
+    "user.children",
+    "user.race",
+    "user.ethnic",
+    "user.genetic",
+    "user.criminal",
+    "user.union",
+)
+"""Prefixes of categories that the law protects most: Art. 9 and 10 GDPR, and children."""
+
+
+def of(text: str) -> set[str]:
+    """The words of a name or dotted path, in lower case: `state.lastSeen_at` → state, last, seen, at."""
+    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
+    return {word for word in re.split(r"[^a-z0-9]+", split.lower()) if word}
+
+
+def is_sensitive(category: str) -> bool:
+    """Whether a category is one that the law protects most."""
+    return category.startswith(SENSITIVE)
+
+
+def says_that_something_leaves(text: str) -> bool:
+    """Whether an English text has a sentence that says so, and does not deny it."""
+    for sentence in re.split(r"[.!?]", text.lower()):
+        told = of(sentence)
+        denied = told & {"nothing", "never", "nobody"} or "not send" in sentence or "not sent" in sentence
+        if told & (CARRIES_OUT | CARRIES_OUT_MORE) and not denied:
+            return True
+    return False
+
+
+def lix(text: str) -> float:
+    """How hard a text is to read: words a sentence, plus the percentage of words with more than six letters.
+
+    Below 30 it is easy, above 50 hard, above 60 for experts. It needs no syllables, so it serves in most languages
+    that are written with letters and full stops.
+
+    Source: Björnsson 1968, "Läsbarhet".
+    """
+    words = re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text)
+    if not words:
+        return 0.0
+    sentences = max(1, len(re.findall(r"[.!?:]+(?=\s|$)", text)))
+    long = sum(len(word) > 6 for word in words)
+    return len(words) / sentences + 100.0 * long / len(words)
