@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_agent.agent import Agent
 from edge_agent.effects import Answer, Fetch, Post, Switch, Train
 from edge_agent.errors import BundleUnavailable, ChildError, RoundRefused, SignatureRejected
 from edge_agent.happenings import (
@@ -21,6 +20,7 @@ from edge_agent.happenings import (
 )
 from edge_agent.settings import Settings
 from edge_agent.shell.children import Child, Children
+from edge_agent.shell.learn_task import learn_task
 from edge_agent.shell.pipe import (
     AskEgress,
     EgressAnswer,
@@ -161,7 +161,7 @@ class Errands:
             code = BundleUnavailable.code
             self.news.append(BundleFailed(name=fetch.name, version=fetch.version, code=code, reason=error.what))
 
-    def train(self, train: Train, agent: Agent, wall_ms: int, now_s: float) -> None:
+    def train(self, train: Train, wall_ms: int, now_s: float) -> None:
         """Start the learner, or say why not."""
         link = self._settings.superlink
         model = self._shelf.active.get(train.bundle)
@@ -175,28 +175,8 @@ class Errands:
         if reason or model is None:
             self.news.append(LearnerEnded(run=train.run, code=RoundRefused.code, reason=reason))
             return
-        egress = agent.gate.ledger.declared("update")
-        privacy = egress.privacy if egress is not None else None
-        declared = next(m for m in self._profile.model if m.name == train.bundle)
-        task = LearnTask(
-            device=self._settings.device,
-            run=train.run,
-            bundle=train.bundle,
-            version=train.version,
-            path=model.path,
-            database=str(self._database),
-            superlink=link.address or train.superlink,
-            ca=link.ca,
-            node_key=link.node_key,
-            app_hash=train.app_hash,
-            closes_ms=train.closes_ms,
-            subjects=train.subjects,
-            examples_max=declared.examples_max,
-            clip_norm=privacy.clip_norm if privacy else 1.0,
-            noise_multiplier=privacy.noise_multiplier if privacy else 0.0,
-            secret=privacy.secret_sum if privacy else False,
-            k_min=egress.k_min if egress is not None else 1,
-            seed=os.urandom(32),
+        task = learn_task(
+            self._settings, self._profile, train, path=model.path, database=self._database, seed=os.urandom(32)
         )
         left_s = max(0.0, (train.closes_ms - wall_ms) / 1_000) if train.closes_ms else FETCH_S
         try:

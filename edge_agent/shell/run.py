@@ -340,7 +340,7 @@ class Loop:
             case Post():
                 self.errands.post(effect, degraded=bool(self.store.degraded))
             case Train():
-                self.errands.train(effect, self.agent, self.now_ms(), self._monotonic_s())
+                self.errands.train(effect, self.now_ms(), self._monotonic_s())
             case Log(level=level, code=code, text=text):
                 self.say(level, code, text)
             case _:

@@ -1,19 +1,18 @@
 """A whole coordinator and devices' learners, all real processes: broker, SuperLink over TLS, registry, children."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from coordinator.shell.enrol import enrol
 from coordinator.shell.registry_store import Registry
@@ -21,7 +20,18 @@ from coordinator.shell.store import Store
 from coordinator.shell.up import Options, Running, start
 from edge_agent.effects import Append
 from edge_agent.learn import examples
-from edge_agent.shell.pipe import AskEgress, EgressAnswer, Ended, Frames, LearnTask, ToParent, TrainedReport, frame
+from edge_agent.shell.keys import make as make_node_key
+from edge_agent.shell.pipe import (
+    AskEgress,
+    EgressAnswer,
+    Ended,
+    Frames,
+    LearnTask,
+    ToChild,
+    ToParent,
+    TrainedReport,
+    frame,
+)
 from edge_agent.shell.store import Store as DeviceStore
 from edge_agent.shell.writes import Writes
 from firmware_configs.messages import RoundOffer
@@ -58,16 +68,7 @@ class Device:
         return self.folder / "edgeward.db"
 
     def make_key(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        key = ec.generate_private_key(ec.SECP384R1())
-        self.key.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        self.public.write_bytes(
-            key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        )
+        make_node_key(self.folder, force=True)
 
     def live_through(self, readings: int, seed: int, *, expires_ms: int = 0) -> None:
         """Keep examples of a room that is occupied whenever its light is on."""
@@ -125,39 +126,73 @@ class Said:
     peak_mib: float = 0.0
 
 
+class Learning:
+    """A learner that was started as the agent starts it, and what it has said so far."""
+
+    def __init__(self, task: LearnTask, verdict: Verdict, env: Mapping[str, str] | None) -> None:
+        self.said = Said()
+        self._verdict = verdict
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "edge_agent.shell.learner"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            # As `edge_agent.start` sets it for the agent and what it starts.
+            env={**(env if env is not None else os.environ), "OPENBLAS_NUM_THREADS": "1"},
+        )
+        self.pid = self._child.pid
+        self._overdue = threading.Timer(PATIENCE_S, self._child.kill)
+        self._overdue.start()
+        self._stderr: list[bytes] = []
+        self._drain = threading.Thread(target=lambda: self._stderr.append(self._child.stderr.read()))  # type: ignore[union-attr]
+        self._drain.start()
+        self._tell(task)
+        self._listener = threading.Thread(target=self._listen)
+        self._listener.start()
+
+    def _tell(self, word: ToChild) -> None:
+        assert self._child.stdin
+        with suppress(BrokenPipeError):
+            self._child.stdin.write(frame(word))
+            self._child.stdin.flush()
+
+    def _listen(self) -> None:
+        frames = Frames()
+        assert self._child.stdout
+        while data := self._child.stdout.read1(65_536):  # type: ignore[attr-defined]
+            for word in frames.feed(data):
+                answer = _hear(self.said, word, self._verdict)
+                if answer is not None:
+                    self._tell(answer)
+            self.said.peak_mib = max(self.said.peak_mib, _peak_mib(self.pid))
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        self._child.kill()
+
+    def join(self) -> Said:
+        """Wait for its end; everything that it said."""
+        self._listener.join()
+        self._child.wait()
+        self._overdue.cancel()
+        self._drain.join()
+        self.said.stderr = b"".join(self._stderr).decode(errors="replace")
+        for stream in (self._child.stdin, self._child.stdout, self._child.stderr):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+        return self.said
+
+
+def start_learner(task: LearnTask, verdict: Verdict = granted, env: Mapping[str, str] | None = None) -> Learning:
+    """Start the learner as the agent does, and answer what it asks."""
+    return Learning(task, verdict, env)
+
+
 def run_learner(task: LearnTask, verdict: Verdict = granted, env: Mapping[str, str] | None = None) -> Said:
-    """Start the learner as the agent does, answer what it asks, and wait for its end."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "edge_agent.shell.learner"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=dict(env) if env is not None else None,
-    )
-    assert child.stdin
-    assert child.stdout
-    assert child.stderr
-    overdue = threading.Timer(PATIENCE_S, child.kill)
-    overdue.start()
-    said, frames = Said(), Frames()
-    stderr: list[bytes] = []
-    drain = threading.Thread(target=lambda: stderr.append(child.stderr.read()))  # type: ignore[union-attr]
-    drain.start()
-    child.stdin.write(frame(task))
-    child.stdin.flush()
-    while data := child.stdout.read1(65_536):  # type: ignore[attr-defined]
-        for word in frames.feed(data):
-            answer = _hear(said, word, verdict)
-            if answer is not None:
-                child.stdin.write(frame(answer))
-                child.stdin.flush()
-        said.peak_mib = max(said.peak_mib, _peak_mib(child.pid))
-    child.wait()
-    overdue.cancel()
-    drain.join()
-    said.stderr = b"".join(stderr).decode(errors="replace")
-    return said
+    """The same, until its end."""
+    return start_learner(task, verdict, env).join()
 
 
 def _hear(said: Said, word: ToParent, verdict: Verdict) -> EgressAnswer | None:

@@ -1,0 +1,144 @@
+"""The other way to take part: Flower's own SuperNode, with this installed app instead of our learner.
+
+`flower-supernode … --node-config 'settings="/etc/edgeward/agent.toml"'`. It trains what the learner trains, on the
+agent's examples and within the profile's clip, noise and consents. It knows no ledger, so what it sends is in none;
+personal parameters and what rounding took stay in Flower's state of this node. See docs/rounds.md.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+from msgspec import Struct
+
+from edge_agent.effects import Train
+from edge_agent.errors import RoundRefused, SettingsError
+from edge_agent.learn import parameters
+from edge_agent.memory.consent import Consents
+from edge_agent.settings import load as load_settings
+from edge_agent.shell import database
+from edge_agent.shell.learn_task import learn_task
+from edge_agent.shell.learner import SECRET, answer
+from edge_agent.shell.lessons import Lessons, load_lessons
+from edge_agent.shell.pipe import LearnTask
+from firmware_configs.errors import EdgeError
+from firmware_configs.loader import load as load_profile
+from firmware_configs.messages import Consent
+from firmware_configs.profile import Profile
+from models import arrays
+from models.bundle import SUFFIX
+
+app = ClientApp()
+
+
+class Kept(Struct, frozen=True):
+    """What one round leaves for the next, in Flower's state of this node."""
+
+    personal: dict[str, bytes] = {}
+    """Subject → its parameters, packed."""
+    residual: bytes = b""
+
+
+@app.train()
+def take_part(message: Message, context: Context) -> Message:
+    """One round, as the learner does it; a refusal with its code where the learner refuses."""
+    try:
+        return _take_part(message, context)
+    except EdgeError as error:
+        return Message(Error(code=0, reason=f"{error.code} {error.what}"), reply_to=message)
+
+
+def _take_part(message: Message, context: Context) -> Message:
+    sent = {
+        name: arrays.read(bytes(held.data), name[:40])
+        for record in message.content.array_records.values()
+        for name, held in record.items()
+    }
+    asked: dict[str, Any] = {n: v for record in message.content.config_records.values() for n, v in record.items()}
+    if SECRET in asked:
+        raise RoundRefused(
+            "a secret sum's stages need one process, a SuperNode starts one a message", hint="run edge-agent's learner"
+        )
+    task = _task(context.node_config, str(context.run_id), str(asked.get("bundle")), str(asked.get("version")))
+    if task.secret:
+        raise RoundRefused("this profile lets updates out only as part of a secret sum", hint="--secret-sum")
+    lessons = load_lessons(task)
+    _take_up(lessons, context, task.bundle)
+    _, delta, facts, trained = answer(task, lessons, sent, asked)
+    lessons.personal = trained.personal
+    _lay_down(lessons, context, task.bundle)
+    record = RecordDict({"delta": ArrayRecord({"delta": Array(np.asarray(delta))}), "facts": ConfigRecord(facts)})
+    return Message(record, reply_to=message)
+
+
+def _task(config: Any, run: str, bundle: str, version: str) -> LearnTask:
+    if not config.get("settings"):
+        raise SettingsError(
+            "the node's configuration names no settings", hint="--node-config 'settings=\"/etc/edgeward/agent.toml\"'"
+        )
+    settings = load_settings(Path(str(config["settings"])), os.environ)
+    profile = load_profile(Path(settings.profile)).profile
+    if not any(model.name == bundle and model.federated for model in profile.model):
+        raise RoundRefused(f"`{bundle[:80]}` is not federated here", hint="set federated = true in the profile")
+    state_dir = Path(settings.state_dir)
+    name = f"{bundle}-{version}{SUFFIX}"
+    found = [path for path in (state_dir / "bundles" / name, *map(Path, settings.bundles)) if path.name == name]
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        raise RoundRefused(f"{bundle} {version[:40]} is not on this device", hint="deploy it first")
+    seed = str(config.get("seed", ""))
+    offered = Train(
+        run=run,
+        bundle=bundle,
+        version=version,
+        superlink="",
+        app_hash="",
+        closes_ms=0,
+        subjects=_subjects(profile, state_dir / database.FILE),
+    )
+    return learn_task(
+        settings,
+        profile,
+        offered,
+        path=str(path),
+        database=state_dir / database.FILE,
+        # A seed repeats a run for a comparison; nobody else should give one.
+        seed=bytes.fromhex(seed) if seed else os.urandom(32),
+    )
+
+
+def _subjects(profile: Profile, path: Path) -> tuple[str, ...]:
+    """Whose examples may be learned from, by the receipts that the agent has kept."""
+    purposes = next((egress.purposes for egress in profile.egress if egress.kind == "update"), None)
+    if purposes is None:
+        raise RoundRefused("this profile lets no update out", hint="add an [[egress]] of kind update")
+    consents = Consents(profile.purpose)
+    connection = database.open_readable(path)
+    rows = connection.execute("SELECT key, value FROM state WHERE room = 'consent'").fetchall()
+    connection.close()
+    for subject, value in rows:
+        word = msgspec.msgpack.decode(value, type=Consent)
+        consents.hear(subject, word.purposes, word.time_ms, word.time_ms)
+    return consents.subjects_allowing(purposes)
+
+
+def _take_up(lessons: Lessons, context: Context, bundle: str) -> None:
+    held = context.state.config_records.get(bundle)
+    if held is None:
+        return
+    kept = msgspec.msgpack.decode(bytes(held["kept"]), type=Kept)  # type: ignore[arg-type]
+    own = {subject: parameters.unpack(packed) for subject, packed in kept.personal.items()}
+    lessons.personal |= {subject: own[subject] for subject in lessons.personal if subject in own}
+    lessons.residual = parameters.unpack(kept.residual)
+
+
+def _lay_down(lessons: Lessons, context: Context, bundle: str) -> None:
+    kept = Kept(
+        personal={subject: parameters.pack(own) for subject, own in lessons.personal.items()},
+        residual=parameters.pack(lessons.residual),
+    )
+    context.state.config_records[bundle] = ConfigRecord({"kept": msgspec.msgpack.encode(kept)})

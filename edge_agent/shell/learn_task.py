@@ -1,0 +1,47 @@
+"""What a learner is told: the offer, within what settings and profile allow."""
+
+from pathlib import Path
+
+from edge_agent.effects import Train
+from edge_agent.settings import Settings
+from edge_agent.shell.pipe import LearnTask
+from firmware_configs.profile import Profile
+
+CLIP_NORM = 1.0
+"""L2 norm of an update where the profile's egress says nothing of privacy."""
+
+
+def learn_task(
+    settings: Settings, profile: Profile, offered: Train, *, path: str, database: Path, seed: bytes
+) -> LearnTask:
+    """The task for an offered round.
+
+    Args:
+        path: the active bundle's file.
+        database: the agent's SQLite file.
+        seed: 32 bytes, for everything random in the round.
+    """
+    link = settings.superlink
+    egress = next((one for one in profile.egress if one.kind == "update"), None)
+    privacy = egress.privacy if egress is not None else None
+    declared = next(model for model in profile.model if model.name == offered.bundle)
+    return LearnTask(
+        device=settings.device,
+        run=offered.run,
+        bundle=offered.bundle,
+        version=offered.version,
+        path=path,
+        database=str(database),
+        superlink=link.address or offered.superlink,
+        ca=link.ca,
+        node_key=link.node_key,
+        app_hash=offered.app_hash,
+        closes_ms=offered.closes_ms,
+        subjects=offered.subjects,
+        examples_max=declared.examples_max,
+        clip_norm=privacy.clip_norm if privacy else CLIP_NORM,
+        noise_multiplier=privacy.noise_multiplier if privacy else 0.0,
+        secret=privacy.secret_sum if privacy else False,
+        k_min=egress.k_min if egress is not None else 1,
+        seed=seed,
+    )

@@ -1,0 +1,94 @@
+"""Flower's own SuperNode with our installed app takes part in the same run as our learner, and learns the same."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coordinator.shell.registry_store import Registry
+from coordinator.shell.request import Request
+from coordinator.shell.train import Outcome, train
+from edge_agent.learn.update import dequantise
+from edge_agent.shell.learner import answer
+from edge_agent.shell.lessons import load_lessons
+from firmware_configs.messages import RoundOffer
+from models import flat
+from models.bundle import open_bundle
+from tests.coordinator.fleet import CONTEXT, Coordinator, Device, coordinator, run_learner
+from tests.coordinator.supernodes import seed_of, supernodes
+
+CLIP = 20.0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
+    """A coordinator of this module's own: others count the versions that rounds make."""
+    with coordinator(tmp_path_factory.mktemp("stock")) as running:
+        yield running
+
+
+def expected(device: Device) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """The parameters after a round in which every update is the one of this device, end to end."""
+    offer = RoundOffer(run="1", bundle="context", version="1.0.0", superlink="", app_hash="", closes_ms=0)
+    lessons = load_lessons(device.task(offer, ""))
+    spec, train_step = lessons.bundle.spec, lessons.bundle.spec.train
+    assert train_step is not None
+    shared = spec.of_share("shared")
+    before = flat.join(shared, {p.name: lessons.bundle.weights()[p.name] for p in shared})
+    plan = {
+        "bundle": "context",
+        "version": "1.0.0",
+        "names": [p.name for p in shared],
+        "round": 1,
+        "rounds": 1,
+        "epochs": train_step.epochs,
+        "lr": train_step.lr,
+        "batch": train_step.batch,
+        "negatives": train_step.negatives,
+        "clip_norm": CLIP,
+        "prox_mu": 0.0,
+        "seed": 11,
+    }
+    _, delta, facts, _ = answer(device.task(offer, ""), lessons, {"shared": before}, plan)
+    pieces = flat.split(shared, np.asarray(delta))
+    moved = {p.name: dequantise(pieces[p.name], s) for p, s in zip(shared, facts["scales"], strict=True)}
+    return before + np.concatenate([moved[p.name].reshape(-1) for p in shared])
+
+
+def test_a_supernode_of_flowers_own_gives_the_update_that_our_learner_gives(place: Coordinator, tmp_path: Path) -> None:
+    ours, stock = Device("twin", tmp_path / "ours"), Device("twin-stock", tmp_path / "stock")
+    for device in (ours, stock):
+        device.live_through(60, seed=4)
+    place.enrol([ours, stock])
+    outcome: list[Outcome] = []
+    request = Request(bundle="context", rounds=1, minimum_reports=2, wait_s=0.0, clip_norm=CLIP, seed=11)
+    with supernodes(place, [stock], seed=seed_of(ours)):
+        worker = threading.Thread(target=lambda: outcome.append(train(place.home, request, print)))
+        worker.start()
+        said = run_learner(ours.task(place.offer_of(ours.name), place.ca))
+        worker.join(90)
+    assert said.ended is not None
+    assert said.ended.code == ""
+    assert [(row.asked, row.reports) for row in outcome[0].rounds] == [(2, 2)]
+    made = Registry.existing(place.home).find("context", outcome[0].version)
+    assert made is not None
+    weights, shared = open_bundle(made).weights(), open_bundle(CONTEXT).spec.of_share("shared")
+    got = flat.join(shared, {p.name: weights[p.name] for p in shared})
+    np.testing.assert_allclose(got, expected(ours), atol=1e-6)
+    # Its answer is no empty one.
+    parent = open_bundle(CONTEXT).weights()
+    assert np.abs(got - flat.join(shared, {p.name: parent[p.name] for p in shared})).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_a_supernode_whose_profile_lets_nothing_out_refuses_with_our_code(place: Coordinator, tmp_path: Path) -> None:
+    from coordinator.errors import RoundError
+
+    stock = Device("stock-shy", tmp_path / "shy")
+    stock.live_through(20, seed=1)
+    place.enrol([stock])
+    request = Request(bundle="context", rounds=1, minimum_reports=1, wait_s=0.0, deadline_s=40.0)
+    with supernodes(place, [stock], federated=False), pytest.raises(RoundError, match=r"AGT501 .*not federated here"):
+        train(place.home, request, print)
