@@ -60,6 +60,10 @@ def _plain(where: str, what: str) -> Change:
     return Change(direction="changes", where=where, what=what)
 
 
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
 def _more(where: str, what: str, before: float, after: float, unit: str = "") -> Iterator[Change]:
     """A number of which more is worse for people."""
     if before != after:
@@ -253,7 +257,7 @@ def _egress(old: Profile, new: Profile) -> Iterator[Change]:
             continue
         if before is None:
             least = f", read only over {after.k_min} devices" if after.k_min > 1 else ""
-            what = f"a {after.kind} may leave to {after.destination}, for {_listed(after.purposes)}"
+            what = f"{_a(after.kind)} may leave to {after.destination}, for {_listed(after.purposes)}"
             yield _wide(where, f"{what}, at most {after.bytes_day_max:,} bytes a day{least}")
             continue
         yield from _one_egress(before, after, where)
@@ -262,14 +266,14 @@ def _egress(old: Profile, new: Profile) -> Iterator[Change]:
 def _one_egress(before: Egress, after: Egress, where: str) -> Iterator[Change]:
     kind = after.kind
     yield from _added(f"{where}.purposes", f"what leaves as {kind} serves", before.purposes, after.purposes)
-    yield from _added(f"{where}.fields", f"the text of a {kind} carries", before.fields, after.fields)
+    yield from _added(f"{where}.fields", f"the text of {_a(kind)} carries", before.fields, after.fields)
     what = f"what may leave as {kind}"
     yield from _more(f"{where}.bytes_day_max", what, before.bytes_day_max, after.bytes_day_max, " bytes a day")
     if before.k_min != after.k_min:
-        text = f"a {kind} is read over {after.k_min} devices or more, before {before.k_min}"
+        text = f"{_a(kind)} is read over {after.k_min} devices or more, before {before.k_min}"
         yield (_wide if after.k_min < before.k_min else _narrow)(f"{where}.k_min", text)
     if before.destination != after.destination:
-        yield _wide(f"{where}.destination", f"a {kind} goes to {after.destination}, before to {before.destination}")
+        yield _wide(f"{where}.destination", f"{_a(kind)} goes to {after.destination}, before to {before.destination}")
     yield from _privacy(before.privacy, after.privacy, f"{where}.privacy", kind)
 
 
@@ -277,29 +281,29 @@ def _privacy(before: Privacy | None, after: Privacy | None, where: str, kind: st
     if before == after:
         return
     if after is None:
-        yield _wide(where, f"a {kind} leaves without bound on what it tells of one device")
+        yield _wide(where, f"{_a(kind)} leaves without bound on what it tells of one device")
         return
     if before is None:
-        yield _narrow(where, f"a {kind} is clipped to norm {after.clip_norm:g} now")
+        yield _narrow(where, f"{_a(kind)} is clipped to norm {after.clip_norm:g} now")
         return
     unlimited = float("inf")
-    yield from _more(f"{where}.clip_norm", f"norm of a {kind}", before.clip_norm, after.clip_norm)
+    yield from _more(f"{where}.clip_norm", f"norm of {_a(kind)}", before.clip_norm, after.clip_norm)
     if before.noise_multiplier != after.noise_multiplier:
-        text = f"noise on a {kind}: {after.noise_multiplier:g}, before {before.noise_multiplier:g}"
+        text = f"noise on {_a(kind)}: {after.noise_multiplier:g}, before {before.noise_multiplier:g}"
         less = after.noise_multiplier < before.noise_multiplier
         yield (_wide if less else _narrow)(f"{where}.noise_multiplier", text)
-    yield from _more(f"{where}.delta", f"δ of a {kind}", before.delta, after.delta)
+    yield from _more(f"{where}.delta", f"δ of {_a(kind)}", before.delta, after.delta)
     yield from _more(
         f"{where}.epsilon_max",
-        f"ε that may be spent on a {kind}",
+        f"ε that may be spent on {_a(kind)}",
         unlimited if before.epsilon_max is None else before.epsilon_max,
         unlimited if after.epsilon_max is None else after.epsilon_max,
     )
     if before.secret_sum != after.secret_sum:
-        text = f"a {kind} {'leaves only in a secret sum' if after.secret_sum else 'may be seen by itself'} now"
+        text = f"{_a(kind)} {'leaves only in a secret sum' if after.secret_sum else 'may be seen by itself'} now"
         yield (_narrow if after.secret_sum else _wide)(f"{where}.secret_sum", text)
     if before.unit != after.unit:
-        yield _wide(f"{where}.unit", f"the promise on a {kind} is for one {after.unit}, before for one {before.unit}")
+        yield _wide(f"{where}.unit", f"the promise on {_a(kind)} is for one {after.unit}, before for one {before.unit}")
 
 
 def _actuators(old: Profile, new: Profile) -> Iterator[Change]:

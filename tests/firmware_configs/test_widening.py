@@ -55,7 +55,7 @@ WIDER = {
         "no longer asked",
     ),
     "more bytes": ('[[egress]]\nkind = "status"\nbytes_day_max = 2_000_000\n', "2,000,000 bytes"),
-    "a new egress": (UPDATE, "a update may leave to superlink"),
+    "a new egress": (UPDATE, "an update may leave to superlink"),
     "a limit gone": ('[[actuator]]\nname = "fan"\nlimit = []\n', "not-at-night"),
     "faster": ('[[actuator]]\nname = "fan"\nper_minute_max = 3\n', "3 instead of 2"),
     "a promise gone": ("[sensitive]\nforbidden_purposes = []\n", "`advertising`"),

@@ -1,0 +1,1 @@
+"""The commands of `edge-audit`, one subject a module."""

@@ -1,0 +1,52 @@
+"""`edge-audit rules` and `show`: what is looked for, and a profile in words."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from firmware_configs.commands.options import document, json_option
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def show(path: Path) -> None:
+    """Tell a profile in words."""
+    from firmware_configs.audit import in_words
+    from firmware_configs.loader import load
+
+    for line in in_words(load(path).profile):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("code", required=False)
+@json_option
+def rules(code: str | None, as_json: bool) -> None:
+    """List the rules, or explain one, with an example that breaks it and the same mended."""
+    from firmware_configs.errors import UsageError
+    from firmware_configs.rules import ALL
+    from firmware_configs.rules.examples import of
+
+    chosen = [rule for rule in ALL if code in (None, rule.code)]
+    if not chosen:
+        raise UsageError(f"there is no rule `{code}`", hint="list them: edge-audit rules")
+    if as_json:
+        told: list[dict[str, Any]] = [
+            {"code": rule.code, "level": rule.level, "title": rule.title, "why": rule.why, "law": rule.law}
+            | ({"failing": of(rule.code).failing, "passing": of(rule.code).passing} if code else {})
+            for rule in chosen
+        ]
+        click.echo(document(told))
+        return
+    for rule in chosen:
+        click.echo(f"{rule.code}  {rule.level:<8} {rule.title}")
+        if code:
+            example = of(code)
+            click.echo(f"\n  {rule.why}" + (f"\n  See {rule.law}." if rule.law else ""))
+            click.echo(f"\nThis breaks it (laid over a small profile that is in order):\n\n{_quoted(example.failing)}")
+            click.echo(f"\nThis does not:\n\n{_quoted(example.passing)}")
+
+
+def _quoted(fragment: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in fragment.strip().splitlines())
