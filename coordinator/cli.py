@@ -6,6 +6,7 @@ from coordinator.commands.accountant import accountant
 from coordinator.commands.attribution import attribution
 from coordinator.commands.deploy import deploy
 from coordinator.commands.experiments import experiments
+from coordinator.commands.fleet import fleet
 from coordinator.commands.nodes import nodes
 from coordinator.commands.registry import registry
 from coordinator.commands.rounds import rounds
@@ -20,7 +21,10 @@ from firmware_configs.cli_group import EdgeGroup
     cls=EdgeGroup,
     examples="""
     edge-coordinator up
+    edge-coordinator nodes invite
     edge-coordinator nodes enrol home-1 --public-key node.pub
+    edge-coordinator fleet ls --where tag:site=lab
+    edge-coordinator fleet doctor
     edge-coordinator registry publish affinity-1.0.0.edgeward
     edge-coordinator deploy affinity 1.0.0
     edge-coordinator train affinity --rounds 2
@@ -33,6 +37,7 @@ def main() -> None:
 for command in (
     up,
     nodes,
+    fleet,
     registry,
     deploy,
     train,

@@ -9,8 +9,12 @@ EdgeError
 │   │   RunUnfinished, RunInterrupted, UnknownRun, CheckpointDamaged, RoundFileInvalid
 ├── RegistryError      CRD3xx  nothing is published
 │   ├── VersionTaken, VersionStale, NameInvalid, RegistryMissing
-└── ExperimentError    CRD4xx  nothing is told of the experiment, and nothing is spent
-    ├── UnknownExperiment, TooFewDevices, NothingReleased, NotDeclared
+├── ExperimentError    CRD4xx  nothing is told of the experiment, and nothing is spent
+│   ├── UnknownExperiment, TooFewDevices, NothingReleased, NotDeclared
+└── FleetError         CRD7xx  nothing of the fleet has changed
+    ├── RevisionConflict, SelectionInvalid, TagInvalid, WindowInvalid, BrokerUnfit
+    └── EnrolmentRefused    CRD71x  the device is not let in
+        ├── TokenMalformed, TokenUnknown, TokenExpired, TokenUsed, TooManyAttempts, RequestMalformed, ProofInvalid
 """
 
 from typing import ClassVar
@@ -153,3 +157,68 @@ class NothingReleased(ExperimentError):
 class NotDeclared(ExperimentError):
     code: ClassVar[str] = "CRD404"
     exit_status: ClassVar[int] = 2
+
+
+class FleetError(EdgeError):
+    code: ClassVar[str] = "CRD700"
+    exit_status: ClassVar[int] = 2
+
+
+class RevisionConflict(FleetError):
+    code: ClassVar[str] = "CRD701"
+    exit_status: ClassVar[int] = 1
+
+
+class SelectionInvalid(FleetError):
+    code: ClassVar[str] = "CRD702"
+
+
+class TagInvalid(FleetError):
+    code: ClassVar[str] = "CRD703"
+
+
+class WindowInvalid(FleetError):
+    code: ClassVar[str] = "CRD704"
+
+
+class BrokerUnfit(FleetError):
+    code: ClassVar[str] = "CRD705"
+
+
+class EnrolmentRefused(FleetError):
+    code: ClassVar[str] = "CRD710"
+    status: ClassVar[int] = 400
+    """Of HTTP."""
+
+
+class TokenMalformed(EnrolmentRefused):
+    code: ClassVar[str] = "CRD711"
+
+
+class TokenUnknown(EnrolmentRefused):
+    code: ClassVar[str] = "CRD712"
+    status: ClassVar[int] = 403
+
+
+class TokenExpired(EnrolmentRefused):
+    code: ClassVar[str] = "CRD713"
+    status: ClassVar[int] = 403
+
+
+class TokenUsed(EnrolmentRefused):
+    code: ClassVar[str] = "CRD714"
+    status: ClassVar[int] = 403
+
+
+class TooManyAttempts(EnrolmentRefused):
+    code: ClassVar[str] = "CRD715"
+    status: ClassVar[int] = 429
+
+
+class RequestMalformed(EnrolmentRefused):
+    code: ClassVar[str] = "CRD716"
+
+
+class ProofInvalid(EnrolmentRefused):
+    code: ClassVar[str] = "CRD717"
+    status: ClassVar[int] = 403

@@ -349,8 +349,8 @@ def _on_message(agent: Agent, message: Message, batch: Batch) -> None:
                 _on_consent(agent, route.name, message, batch)
             case "desired":
                 word = read_word(message, messages.Desired, ControlInvalid)
-                agent.control.desired(word, batch)
-                if agent.experiments is not None and word.experiments:
+                holds = agent.control.desired(word, batch)
+                if holds and agent.experiments is not None and word.experiments:
                     agent.experiments.allocate(word.experiments, batch)
     except IntakeError as error:
         agent.gate.reject(error, source, batch)
@@ -475,6 +475,7 @@ def _on_tick(agent: Agent, tick: Tick, batch: Batch) -> None:
         agent.counted = dict(agent.counters)
         batch.put("meta", "counters", msgspec.msgpack.encode(agent.counted))
     agent.withheld.keep(agent.retention_ms, batch)
+    agent.control.tick(batch)
     if agent.experiments is not None:
         agent.experiments.tick(batch)
     if not 0 <= batch.now_ms - agent.swept_ms < SWEEP_EVERY_MS:

@@ -51,8 +51,12 @@ class Bundles:
         elif kind == "trial":
             self._trials.restore(name, value)
 
-    def pursue(self, desired: Desired, batch: Batch) -> None:
-        """Ask for what the coordinator wants and does not run here."""
+    def pursue(self, desired: Desired, batch: Batch, *, may_begin: bool = True) -> None:
+        """Ask for what the coordinator wants and does not run here.
+
+        Args:
+            may_begin: a maintenance window is open. Going back to the version before never waits for one.
+        """
         before, self.wanted = self.wanted, desired.bundles
         for name, version in desired.bundles.items():
             if before.get(name, version) != version and version in self._refused.get(name, {}):
@@ -70,9 +74,20 @@ class Bundles:
             if (reason := self._refused.get(name, {}).get(version)) is not None:
                 self._states[name] = BundleState(version=version, state="returned", reason=reason)
                 continue
+            if not may_begin and self._previous.get(name) != version:
+                self._states[name] = BundleState(version=version, state="waiting", reason="for a maintenance window")
+                continue
+            held = self._states.get(name)
+            if held is not None and held.version == version and held.state == "fetching":
+                continue  # it was asked for when something else was
             self._states[name] = BundleState(version=version, state="fetching")
             start = desired.rollout or self._trials.limits(name).start
             batch.effects.append(Fetch(name=name, version=version, registry=desired.registry, to=start))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something waits for a maintenance window."""
+        return any(state.state == "waiting" for state in self._states.values())
 
     def _is_on_trial(self, name: str, version: str) -> bool:
         trial = self._trials.running.get(name)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from edge_agent import wishes
 from edge_agent.batch import Batch
 from edge_agent.bundles import Bundles
 from edge_agent.doors import Doors
@@ -23,6 +24,7 @@ from edge_agent.happenings import (
 )
 from edge_agent.infer.model import Array, LoadedModel
 from edge_agent.learn import parameters
+from edge_agent.maintenance import Windows
 from edge_agent.memory.consent import Consents
 from edge_agent.memory.subjects import Kept
 from edge_agent.trials import Trials
@@ -50,11 +52,12 @@ class Control:
         self._device, self._doors, self._gate, self._consents = device, doors, gate, consents
         self._counters = counters
         self._update_purposes = next((e.purposes for e in profile.egress if e.kind == "update"), None)
-        self._desired = Desired(revision=0)
+        self._desired, self._ignored = Desired(revision=0), ""
+        self._windows = Windows(profile.maintenance, doors.local_ms)
         self._trials = trials
         self._bundles = Bundles(profile, doors, trials, self._count)
         self._run, self._learning = "", ""
-        self._resumed = False
+        self._resumed = self._waits = False
         # Before anything was learned nobody has any: then no event need ask the store.
         self._has_personal = doors.holds("personal")
         self._personal: Kept[dict[str, Array]] = Kept(
@@ -66,6 +69,7 @@ class Control:
         if key == "desired":
             self._desired = msgspec.msgpack.decode(value, type=Desired)
             self._bundles.wanted = self._desired.bundles
+            self._windows.narrow(self._desired.maintenance)
         elif key == "run":
             self._run, self._learning = msgspec.msgpack.decode(value, type=tuple[str, str])
             if self._learning == "running":
@@ -92,27 +96,54 @@ class Control:
         if self._trials.running:
             self.report(batch)
 
-    def desired(self, desired: Desired, batch: Batch) -> None:
-        """Take a newer wish of the coordinator; an older or known one changes nothing."""
-        if desired.revision <= self._desired.revision:
-            return
-        self._desired = desired
+    def desired(self, desired: Desired, batch: Batch) -> bool:
+        """Take a newer wish of the coordinator; one that is stale, contradicts or is another's changes nothing.
+
+        Returns:
+            Whether it holds now.
+        """
+        if desired == self._desired:
+            return True  # the retained one, once more
+        ignored = wishes.refusal(desired, self._desired, self._device, self._doors.coordinator)
+        if ignored:
+            self._count(f"desired.{ignored.split(':')[0]}")
+            batch.effects.append(Log(level="warning", code="desired", text=f"ignored: {ignored}"))
+            if ignored != self._ignored:
+                self._ignored = ignored
+                self.report(batch)
+            return False
+        self._desired, self._ignored = desired, ""
         batch.put("meta", "desired", msgspec.msgpack.encode(desired))
+        self._windows.narrow(desired.maintenance)
         self._pursue(desired, batch)
         self.report(batch)
+        return True
 
     def _pursue(self, desired: Desired, batch: Batch) -> None:
-        self._bundles.pursue(desired, batch)
+        opened = self._windows.opened(batch.now_ms, batch.settled_ms)
+        self._bundles.pursue(desired, batch, may_begin=opened)
         if desired.offer is not None:
-            self._consider(desired.offer, batch)
+            self._consider(desired.offer, batch, may_begin=opened)
+        elif self._learning == "waiting":
+            self._learning = ""
+        self._waits = not opened and (self._bundles.waiting or self._learning == "waiting")
+
+    def tick(self, batch: Batch) -> None:
+        """Once a second: what waited for a maintenance window begins when one opens."""
+        if self._waits and self._windows.opened(batch.now_ms, batch.settled_ms):
+            self._pursue(self._desired, batch)
+            self.report(batch)
 
     def _runs(self, name: str, version: str) -> bool:
         model = self._doors.models.get(name)
         return model is not None and model.version == version
 
-    def _consider(self, offer: RoundOffer, batch: Batch) -> None:
+    def _consider(self, offer: RoundOffer, batch: Batch, *, may_begin: bool) -> None:
         """Take part in a round when everything that the profile asks for holds."""
         if offer.run == self._run:
+            return
+        if not may_begin:
+            self._learning = "waiting"
             return
         refusal = self._refusal(offer, batch.now_ms)
         if refusal is not None:
@@ -204,7 +235,8 @@ class Control:
 
     def report(self, batch: Batch) -> None:
         """Say what runs here."""
-        self._gate.reported(self._desired.revision, self._bundles.states(), self._learning, self._run, batch)
+        states = self._bundles.states()
+        self._gate.reported(self._desired.revision, states, self._learning, self._run, batch, ignored=self._ignored)
 
     def settle(self, batch: Batch) -> None:
         """The end of a step in which trials run."""

@@ -23,6 +23,8 @@ class Doors(Struct, frozen=True, kw_only=True):
         home_key: text that all devices of a home share, so that their experiments agree; empty: this device is alone.
         lags: how long decisions took until now, by placement: from the signal, and from its arrival; for status only.
         local_hour: unix ms → (hour 0-23, weekday 0-6 from Monday) where the device stands.
+        coordinator: id of the coordinator that this device was enrolled with; empty: the first one that is believed.
+        local_ms: (days since 1970, minutes after midnight) by the device's local clock → unix ms.
         zoned: (unix ms, IANA zone; empty or unknown: the device's) → (hour, weekday, days since 1970) by local clocks.
     """
 
@@ -36,6 +38,8 @@ class Doors(Struct, frozen=True, kw_only=True):
     holds: Callable[[str], bool] = lambda _room: True
     home_key: str = ""
     lags: Callable[[], tuple[dict[str, Histogram], dict[str, Histogram]]] = lambda: ({}, {})
+    coordinator: str = ""
+    local_ms: Callable[[int, int], int] = lambda day, minute: (day * 1_440 + minute) * 60_000
     zoned: Callable[[int, str], tuple[int, int, int]] = lambda ms, _zone: utc(ms)
 
 

@@ -227,7 +227,16 @@ class Gate:
         )
         self._retained("status", word, batch)
 
-    def reported(self, revision: int, bundles: dict[str, BundleState], learning: str, run: str, batch: Batch) -> None:
+    def reported(
+        self,
+        revision: int,
+        bundles: dict[str, BundleState],
+        learning: str,
+        run: str,
+        batch: Batch,
+        *,
+        ignored: str = "",
+    ) -> None:
         """Publish what this device runs (retained)."""
         word = Reported(
             device=self._device,
@@ -237,6 +246,7 @@ class Gate:
             run=run,
             ledger_head=self.ledger.head,
             time_ms=batch.now_ms,
+            ignored=ignored,
         )
         self._retained("reported", word, batch)
 

@@ -169,6 +169,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "an experiment on all of them; empty: each device draws by itself",
         ),
     ] = ""
+    coordinator: Annotated[
+        str,
+        Meta(
+            pattern=r"^([0-9a-f]{16})?$",
+            description="id of the coordinator whose `desired` is taken, as `edge-agent enrol` writes it; empty: the "
+            "first one that is believed",
+        ),
+    ] = ""
     timezone: Annotated[
         str, Meta(description="IANA name such as `Europe/Paris` for hours and weekdays; empty: the system's")
     ] = ""

@@ -142,7 +142,7 @@ class Desired(Struct, frozen=True, kw_only=True):
     """`…/desired` (retained): what the coordinator wants of this device."""
 
     revision: int
-    """Rises with every change; an older one is ignored."""
+    """Rises with every change; an older one is ignored, and so is another one of the same number."""
     bundles: dict[str, str] = {}
     """Bundle name → version to run."""
     registry: str = ""
@@ -153,14 +153,21 @@ class Desired(Struct, frozen=True, kw_only=True):
     offer: RoundOffer | None = None
     experiments: dict[str, Shares] = {}
     """Experiment → shares of its arms."""
+    device: str = ""
+    """Whom it is for; another device ignores it. Empty: whose topic it is."""
+    by: str = ""
+    """Id of the coordinator that wrote it; a device that was enrolled with another one ignores it. Empty: not told."""
+    maintenance: tuple[str, ...] = ()
+    """Windows such as `mon-fri 02:00-05:00`, within those of the profile; empty: as the profile says."""
 
 
 class BundleState(Struct, frozen=True, kw_only=True):
     """What runs, or why it does not."""
 
     version: str
-    state: Literal["active", "fetching", "failed", "shadow", "canary", "returned"]
-    """shadow, canary: on trial beside the version that serves. returned: was tried, and gave way."""
+    state: Literal["active", "fetching", "failed", "shadow", "canary", "returned", "waiting"]
+    """shadow, canary: on trial beside the version that serves. returned: was tried, and gave way. waiting: for a
+    maintenance window."""
     reason: str = ""
     """Code and text when failed; why it gave way when returned."""
     serving: str = ""
@@ -174,13 +181,16 @@ class Reported(Struct, frozen=True, kw_only=True):
 
     device: str
     revision: int
+    """Of the `desired` that was taken last."""
     bundles: dict[str, BundleState]
     learning: str = ""
-    """State of the newest round here: "", "running", "sent", or an error code."""
+    """State of the newest round here: "", "waiting" (for a maintenance window), "running", "sent", or an error code."""
     run: str = ""
     ledger_head: str = ""
     """Hash of the newest ledger row, hex."""
     time_ms: int = 0
+    ignored: str = ""
+    """Why the newest `desired` was not taken: `stale`, `conflict`, `foreign` or `invalid`, and in words."""
 
 
 class Status(Struct, frozen=True, kw_only=True):

@@ -94,6 +94,7 @@ from firmware_configs.language.sources import (
     TruncateTime,
 )
 from firmware_configs.language.terms import Cel, Name, Positive, Share, Stage
+from firmware_configs.windows import PATTERN, WINDOWS_MAX
 
 __all__ = [
     "Actuator",
@@ -232,6 +233,14 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     controller: Controller = Controller()
     people: People = People()
     approval: Approval = Approval()
+    maintenance: Annotated[
+        tuple[Annotated[str, Meta(pattern=PATTERN)], ...],
+        Meta(
+            max_length=WINDOWS_MAX,
+            description="when updates and rounds may begin, by the device's local clock: `daily 02:00-05:00`, "
+            "`mon-fri 22:00-06:00`, `sat+sun 10:00-16:00`; empty: at any time",
+        ),
+    ] = ()
 
 
 def schema_json() -> bytes:

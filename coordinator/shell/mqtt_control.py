@@ -4,21 +4,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Self
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import msgspec
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from coordinator.errors import NotRunning
+from coordinator.shell import line
+from coordinator.shell.authority import coordinator_id
+from coordinator.shell.fleet_store import FleetStore
 from coordinator.shell.store import Store
 from firmware_configs.messages import MSGPACK, ROOT, Desired, Reported, Topics
 
-CONNECT_S = 10.0
 PUBLISH_S = 10.0
+AT_ONCE = 200
+"""Devices in one transaction, and messages under way."""
 
 
 class Control:
@@ -26,68 +27,73 @@ class Control:
 
     def __init__(self, broker: str, store: Store) -> None:
         """Args:
-        broker: `mqtt://host:port`.
+        broker: `mqtt://host:port`, `mqtts://host:port`.
         store: keeps each device's desired state, so that revisions rise for ever.
         """
-        where = urlsplit(broker)
-        self._where = (where.hostname or "127.0.0.1", where.port or 1883)
-        self._store = store
+        self._broker, self._home = broker, store.home
+        self._fleet = FleetStore(store.home)
         self._changed = threading.Condition()
         self._reported: dict[str, Reported] = {}
-        self._client = Client(
-            CallbackAPIVersion.VERSION2, f"edge-coordinator-{uuid4().hex[:8]}", protocol=MQTTProtocolVersion.MQTTv5
-        )
-        self._client.on_message = self._on_message
-        self._client.on_connect = lambda client, *_: client.subscribe(f"{ROOT}/+/reported", qos=1)
 
     def __enter__(self) -> Self:
-        try:
-            self._client.connect(*self._where)
-        except OSError as error:
-            host, port = self._where
-            raise NotRunning(
-                f"no broker at {host}:{port}: {error}", hint="start one: edge-coordinator up, or pass --broker"
-            ) from error
-        self._client.loop_start()
-        deadline = time.monotonic() + CONNECT_S
-        while not self._client.is_connected():
-            if time.monotonic() > deadline:
-                raise NotRunning("the broker does not answer", hint="check its log")
-            time.sleep(0.02)
+        def prepare(client: Client) -> None:
+            client.on_message = self._on_message
+            client.on_connect = lambda client, *_: client.subscribe(f"{ROOT}/+/reported", qos=1)
+
+        self._client = line.dial(self._broker, self._home, prepare)
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        line.hang_up(self._client)
 
-    def want(self, devices: Iterable[str], change: Callable[[Desired], Desired]) -> None:
+    def want(
+        self,
+        devices: Iterable[str],
+        change: Callable[[Desired], Desired],
+        *,
+        if_revision: int | None = None,
+        pass_reported: bool = False,
+    ) -> dict[str, Desired]:
         """Change what is wanted of devices, and publish it retained with a higher revision.
 
         Args:
-            change: old state → new state; its revision is set here.
+            change: old state → new state; its revision, device and writer are set here.
+            if_revision: only if this is the newest revision; None: whatever it is.
+            pass_reported: number it above what the device reports, too.
+        Returns:
+            Device → what is wanted now.
+        Raises:
+            RevisionConflict: another one has written meanwhile; nothing changed for the devices of its batch.
         """
-        for device in devices:
-            old = self._store.desired(device)
-            new = msgspec.structs.replace(change(old), revision=old.revision + 1)
-            self._store.put_desired(device, new)
-            self._publish(device, new)
+        by, wanted = coordinator_id(self._home), {}
+        for some in _batches(devices):
+            new = self._fleet.wish(some, change, by=by, if_revision=if_revision, pass_reported=pass_reported)
+            self._publish(new)
+            wanted.update(new)
+        return wanted
 
     def repeat(self, devices: Iterable[str]) -> None:
         """Publish what is wanted of devices once more, unchanged."""
-        for device in devices:
-            desired = self._store.desired(device)
-            if desired.revision:
-                self._publish(device, desired)
+        for some in _batches(devices):
+            held = {view.name: view.desired for view in self._fleet.views(some)}
+            self._publish({name: desired for name, desired in held.items() if desired.revision})
 
-    def _publish(self, device: str, desired: Desired) -> None:
+    def _publish(self, wanted: dict[str, Desired]) -> None:
         properties = Properties(PacketTypes.PUBLISH)
         properties.ContentType = MSGPACK
-        payload = msgspec.msgpack.encode(desired)
-        sent = self._client.publish(Topics(device).of("desired"), payload, qos=1, retain=True, properties=properties)
-        try:
-            sent.wait_for_publish(PUBLISH_S)
-        except (RuntimeError, ValueError) as error:
-            raise NotRunning(f"the broker did not take `desired`: {error}", hint="check its log") from error
+        sent: list[MQTTMessageInfo] = []
+        for device, desired in wanted.items():
+            payload = msgspec.msgpack.encode(desired)
+            topic = Topics(device).of("desired")
+            sent.append(self._client.publish(topic, payload, qos=1, retain=True, properties=properties))
+        deadline = time.monotonic() + PUBLISH_S
+        for one in sent:
+            try:
+                one.wait_for_publish(max(0.01, deadline - time.monotonic()))
+            except (RuntimeError, ValueError) as error:
+                raise NotRunning(f"the broker did not take `desired`: {error}", hint="check its log") from error
+            if not one.is_published():
+                raise NotRunning("the broker did not take `desired` in time", hint="check its log")
 
     def reported(self) -> dict[str, Reported]:
         """What each device last said."""
@@ -107,3 +113,8 @@ class Control:
         with self._changed:
             self._reported[message.topic.split("/")[-2]] = word
             self._changed.notify_all()
+
+
+def _batches(devices: Iterable[str]) -> Iterable[list[str]]:
+    names = list(devices)
+    return [names[n : n + AT_ONCE] for n in range(0, len(names), AT_ONCE)]

@@ -45,6 +45,7 @@ class Store:
 
     def __init__(self, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
+        self.home = home
         self._path = home / "coordinator.db"
         with self._open() as database:
             database.executescript(SCHEMA.read_text())

@@ -21,6 +21,7 @@ from coordinator.shell import broker as brokers
 from coordinator.shell import flower, pki
 from coordinator.shell.home import Endpoints, alone, last_endpoints, note_pid
 from coordinator.shell.leash import leashed
+from coordinator.shell.listening import Listener
 from coordinator.shell.mqtt_control import Control
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.store import Store
@@ -112,17 +113,19 @@ def _serve(running: Running, options: Options, say: Callable[[str], None], stopp
     try:
         for name in Endpoints.__struct_fields__:
             say(f"{name:<10} {getattr(running.endpoints, name)}")
-        _repeat(running.endpoints, options.home)
-        say("ready; Ctrl-C stops everything")
-        if options.ready_file is not None:
-            options.ready_file.write_text("ready\n")
-        refreshed = time.monotonic()
-        while not stopping():
-            time.sleep(0.2)
-            running.check()
-            if time.monotonic() - refreshed > REFRESH_S:
-                refreshed = time.monotonic()
-                Registry.existing(options.home).refresh()
+        with Listener(running.endpoints.broker, options.home, broker_log="mosquitto" in running.processes) as listener:
+            _repeat(running.endpoints, options.home)
+            say("ready; Ctrl-C stops everything")
+            if options.ready_file is not None:
+                options.ready_file.write_text("ready\n")
+            refreshed = time.monotonic()
+            while not stopping():
+                time.sleep(0.2)
+                running.check()
+                listener.check()
+                if time.monotonic() - refreshed > REFRESH_S:
+                    refreshed = time.monotonic()
+                    Registry.existing(options.home).refresh()
     finally:
         running.stop()
         if options.ready_file is not None:

@@ -65,6 +65,26 @@ def zoned_times(timezone: str) -> Callable[[int, str], tuple[int, int, int]]:
     return zoned
 
 
+def local_times(timezone: str) -> Callable[[int, int], int]:
+    """A function from (days since 1970, minutes after midnight) by local clocks to unix ms.
+
+    A time that clocks jump over is as much later; of one that comes twice it is the first (PEP 495).
+
+    Args:
+        timezone: IANA name; empty: the system's zone.
+    """
+    epoch = date(1970, 1, 1).toordinal()
+
+    @lru_cache(maxsize=256)
+    def instant(day: int, minute: int) -> int:
+        here = date.fromordinal(epoch + day)
+        zone = _zone(timezone) if timezone else None
+        then = datetime(here.year, here.month, here.day, minute // 60, minute % 60, tzinfo=zone)
+        return int(then.timestamp() * 1_000)
+
+    return instant
+
+
 def _zone(name: str) -> tzinfo:
     # It brings 300 KB of build variables along, for the folders that hold the zones.
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError

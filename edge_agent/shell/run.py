@@ -28,7 +28,7 @@ from edge_agent.intake.pressure import Arrival, Pressure, Rule
 from edge_agent.limits import CAPS_MS, DAY_MS, DEDUPE_MS
 from edge_agent.settings import Broker, Settings
 from edge_agent.shell import database
-from edge_agent.shell.clock import Watch, local_hours, monotonic_s, wall_ms, zoned_times
+from edge_agent.shell.clock import Watch, local_hours, local_times, monotonic_s, wall_ms, zoned_times
 from edge_agent.shell.errands import Errands
 from edge_agent.shell.lags import Lags
 from edge_agent.shell.mqtt import Arrived, Link, Will
@@ -106,6 +106,8 @@ class Loop:
             over_budget=Watch(self._monotonic_s).over_budget,
             local_hour=local_hours(settings.timezone),
             zoned=zoned_times(settings.timezone),
+            local_ms=local_times(settings.timezone),
+            coordinator=settings.coordinator,
             trials=self.shelf.trials,
             clock=self._monotonic_s,
             lags=self.lags.told,
