@@ -8,7 +8,8 @@ EdgeError
 │   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed, BudgetInvalid,
 │   │   RunUnfinished, RunInterrupted, UnknownRun, CheckpointDamaged, RoundFileInvalid
 ├── RegistryError      CRD3xx  nothing is published
-│   ├── VersionTaken, VersionStale, NameInvalid, RegistryMissing
+│   ├── VersionTaken, VersionStale, NameInvalid, RegistryMissing, RegistryThere, SignaturesMissing,
+│   │   RegistryKeyInvalid, ChangePending, AttestationInvalid, RegistryDamaged
 ├── ExperimentError    CRD4xx  nothing is told of the experiment, and nothing is spent
 │   ├── UnknownExperiment, TooFewDevices, NothingReleased, NotDeclared
 └── FleetError         CRD7xx  nothing of the fleet has changed
@@ -135,6 +136,31 @@ class NameInvalid(RegistryError):
 
 class RegistryMissing(RegistryError):
     code: ClassVar[str] = "CRD304"
+
+
+class RegistryThere(RegistryError):
+    code: ClassVar[str] = "CRD305"
+
+
+class SignaturesMissing(RegistryError):
+    code: ClassVar[str] = "CRD306"
+
+
+class RegistryKeyInvalid(RegistryError):
+    code: ClassVar[str] = "CRD307"
+    exit_status: ClassVar[int] = 2
+
+
+class ChangePending(RegistryError):
+    code: ClassVar[str] = "CRD308"
+
+
+class AttestationInvalid(RegistryError):
+    code: ClassVar[str] = "CRD309"
+
+
+class RegistryDamaged(RegistryError):
+    code: ClassVar[str] = "CRD310"
 
 
 class ExperimentError(EdgeError):
