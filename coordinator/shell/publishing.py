@@ -4,6 +4,7 @@ from pathlib import Path
 
 from coordinator import registry
 from coordinator.rounds import Round
+from coordinator.shell.origin import made_of_run
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import Request
 from models import arrays
@@ -32,5 +33,5 @@ def publish_result(
         f"{request.seed}. {losses}{claimed}"
     )
     path = with_weights(parent, {name: whole[name] for name in wanted}, version, folder, note)
-    signed.publish(path)
+    signed.publish(path, made_of_run(signed, parent, done, request, claimed))
     return version

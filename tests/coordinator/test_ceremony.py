@@ -272,3 +272,24 @@ def test_garbage_goes_but_nothing_that_a_device_runs_or_would_return_to(tmp_path
     assert errors(registry) == []
     assert len(list((registry.targets / "bundles").iterdir())) == 6
     assert sweep(registry, 2, needed, dry_run=False).files == 0
+
+
+def test_a_card_is_a_page_of_its_own(tmp_path: Path) -> None:
+    from starlette.applications import Starlette
+    from starlette.testclient import TestClient
+
+    from coordinator.shell.artefacts import routes
+
+    registry = Registry.ensure(tmp_path / "home")
+    registry.publish(version(tmp_path, "1.0.0"))
+    client = TestClient(Starlette(routes=routes(tmp_path / "home" / "registry")))
+    assert "context 1.0.0" in client.get("/cards").text
+    page = client.get("/cards/context/1.0.0").text
+    assert registry.published()[0].sha256 in page
+    assert "What is attested" in page
+    assert client.get("/cards/context/1.0.0?as=markdown").text == open_bundle(CONTEXT).read("card.md").decode()
+    assert client.get("/cards/context/9.0.0").status_code == 404
+    path = registry.find("context", "1.0.0")
+    assert path
+    path.write_bytes(path.read_bytes()[:-9])
+    assert client.get("/cards/context/1.0.0").status_code == 500
