@@ -5,34 +5,43 @@ The unit of privacy is one device: two runs are neighbours when one device takes
 only which events it is given. It takes seconds to import, so each function that needs it imports it.
 
 Source: Abadi et al. 2016, "Deep Learning with Differential Privacy"; McMahan et al. 2018, "Learning Differentially
-Private Recurrent Language Models"; Koskela et al. 2020 and Doroshenko et al. 2022 for PLD; Mironov 2017 for RDP.
+Private Recurrent Language Models"; Koskela et al. 2020 and Doroshenko et al. 2022 for PLD; Mironov 2017 for RDP;
+Kairouz, Liu, Steinke 2021 for noise that the devices add.
 """
 
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from coordinator.errors import BudgetInvalid, PrivacyRefused
+from models.secure_sum.noise import APART_MAX
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
 Accountant = Literal["pld", "rdp"]
-Sampling = Literal["poisson", "none"]
+NoiseBy = Literal["coordinator", "devices"]
 UNIT = "one device"
 NOISE_MAX = 10_000.0
+APART = APART_MAX / 4
+"""What a round's shares may add to ρ, by the bound that `models.secure_sum.noise` refuses beyond."""
 
 
 class Spend(Struct, frozen=True, kw_only=True):
-    """Rounds that released a sum of clipped updates with Gaussian noise."""
+    """Rounds that released a sum of clipped updates with noise."""
 
     noise_multiplier: float
     """Standard deviation of the noise on the sum, in units of the clipping norm; > 0."""
     rate: float
     """Probability with which a device is asked in a round, in (0, 1]; 1.0: everyone, no amplification is claimed."""
     rounds: int = 1
+    noise_by: NoiseBy = "coordinator"
+    """Coordinator: Gaussian noise on the sum. Devices: shares of discrete Gaussian noise under a secret sum.
+
+    Devices' noise is meant against the coordinator too, which knows whom it asked: no sampling is counted, `rate` is 1.
+    """
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -81,12 +90,15 @@ def claim(spent: Iterable[Spend], delta: float, accountant: Accountant = "pld") 
     sampling = "none: every device is asked" if rates in ([], [1.0]) else f"Poisson, q = {_listed(rates)}"
     noises = _listed(sorted({row.noise_multiplier for row in rows}))
     rounds = sum(row.rounds for row in rows)
+    shares = any(row.noise_by == "devices" for row in rows)
+    noise = f"{'discrete ' if shares else ''}Gaussian noise of multiplier {noises} on their sum"
+    if shares:
+        noise += ", added by the devices in shares before a secret sum: the coordinator saw no sum without it"
     return Claim(
         private=True,
         text=(
             f"({reached:.4g}, {delta:g})-differential privacy; unit: {UNIT}; {rounds} rounds of clipped updates with "
-            f"Gaussian noise of multiplier {noises} on their sum; sampling: {sampling}; accountant: "
-            f"{accountant.upper()} (dp-accounting)."
+            f"{noise}; sampling: {sampling}; accountant: {accountant.upper()} (dp-accounting)."
         ),
         epsilon=reached,
         delta=delta,
@@ -110,6 +122,10 @@ def epsilon(spent: Iterable[Spend], delta: float, accountant: Accountant = "pld"
         raise BudgetInvalid(f"δ = {delta:g} is not between 0 and 1", hint="use less than 1 / devices, such as 1e-5")
     if not rows:
         return 0.0
+    if accountant == "pld" and any(row.noise_by == "devices" for row in rows):
+        raise BudgetInvalid(
+            "noise of the devices is accounted by RDP: dp-accounting has no PLD of it", hint="use --accountant rdp"
+        )
     from absl import logging as said
     from dp_accounting.pld import PLDAccountant
     from dp_accounting.rdp import RdpAccountant
@@ -122,23 +138,26 @@ def epsilon(spent: Iterable[Spend], delta: float, accountant: Accountant = "pld"
     return float(account.get_epsilon(delta))
 
 
-def noise_for(budget: Budget, rate: float, rounds: int) -> float:
+def noise_for(budget: Budget, rate: float, rounds: int, noise_by: NoiseBy = "coordinator") -> float:
     """The smallest noise multiplier (to 1e-3) with which so many rounds stay within the budget.
 
     Raises:
         BudgetInvalid: a number is out of its range, or no noise up to `NOISE_MAX` is enough.
     """
-    _checked(Spend(noise_multiplier=1.0, rate=rate, rounds=rounds))
+
+    def cost(noise: float, accountant: Accountant) -> float:
+        row = Spend(noise_multiplier=noise, rate=rate, rounds=rounds, noise_by=noise_by)
+        return epsilon([row], budget.delta, accountant)
+
     low, high = 0.0, 1.0
-    while epsilon([Spend(noise_multiplier=high, rate=rate, rounds=rounds)], budget.delta, "rdp") > budget.epsilon:
+    while cost(high, "rdp") > budget.epsilon:
         low, high = high, high * 2.0
         if high > NOISE_MAX:
             raise BudgetInvalid(f"no noise keeps {rounds} rounds within ε = {budget.epsilon:g}", hint="fewer rounds")
     # RDP is never tighter than PLD: its answer is an upper end for the search.
     while high - low > 1e-3:
         middle = (low + high) / 2.0
-        row = Spend(noise_multiplier=middle, rate=rate, rounds=rounds)
-        fits = middle > 0.0 and epsilon([row], budget.delta, budget.accountant) <= budget.epsilon
+        fits = middle > 0.0 and cost(middle, budget.accountant) <= budget.epsilon
         low, high = (low, middle) if fits else (middle, high)
     return high
 
@@ -167,6 +186,10 @@ def _checked(row: Spend) -> Spend:
         raise BudgetInvalid(f"a noise multiplier of {row.noise_multiplier:g} protects nothing", hint="use about 1")
     if not 0.0 < row.rate <= 1.0:
         raise BudgetInvalid(f"a sampling rate of {row.rate:g} is none", hint="devices asked a round / devices")
+    if row.noise_by == "devices" and row.rate != 1.0:
+        raise BudgetInvalid(
+            "sampling hides nothing from the coordinator that samples", hint="rate 1, or --noise-by coordinator"
+        )
     if row.rounds < 1:
         raise BudgetInvalid(f"{row.rounds} rounds", hint="at least 1")
     return row
@@ -174,16 +197,20 @@ def _checked(row: Spend) -> Spend:
 
 def _together(rows: Iterable[Spend]) -> list[Spend]:
     """Rounds of the same noise and rate as one row: composition does not ask for an order, and this is quicker."""
-    rounds: dict[tuple[float, float], int] = {}
+    rounds: dict[Spend, int] = {}
     for row in rows:
-        key = (row.noise_multiplier, row.rate)
+        key = structs.replace(row, rounds=1)
         rounds[key] = rounds.get(key, 0) + row.rounds
-    return [Spend(noise_multiplier=noise, rate=rate, rounds=count) for (noise, rate), count in rounds.items()]
+    return [structs.replace(row, rounds=count) for row, count in rounds.items()]
 
 
 def _event(row: Spend) -> "DpEvent":
-    from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+    from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent, ZCDpEvent
 
+    if row.noise_by == "devices":
+        # Kairouz et al. 2021, theorem 5: ½ε²-concentrated with ε² = 1 / multiplier² + half of how far, over all
+        # coordinates, the sum of shares is from one discrete Gaussian; more than APART is refused.
+        return SelfComposedDpEvent(ZCDpEvent(0.5 / row.noise_multiplier**2 + APART), row.rounds)
     released: DpEvent = GaussianDpEvent(row.noise_multiplier)
     if row.rate < 1.0:
         released = PoissonSampledDpEvent(row.rate, released)

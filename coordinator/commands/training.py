@@ -40,11 +40,25 @@ if TYPE_CHECKING:
 @click.option("--hostile-share", default=0.2, show_default=True, help="With --rule: devices that may be hostile.")
 @click.option("--epsilon-max", default=0.0, help="Differential privacy: the population's budget for this bundle.")
 @click.option("--delta", default=1e-5, show_default=True, help="With --epsilon-max.")
-@click.option("--accountant", default="pld", show_default=True, type=click.Choice(["pld", "rdp"]))
+@click.option(
+    "--accountant",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "pld", "rdp"]),
+    help="auto: pld, or rdp where the devices add the noise.",
+)
 @click.option("--noise", default=0.0, help="Noise multiplier; default: the least that the budget allows.")
 @click.option("--rate", default=1.0, show_default=True, help="Probability with which a private round asks a device.")
 @click.option("--secret-sum", is_flag=True, help="The coordinator sees the sum of the updates and no single one.")
 @click.option("--secret-bits", default=20, show_default=True, type=click.IntRange(2, 24), help="With --secret-sum.")
+@click.option("--vanish", default=0.25, show_default=True, help="With --secret-sum: share that may vanish in a round.")
+@click.option(
+    "--noise-by",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "coordinator", "devices"]),
+    help="auto: the devices under --secret-sum, so that no sum without noise exists.",
+)
 @click.option("--population", default="all", show_default=True, help="Whose budget is spent.")
 @home_option
 @json_option

@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator import aggregate, robust
-from coordinator.accountant import Spend
 from coordinator.shell.checkpoint import Checkpoint
 from coordinator.shell.job import Job
-from coordinator.shell.privacy_store import PrivacyStore
+from coordinator.shell.private_run import enter
 from coordinator.shell.round import Gathered, secret_dice
 from models.bundle import open_bundle
 
@@ -35,9 +34,10 @@ def _moved(job: Job, number: int, shared: dict[str, F32], found: Gathered) -> di
     reports = found.replies.reports
     if job.private is not None:
         own = job.private
-        spend = Spend(noise_multiplier=own.noise_multiplier, rate=own.rate)
-        name = open_bundle(Path(job.bundle)).spec.name
-        PrivacyStore(Path(job.home)).spend(name, own.population, own.budget, job.key, number, spend)
+        enter(job, own, number, open_bundle(Path(job.bundle)).spec.name)
+        if found.summed is not None and own.noise_by == "devices":
+            # The noise is in it already; who took part is no secret from whoever asked them.
+            return aggregate.moved(shared, found.summed.total / found.summed.members)
         if found.summed is not None:
             total = found.summed.total
         else:

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from coordinator.accountant import Budget
+from coordinator.accountant import Budget, NoiseBy
 from coordinator.rule_names import Rule
 from coordinator.shell.secret_grid import Secret
 
@@ -18,6 +18,8 @@ class Private(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Probability with which an enrolled device is asked in a round."""
     devices: int
     """Enrolled when the run began; rate · devices reports are expected."""
+    noise_by: NoiseBy = "coordinator"
+    """Who adds the noise; devices: under a secret sum, so that nobody sees a sum without it."""
 
 
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,14 +3,17 @@
 from pathlib import Path
 
 from coordinator import accountant
-from coordinator.accountant import Accountant, Budget, Spend
+from coordinator.accountant import Accountant, Budget, NoiseBy, Spend
 from coordinator.errors import BudgetInvalid
 from coordinator.rounds import Round
-from coordinator.shell.job import Private
+from coordinator.shell.job import Job, Private
 from coordinator.shell.privacy_store import PrivacyStore
+from coordinator.shell.request import Request
 
-EVERYONE = "all"
-"""The population of a coordinator that does not name one."""
+
+def spend_of(private: Private, rounds: int = 1) -> Spend:
+    """What so many of the run's rounds cost."""
+    return Spend(noise_multiplier=private.noise_multiplier, rate=private.rate, rounds=rounds, noise_by=private.noise_by)
 
 
 def refuse_beyond_budget(home: Path, bundle: str, private: Private, rounds: int) -> None:
@@ -20,37 +23,57 @@ def refuse_beyond_budget(home: Path, bundle: str, private: Private, rounds: int)
         PrivacyRefused: so much is not left.
     """
     spent = [a.spent for a in PrivacyStore(home).accounts(bundle) if a.population == private.population]
-    more = Spend(noise_multiplier=private.noise_multiplier, rate=private.rate, rounds=rounds)
-    accountant.refuse_beyond(private.budget, spent[0] if spent else [], more)
+    accountant.refuse_beyond(private.budget, spent[0] if spent else [], spend_of(private, rounds))
 
 
-def private_of(
-    epsilon_max: float,
-    delta: float,
-    kind: Accountant,
-    noise: float,
-    rate: float,
-    population: str,
-    rounds: int,
-    devices: int,
-) -> Private | None:
+def enter(job: Job, private: Private, number: int, bundle: str) -> float:
+    """Enter what a round costs, once, before anything of it is released; returns ε with it.
+
+    Raises:
+        PrivacyRefused: the budget does not allow the round.
+    """
+    accounts = PrivacyStore(Path(job.home))
+    return accounts.spend(bundle, private.population, private.budget, job.key, number, spend_of(private))
+
+
+def enter_noised(job: Job, number: int, bundle: str) -> None:
+    """The same for a secret sum that is about to be unmasked: when the devices added the noise, that releases it.
+
+    Raises:
+        PrivacyRefused: the budget does not allow the round.
+    """
+    if job.private is not None and job.private.noise_by == "devices":
+        enter(job, job.private, number, bundle)
+
+
+def private_of(request: Request, devices: int) -> Private | None:
     """What the run's rounds need to know; None: it is not private.
 
     Args:
-        epsilon_max: the population's budget for this bundle, over all its runs; 0: none.
-        noise: multiplier; 0: the smallest that keeps this run's rounds within the budget.
-        rate: probability with which a round asks a device.
         devices: enrolled.
     Raises:
-        BudgetInvalid: noise without a budget, or numbers out of range.
+        BudgetInvalid: noise without a budget, numbers out of range, or noise by devices without a secret sum.
     """
-    if not epsilon_max:
-        if noise or rate < 1.0:
+    if not request.epsilon_max:
+        if request.noise or request.rate < 1.0 or request.noise_by != "auto":
             raise BudgetInvalid("noise or sampling without a budget", hint="add --epsilon-max, such as 8")
         return None
-    budget = Budget(epsilon=epsilon_max, delta=delta, accountant=kind)
-    multiplier = noise or accountant.noise_for(budget, rate, rounds)
-    return Private(population=population, budget=budget, noise_multiplier=multiplier, rate=rate, devices=devices)
+    usual: NoiseBy = "devices" if request.secret_sum else "coordinator"
+    noise_by: NoiseBy = usual if request.noise_by == "auto" else request.noise_by
+    if noise_by == "devices" and not request.secret_sum:
+        raise BudgetInvalid("a device's share of the noise hides no single update", hint="add --secret-sum")
+    known: Accountant = "rdp" if noise_by == "devices" else "pld"
+    kind: Accountant = known if request.accountant == "auto" else request.accountant
+    budget = Budget(epsilon=request.epsilon_max, delta=request.delta, accountant=kind)
+    multiplier = request.noise or accountant.noise_for(budget, request.rate, request.rounds, noise_by)
+    return Private(
+        population=request.population,
+        budget=budget,
+        noise_multiplier=multiplier,
+        rate=request.rate,
+        devices=devices,
+        noise_by=noise_by,
+    )
 
 
 def claim_of(home: Path, bundle: str, private: Private | None, clip_norm: float, done: list[Round]) -> str:

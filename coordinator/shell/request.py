@@ -1,12 +1,13 @@
 """What `edge-coordinator train` is asked for."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from coordinator.accountant import Accountant
 from coordinator.rule_names import Rule
-from coordinator.shell.private_run import EVERYONE
+
+EVERYONE = "all"
+"""The population of a coordinator that does not name one."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -31,10 +32,15 @@ class Request(Struct, frozen=True, kw_only=True):
     epsilon_max: Annotated[float, Meta(ge=0.0)] = 0.0
     """The population's budget for this bundle; 0: the run is not private."""
     delta: Annotated[float, Meta(gt=0.0, lt=1.0)] = 1e-5
-    accountant: Accountant = "pld"
+    accountant: Literal["auto", "pld", "rdp"] = "auto"
+    """Auto: PLD, or RDP where the devices add the noise."""
     noise: Annotated[float, Meta(ge=0.0)] = 0.0
     """Multiplier; 0: the smallest that the budget allows."""
     rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     population: str = EVERYONE
     secret_sum: bool = False
     secret_bits: Annotated[int, Meta(ge=2, le=24)] = 20
+    noise_by: Literal["auto", "coordinator", "devices"] = "auto"
+    """Who adds the noise of a private run. Auto: the devices under a secret sum, the coordinator otherwise."""
+    vanish: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.25
+    """Share of the devices that may vanish from a secret sum."""

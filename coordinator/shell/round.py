@@ -15,6 +15,7 @@ from coordinator.shell import grid as nodes
 from coordinator.shell.grid import Replies
 from coordinator.shell.job import Job
 from coordinator.shell.plans import plan_of
+from coordinator.shell.private_run import enter_noised
 from coordinator.shell.secret_grid import Secret, Summed, sum_in_secret
 from coordinator.shell.store import Store
 from models import flat
@@ -127,6 +128,7 @@ def _in_secret(
         deadline_s=job.deadline_s,
         seed=job.seed * 100_003 + row.number,
         closing=closing,
+        unmasking=lambda: enter_noised(job, row.number, bundle.spec.name),
     )
     closed = put(
         store,

@@ -3,6 +3,7 @@
 A device that is late at a stage has vanished from the sum; one that vanishes after its vector has come is in it.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,14 +12,17 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from coordinator.errors import AggregationFailed, TooFewReports
 from coordinator.shell.grid import POLL_S, REASON_MAX, size_of
 from models.errors import SecureSumFailed
+from models.secure_sum import noise as noises
 from models.secure_sum.collector import Collector
 from models.secure_sum.graph import plan as graph_plan
 from models.secure_sum.messages import Asked, Keys, Masked, Revealed, Shares, Told, pack, unpack
+from models.secure_sum.noise import Noise
 from models.secure_sum.ring import Ring
 
 F32 = NDArray[np.float32]
@@ -35,6 +39,8 @@ class Secret(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Share of the devices that may vanish in a round."""
     collude: float = 0.0
     """Share of the devices that may work with the server."""
+    multiplier: float = 0.0
+    """Of the noise that the devices add, each its share, so that the sum has it though `vanish` of them do; 0: none."""
 
 
 class Summed(Struct, frozen=True, kw_only=True):
@@ -51,8 +57,11 @@ class Summed(Struct, frozen=True, kw_only=True):
 class _Talk:
     """One sum's messages to and from the nodes."""
 
-    def __init__(self, grid: Grid, context: str, ring: Ring, nodes: Sequence[int], deadline_s: float) -> None:
+    def __init__(
+        self, grid: Grid, context: str, ring: Ring, noise: Noise | None, nodes: Sequence[int], deadline_s: float
+    ) -> None:
         self._grid, self._context, self._ring, self._deadline_s = grid, context, ring, deadline_s
+        self._noise = noise
         self._node_of = dict(enumerate(sorted(nodes)))
         self.refusals: list[str] = []
         self.up = self.down = 0
@@ -74,6 +83,7 @@ class _Talk:
                 members=len(self._node_of),
                 body=body,
                 ring=self._ring,
+                noise=self._noise,
             )
             record = RecordDict(dict(more) if more is not None else {})
             record["secret"] = ConfigRecord({"secret": pack(asked)})
@@ -124,6 +134,7 @@ def sum_in_secret(
     deadline_s: float,
     seed: int,
     closing: Callable[[int], None],
+    unmasking: Callable[[], None],
 ) -> Summed:
     """Run the four stages with these nodes.
 
@@ -135,13 +146,21 @@ def sum_in_secret(
         deadline_s: for each stage.
         seed: public, of the graph.
         closing: told the number of vectors, once they are here.
+        unmasking: called before the first mask comes off; what it raises ends the sum with nothing known.
     Raises:
         TooFewReports: too few members at some stage; nothing is known of anybody.
         AggregationFailed: the masks could not be taken off.
     """
-    ring = Ring(bound=float(plan["clip_norm"]), bits=secret.bits, members_max=max(3, len(nodes)))
-    talk = _Talk(grid, context, ring, nodes, deadline_s)
+    members_max = max(3, len(nodes))
+    ring = Ring(bound=float(plan["clip_norm"]), bits=secret.bits, members_max=members_max)
+    noise = noise_of(secret, members_max)
+    if noise is not None:
+        minimum = max(minimum, noise.least)
+        ring = replace(ring, spare=noises.spare_bits(noise, ring, len(vector)))
+    talk = _Talk(grid, context, ring, noise, nodes, deadline_s)
     try:
+        if noise is not None:
+            noises.check(noise, ring, len(vector))
         found = graph_plan(max(3, len(nodes)), secret.vanish, secret.collude, FAILURE)
         server = Collector(context, found, ring, len(vector), seed)
         keys = talk.stage("keys", dict.fromkeys(talk.members, b""), Keys)
@@ -154,17 +173,25 @@ def sum_in_secret(
         arrived = server.arrived(talk.stage("masked", sealed, Masked, parameters))
         closing(len(arrived))
         _enough(len(arrived), minimum, talk)
+        unmasking()
         asked = {one: pack(members) for one, members in arrived.items()}
         total, members = server.total(talk.stage("reveal", asked, Revealed))
     except SecureSumFailed as error:
         raise AggregationFailed(f"the secret sum failed: {error.what}", hint=error.hint) from error
     return Summed(
-        total=ring.decode(total, len(members)),
+        total=ring.decode(total, len(members)) if noise is None else noises.decode(total, ring),
         members=len(members),
         refusals=tuple(talk.refusals),
         bytes_up=talk.up,
         bytes_down=talk.down,
     )
+
+
+def noise_of(secret: Secret, asked: int) -> Noise | None:
+    """The noise of a sum of so many devices: as stated though a share of `secret.vanish` does not add its own."""
+    if not secret.multiplier:
+        return None
+    return Noise(multiplier=secret.multiplier, least=max(3, math.ceil((1.0 - secret.vanish) * asked)))
 
 
 def _enough(count: int, minimum: int, talk: _Talk) -> None:

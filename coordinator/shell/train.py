@@ -108,7 +108,7 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
         version=version,
         strategy=request.strategy,
         rounds=finished,
-        privacy=claim_of(home, request.bundle, _private(request, len(devices)), request.clip_norm, finished),
+        privacy=claim_of(home, request.bundle, private_of(request, len(devices)), request.clip_norm, finished),
         devices=len(devices),
         reported=arrived,
         seconds=round(time.monotonic() - started, 2),
@@ -130,7 +130,7 @@ def _learn(
     folder = home / "runs" / key
     if request.secret_sum and request.rule:
         raise RoundError("a secret sum has no single updates for a rule", hint="use one of --secret-sum and --rule")
-    private = _private(request, len(devices))
+    private = private_of(request, len(devices))
     if private is not None:
         refuse_beyond_budget(home, request.bundle, private, request.rounds)
     job = _job(home, key, parent, request, folder, private)
@@ -206,12 +206,23 @@ def _job(home: Path, key: str, parent: Bundle, request: Request, folder: Path, p
         rule=request.rule,
         hostile_share=request.hostile_share,
         private=private,
-        secret=Secret(bits=request.secret_bits) if request.secret_sum else None,
+        secret=_secret(request, private),
     )
     folder.mkdir(parents=True)
     path = folder / "job.json"
     path.write_bytes(msgspec.json.encode(job))
     return path
+
+
+def _secret(request: Request, private: Private | None) -> Secret | None:
+    if not request.secret_sum:
+        return None
+    by_devices = private is not None and private.noise_by == "devices"
+    return Secret(
+        bits=request.secret_bits,
+        vanish=request.vanish,
+        multiplier=private.noise_multiplier if private is not None and by_devices else 0.0,
+    )
 
 
 def _offer(request: Request, parent: Bundle, run: str, superlink: str, app_hash: str) -> RoundOffer:
@@ -246,19 +257,6 @@ def _follow(store: Store, key: str, folder: Path, request: Request, say: Callabl
         if time.monotonic() > deadline:
             raise RoundError(f"run {key} gave no result in time", hint="see the SuperLink's log")
         time.sleep(POLL_S)
-
-
-def _private(request: Request, devices: int) -> Private | None:
-    return private_of(
-        request.epsilon_max,
-        request.delta,
-        request.accountant,
-        request.noise,
-        request.rate,
-        request.population,
-        request.rounds,
-        devices,
-    )
 
 
 def _arrived(told: dict[str, Reported], devices: list[str], bundle: str, version: str) -> int:

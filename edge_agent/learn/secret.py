@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from edge_agent.errors import RoundRefused
 from models.errors import SecureSumFailed
+from models.secure_sum import noise
 from models.secure_sum.member import Member
 from models.secure_sum.messages import Arrived, Asked, Directory, Shares, pack, unpack
+from models.secure_sum.noise import Noise
 from models.secure_sum.shares import Entropy
 
 F32 = NDArray[np.float32]
@@ -34,6 +36,7 @@ class Part:
         self._entropy, self._members_min = entropy, members_min
         self._context = ""
         self._member: Member | None = None
+        self._noise: Noise | None = None
         self.is_last = False
         """Whether the sum under way is the run's last round."""
 
@@ -65,12 +68,17 @@ class Part:
                 return pack(member.shares(directory))
             case "masked":
                 asked.ring.check()
-                vector = asked.ring.encode(update(), dice)
+                self._noise = asked.noise
+                if asked.noise is None:
+                    vector = asked.ring.encode(update(), dice)
+                else:
+                    vector = noise.encode(update(), asked.noise, asked.ring, dice, self._entropy)
                 return pack(member.masked(unpack(asked.body, Shares), vector, asked.ring))
             case "reveal":
                 self._member = None  # a secret answers once
                 arrived = unpack(asked.body, Arrived)
                 self._enough(len(set(arrived.members)))
+                self._noised_enough(len(set(arrived.members)))
                 return pack(member.revealed(arrived))
 
     def _begin(self, asked: Asked) -> bytes:
@@ -97,6 +105,20 @@ class Part:
                 f"{neighbours + 1} devices are left, this profile wants {self._members_min} added up",
                 hint="ask more devices, or change k_min of the profile's update egress",
             )
+
+    def _noised_enough(self, neighbours: int) -> None:
+        """Refuse to unmask a sum whose noise would be less than was stated, as far as this device can see."""
+        least = self._noise.least if self._noise is not None else 0
+        if neighbours + 1 < min(least, SEEN_MIN):
+            raise RoundRefused(
+                f"{neighbours + 1} devices are left, the noise was made for {least} or more",
+                hint="the round is abandoned; state a larger share that may vanish",
+            )
+
+
+def noise_told(noise: Noise) -> str:
+    """What a device adds to a sum, as its ledger says it."""
+    return f"discrete Gaussian share: noise multiplier {noise.multiplier:.4g} on the sum of {noise.least} or more"
 
 
 def clipped(before: Mapping[str, F32], after: Mapping[str, F32], names: tuple[str, ...], clip_norm: float) -> F64:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edge_agent.errors import EgressError, RoundError, RoundRefused, TrainingFailed
 from edge_agent.learn import parameters
 from edge_agent.learn.plan import Plan, read_plan, read_shared
-from edge_agent.learn.secret import Part, clipped
+from edge_agent.learn.secret import Part, clipped, noise_told
 from edge_agent.learn.trainer import Schedule, Trained, train
 from edge_agent.learn.update import bucketed, make_update
 from edge_agent.shell.lessons import Lessons, load_lessons
@@ -134,6 +134,7 @@ def _take_part_in_secret(
     privacy = f"secret sum of {asked.members}, stage {asked.stage}"
     if made:
         privacy += f"; {_privacy(task, made[0][0])}"
+        privacy += f"; {noise_told(asked.noise)}" if asked.noise is not None else ""
     _ask_ledger(line, f"{task.run}-{asked.context}-{asked.stage}", "update", reply.payload, privacy)
     fleet.send(reply, time.monotonic() - started)
     if made:

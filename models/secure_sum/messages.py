@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from models.errors import SecureSumFailed
+from models.secure_sum.noise import Noise
 from models.secure_sum.ring import Ring
 from models.secure_sum.shares import SHARE_BYTES
 
@@ -71,6 +72,8 @@ class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     body: bytes = b""
     """The stage's own message, packed; empty at stage keys."""
     ring: Ring
+    noise: Noise | None = None
+    """What the members add themselves; None: nothing."""
 
 
 Told = TypeVar("Told", Asked, Keys, Directory, Shares, Masked, Arrived, Revealed)

@@ -21,11 +21,13 @@ class Ring(Struct, frozen=True, kw_only=True):
     """Of one member's coordinate, 2 to 24."""
     members_max: int
     """So many may be summed without running over."""
+    spare: int = 0
+    """Bits beside, for noise that the members add: `models.secure_sum.noise.spare_bits`."""
 
     @property
     def ring_bits(self) -> int:
-        """Bits of a coordinate on the wire: those of one member and those that its sum needs."""
-        return self.bits + max(0, (self.members_max - 1).bit_length())
+        """Bits of a coordinate on the wire: those of one member, those that its sum needs, and the spare."""
+        return self.bits + max(0, (self.members_max - 1).bit_length()) + self.spare
 
     @property
     def mask(self) -> int:
@@ -43,7 +45,8 @@ class Ring(Struct, frozen=True, kw_only=True):
         Raises:
             SecureSumFailed: bound, bits or members are out of their range.
         """
-        if not (0.0 < self.bound < float("inf")) or not 2 <= self.bits <= 24 or self.members_max < 1:
+        counts_fit = 2 <= self.bits <= 24 and self.members_max >= 1 and self.spare >= 0
+        if not (0.0 < self.bound < float("inf") and counts_fit):
             raise SecureSumFailed("the ring's bound, bits or members are out of range", hint="bits 2 to 24, bound > 0")
         if self.ring_bits > BITS_MAX:
             raise SecureSumFailed(

@@ -163,3 +163,27 @@ def test_the_command_says_what_it_needs() -> None:
     done = CliRunner().invoke(main, ["accountant", "--noise", "-1"])
     assert done.exit_code == 2
     assert "fix:" in done.output
+
+
+def test_noise_of_the_devices_costs_what_dp_accounting_says_when_called_directly() -> None:
+    from dp_accounting import SelfComposedDpEvent, ZCDpEvent
+    from dp_accounting.rdp import RdpAccountant
+
+    account = RdpAccountant()
+    account.compose(SelfComposedDpEvent(ZCDpEvent(0.5 / 3.0**2), 40))
+    spent = [Spend(noise_multiplier=3.0, rate=1.0, rounds=40, noise_by="devices")]
+    assert epsilon(spent, 1e-5, "rdp") == pytest.approx(account.get_epsilon(1e-5), rel=1e-9)
+    # The same noise by the coordinator, without sampling, costs the same: only PLD would be tighter.
+    assert epsilon(spent, 1e-5, "rdp") == pytest.approx(
+        epsilon([Spend(noise_multiplier=3.0, rate=1.0, rounds=40)], 1e-5, "rdp"), rel=1e-9
+    )
+    told = claim(spent, 1e-5, "rdp")
+    assert "discrete Gaussian noise of multiplier 3" in told.text
+    assert "the coordinator saw no sum without it" in told.text
+
+
+def test_noise_of_the_devices_has_no_pld_and_no_sampling() -> None:
+    with pytest.raises(BudgetInvalid, match="no PLD"):
+        epsilon([Spend(noise_multiplier=1.0, rate=1.0, noise_by="devices")], 1e-5, "pld")
+    with pytest.raises(BudgetInvalid, match="sampling hides nothing"):
+        epsilon([Spend(noise_multiplier=1.0, rate=0.5, noise_by="devices")], 1e-5, "rdp")

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coordinator.errors import RoundError
+from coordinator.accountant import epsilon
+from coordinator.errors import BudgetInvalid, RoundError
+from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import Request
 from coordinator.shell.train import Outcome, train
 from edge_agent.shell.pipe import AskEgress
 from models.bundle import open_bundle
-from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, coordinator, learn_together
+from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, Verdict, coordinator, granted, learn_together
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def devices(place: Coordinator, tmp_path_factory: pytest.TempPathFactory) -> lis
 
 
 def _together(
-    place: Coordinator, devices: list[Device], request: Request, **task: object
+    place: Coordinator, devices: list[Device], request: Request, verdict: Verdict = granted, **task: object
 ) -> tuple[Outcome | None, RoundError | None, list[Said]]:
     outcome: list[Outcome] = []
     failure: list[RoundError] = []
@@ -49,7 +51,7 @@ def _together(
     offer = place.offer_of(devices[0].name)
     parent = str(Registry.existing(place.home).find("context", offer.version))
     given: dict[str, object] = {"version": offer.version, "path": parent, "secret": True, "k_min": 3, **task}
-    said = learn_together([device.task(offer, place.ca, **given) for device in devices])
+    said = learn_together([device.task(offer, place.ca, **given) for device in devices], verdict)
     worker.join(120)
     return (outcome or [None])[0], (failure or [None])[0], said
 
@@ -80,6 +82,54 @@ def test_a_round_in_secret_moves_the_model_by_the_mean_and_shows_no_single_updat
         assert stages == ["keys", "shares", "masked", "reveal"] * 2
         assert all(ask.kind == "update" for ask in one.asked)
     assert sum(ask.bytes for one in said for ask in one.asked) == sum(row.bytes_up for row in done.rounds)
+
+
+def test_devices_add_the_noise_of_a_private_round_themselves_and_it_is_entered_before_a_mask_comes_off(
+    place: Coordinator, devices: list[Device]
+) -> None:
+    def verdict(ask: AskEgress) -> bool:
+        if "stage reveal" in ask.privacy:
+            spent_at_reveal.append(sum(len(one.spent) for one in PrivacyStore(place.home).accounts("context")))
+        return True
+
+    spent_at_reveal: list[int] = []
+    request = Request(
+        bundle="context",
+        rounds=1,
+        minimum_reports=4,
+        wait_s=0.0,
+        clip_norm=4.0,
+        secret_sum=True,
+        secret_bits=12,
+        epsilon_max=8.0,
+        population="flats",
+        deadline_s=40.0,
+    )
+    done, failed, said = _together(place, devices, request, verdict)
+    assert failed is None, [(one.ended, one.stderr) for one in said]
+    assert done is not None
+    assert len(spent_at_reveal) >= 4
+    assert set(spent_at_reveal) == {1}
+    (account,) = PrivacyStore(place.home).accounts("context")
+    (spent,) = account.spent
+    assert (account.budget.accountant, spent.noise_by, spent.rate) == ("rdp", "devices", 1.0)
+    reached = epsilon([spent], 1e-5, "rdp")
+    assert 7.9 < reached <= 8.0
+    assert f"({reached:.4g}, 1e-05)-differential privacy; unit: one device; 1 rounds" in done.privacy
+    assert "discrete Gaussian noise" in done.privacy
+    assert "the coordinator saw no sum without it" in done.privacy
+    rows = [ask.privacy for one in said for ask in one.asked if "stage masked" in ask.privacy]
+    assert len(rows) == 4
+    assert all("discrete Gaussian share" in row and "of 3 or more" in row for row in rows)
+
+
+def test_noise_by_the_devices_needs_a_secret_sum_and_a_budget(place: Coordinator, devices: list[Device]) -> None:
+    with pytest.raises(BudgetInvalid, match="hides no single update"):
+        train(place.home, Request(bundle="context", epsilon_max=8.0, noise_by="devices"), print)
+    with pytest.raises(BudgetInvalid, match="without a budget"):
+        train(place.home, Request(bundle="context", secret_sum=True, noise_by="devices"), print)
+    with pytest.raises(BudgetInvalid, match="sampling hides nothing"):
+        train(place.home, Request(bundle="context", secret_sum=True, epsilon_max=8.0, rate=0.5), print)
 
 
 def test_a_device_that_vanishes_before_its_vector_is_left_out_and_the_sum_is_made(

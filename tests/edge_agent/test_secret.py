@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edge_agent.errors import RoundRefused
@@ -11,6 +12,7 @@ from edge_agent.learn.secret import Part, clipped
 from models.secure_sum.collector import Collector
 from models.secure_sum.graph import Plan
 from models.secure_sum.messages import Arrived, Asked, Directory, Keys, Masked, Revealed, Shares, pack, unpack
+from models.secure_sum.noise import Noise
 from models.secure_sum.ring import Ring
 from tests.models.secure_sum.party import coins
 
@@ -45,6 +47,23 @@ def test_four_devices_give_the_sum_of_their_clipped_updates() -> None:
     total, members = server.total(told_last)
     assert members == (0, 1, 2, 3)
     assert RING.decode(total, 4) == pytest.approx(sum(updates), abs=4 * RING.step)
+
+
+def test_a_sum_with_less_noise_than_was_stated_is_not_unmasked() -> None:
+    """Noise is made for four or more; of four one vanishes before its vector."""
+    parts = [Part(coins(n), 3) for n in range(4)]
+    noise = Noise(multiplier=1.0, least=4)
+    server = Collector("run:1", Plan(degree=3, threshold=2), RING, 3, 7)
+    keys = {n: unpack(p.answer(_asked("keys", n), _nothing, DICE), Keys) for n, p in enumerate(parts)}
+    told = {n: pack(one) for n, one in server.directories(keys).items()}
+    shares = {n: unpack(p.answer(_asked("shares", n, told[n]), _nothing, DICE), Shares) for n, p in enumerate(parts)}
+    passed = {n: pack(one) for n, one in server.forwarded(shares).items()}
+    for n, part in enumerate(parts):
+        asked = replace(_asked("masked", n, passed[n]), noise=noise)
+        part.answer(asked, lambda: np.zeros(3), DICE)
+    assert parts[0].answer(_asked("reveal", 0, pack(Arrived(members=(1, 2, 3)))), _nothing, DICE)
+    with pytest.raises(RoundRefused, match="3 devices are left, the noise was made for 4"):
+        parts[1].answer(_asked("reveal", 1, pack(Arrived(members=(0, 2)))), _nothing, DICE)
 
 
 def test_a_sum_of_fewer_devices_than_the_profile_wants_is_refused() -> None:
