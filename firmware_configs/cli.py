@@ -7,6 +7,7 @@ from firmware_configs.commands.check import check
 from firmware_configs.commands.diff import diff
 from firmware_configs.commands.lineage import lineage, why
 from firmware_configs.commands.rules import rules, show
+from firmware_configs.commands.write import write
 
 
 @click.group(
@@ -18,6 +19,7 @@ from firmware_configs.commands.rules import rules, show
     edge-audit check NEW.toml --against OLD.toml --format sarif --out audit.sarif
     edge-audit diff OLD.toml NEW.toml --fail-on widen
     edge-audit lineage firmware_configs/profiles/home-gateway.toml --format html --out lineage.html
+    edge-audit write notice firmware_configs/profiles/home-gateway.toml --out notice.html
     edge-audit why co2 firmware_configs/profiles/home-gateway.toml
     edge-audit rules DM001
     """,
@@ -26,7 +28,7 @@ def main() -> None:
     """Read device profiles: what is collected, why, for how long, what is decided, and what may leave."""
 
 
-for command in (check, diff, lineage, why, show, rules):
+for command in (check, diff, lineage, why, show, write, rules):
     main.add_command(command)
 
 
