@@ -31,6 +31,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """Bucketed count; the weight."""
     loss_before: float
     loss_after: float
+    cluster: int = 0
+    """Which of the models that were sent it took, in a clustered run."""
 
 
 def checked(
@@ -62,6 +64,7 @@ def checked(
         examples=examples,
         loss_before=_number(facts.get("loss_before")),
         loss_after=_number(facts.get("loss_after")),
+        cluster=_small(facts.get("cluster", 0)),
     )
 
 
@@ -175,3 +178,7 @@ def _is_scale(value: object) -> bool:
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else 0.0
+
+
+def _small(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**16 else 2**16

@@ -6,7 +6,7 @@ EdgeError
 │   │   AlreadyRunning, AttributionRefused
 ├── RoundError         CRD2xx  the round is abandoned; nothing is published
 │   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed, BudgetInvalid,
-│   │   RunUnfinished, RunInterrupted, UnknownRun, CheckpointDamaged, RoundFileInvalid
+│   │   RunUnfinished, RunInterrupted, UnknownRun, CheckpointDamaged, RoundFileInvalid, StrategyRefused
 ├── RegistryError      CRD3xx  nothing is published
 │   ├── VersionTaken, VersionStale, NameInvalid, RegistryMissing, RegistryThere, SignaturesMissing,
 │   │   RegistryKeyInvalid, ChangePending, AttestationInvalid, RegistryDamaged
@@ -115,6 +115,11 @@ class CheckpointDamaged(RoundError):
 
 class RoundFileInvalid(RoundError):
     code: ClassVar[str] = "CRD211"
+    exit_status: ClassVar[int] = 2
+
+
+class StrategyRefused(RoundError):
+    code: ClassVar[str] = "CRD230"
     exit_status: ClassVar[int] = 2
 
 

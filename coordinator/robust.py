@@ -31,6 +31,8 @@ from coordinator.rule_names import Rule
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+TIE = 1e-9
+"""Scores that differ by less, relatively, are the same: they are sums of the same distances in another order."""
 
 
 class Combined(Struct, frozen=True, kw_only=True):
@@ -84,7 +86,8 @@ def combine(rule: Rule, updates: F64, share: float) -> Combined:
         case "norm-median":
             return _all(_bounded(updates).mean(axis=0), count)
         case "krum":
-            return _chosen(updates, [int(krum_scores(squared_distances(updates), hostile).argmin())])
+            between = squared_distances(updates)
+            return _chosen(updates, [_best(krum_scores(between, hostile), updates)])
         case "multi-krum":
             scores = krum_scores(squared_distances(updates), hostile)
             return _chosen(updates, np.argsort(scores, kind="stable")[: count - hostile].tolist())
@@ -104,6 +107,15 @@ def krum_scores(between: F64, hostile: int) -> F64:
     """Sum of the squared distances to the n - f - 2 nearest others, (n,); small is trustworthy."""
     near = max(1, len(between) - hostile - 2)
     return np.asarray(np.sort(between, axis=1)[:, 1 : 1 + near].sum(axis=1), np.float64)
+
+
+def _best(scores: F64, updates: F64) -> int:
+    """The row with the least score; of two that are each other's nearest, the one whose numbers are smaller.
+
+    Otherwise the order in which reports came in would choose.
+    """
+    tied = np.flatnonzero(scores <= scores.min() * (1.0 + TIE))
+    return int(tied[0]) if len(tied) == 1 else int(min(tied, key=lambda n: updates[n].tolist()))
 
 
 def _trimmed(updates: F64, hostile: int) -> F64:
@@ -126,7 +138,7 @@ def _bulyan(updates: F64, hostile: int) -> Combined:
     chosen: list[int] = []
     for _ in range(len(updates) - 2 * hostile):
         scores = krum_scores(between[np.ix_(left, left)], hostile)
-        chosen.append(left.pop(int(scores.argmin())))
+        chosen.append(left.pop(_best(scores, updates[left])))
     rows = updates[sorted(chosen)]
     keep = len(rows) - 2 * hostile
     off = np.abs(rows - np.median(rows, axis=0))
