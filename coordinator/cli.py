@@ -11,6 +11,7 @@ from coordinator.commands.nodes import nodes
 from coordinator.commands.registry import registry
 from coordinator.commands.rounds import rounds
 from coordinator.commands.status import status
+from coordinator.commands.strategies import strategies
 from coordinator.commands.training import train
 from coordinator.commands.up import up
 from firmware_configs.cli_group import EdgeGroup
@@ -41,6 +42,7 @@ for command in (
     registry,
     deploy,
     train,
+    strategies,
     rounds,
     accountant,
     experiments,

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from coordinator.shell.train import Outcome
 
 
+def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> dict[str, float]:
+    from coordinator.strategies.settings import read_options
+
+    return read_options(words)
+
+
 @click.command()
 @click.argument("bundle", default="")
 @click.option(
@@ -21,7 +27,8 @@ if TYPE_CHECKING:
     help="round.toml, which says all of this and can be kept; options given here override it. See docs/rounds.md.",
 )
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 10_000), help="How many rounds.")
-@click.option("--strategy", default="fedavg", show_default=True, type=click.Choice(["fedavg", "fedprox"]))
+@click.option("--strategy", default="fedavg", show_default=True, help="A name of `edge-coordinator strategies`.")
+@click.option("--option", "options", multiple=True, callback=_options, help="Of the strategy, KEY=VALUE; repeat.")
 @click.option("--prox-mu", default=0.01, show_default=True, help="FedProx: pull towards the round's start.")
 @click.option(
     "--minimum-reports", default=1, show_default=True, type=click.IntRange(1), help="Fewer abandon the round."

@@ -5,6 +5,7 @@ from msgspec import Struct
 from coordinator.accountant import Budget, NoiseBy
 from coordinator.rule_names import Rule
 from coordinator.shell.secret_grid import Secret
+from coordinator.strategies.settings import Strategy
 
 
 class Private(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +46,9 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     negatives: int
     clip_norm: float
     prox_mu: float = 0.0
+    strategy: Strategy = Strategy()
+    devices: int = 0
+    """Enrolled when the run began."""
     seed: int = 0
     rule: Rule | None = None
     """How updates are combined where some devices may be hostile; None: their weighted mean."""

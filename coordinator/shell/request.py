@@ -18,6 +18,9 @@ class Request(Struct, frozen=True, kw_only=True):
     minimum_reports: Annotated[int, Meta(ge=1)] = 1
     wanted: Annotated[int, Meta(ge=0)] = 0
     strategy: str = "fedavg"
+    """A name of `coordinator.strategies.names`."""
+    options: dict[str, float] = {}
+    """Of the strategy; what is missing is as it says."""
     prox_mu: Annotated[float, Meta(ge=0.0)] = 0.01
     epochs: Annotated[int, Meta(ge=0)] = 0
     lr: Annotated[float, Meta(ge=0.0)] = 0.0

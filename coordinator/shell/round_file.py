@@ -23,7 +23,7 @@ def _same(names: str) -> dict[str, str]:
 
 SECTIONS: dict[str, dict[str, str]] = {
     "round": _same("bundle rounds minimum_reports wanted join_s deadline_s wait_s seed"),
-    "strategy": {"name": "strategy", **_same("prox_mu")},
+    "strategy": {"name": "strategy", **_same("options prox_mu")},
     "device": _same("epochs lr clip_norm"),
     "privacy": _same("epsilon_max delta accountant noise noise_by rate population"),
     "secret_sum": {"enabled": "secret_sum", "bits": "secret_bits", **_same("vanish")},

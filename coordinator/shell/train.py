@@ -14,6 +14,7 @@ from coordinator import rounds
 from coordinator.errors import FlowerFailed, RoundError, UnknownBundle, UnknownDevice
 from coordinator.rounds import Round
 from coordinator.shell import flower
+from coordinator.shell.choosing import strategy_of
 from coordinator.shell.home import endpoints_of
 from coordinator.shell.job import Job, Private
 from coordinator.shell.mqtt_control import Control
@@ -87,6 +88,7 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
         RoundError: the run was abandoned; nothing is published.
     """
     started = time.monotonic()
+    strategy_of(request)  # what cannot go together is refused before anything begins
     home = home.resolve()
     store, endpoints, signed = Store(home), endpoints_of(home), Registry.existing(home)
     parent = _parent(signed, request.bundle)
@@ -128,12 +130,10 @@ def _learn(
     """Offer the run, follow its rounds, publish; returns the new version. The offer is withdrawn in any case."""
     store, signed = Store(home), Registry.existing(home)
     folder = home / "runs" / key
-    if request.secret_sum and request.rule:
-        raise RoundError("a secret sum has no single updates for a rule", hint="use one of --secret-sum and --rule")
     private = private_of(request, len(devices))
     if private is not None:
         refuse_beyond_budget(home, request.bundle, private, request.rounds)
-    job = _job(home, key, parent, request, folder, private)
+    job = _job(home, key, parent, request, folder, private, len(devices))
     store.begin(key, request.bundle, parent.spec.version)
     run = ""
     try:
@@ -183,8 +183,10 @@ def _parent(signed: Registry, bundle: str) -> Bundle:
     return parent
 
 
-def _job(home: Path, key: str, parent: Bundle, request: Request, folder: Path, private: Private | None) -> Path:
-    own = parent.spec.train
+def _job(
+    home: Path, key: str, parent: Bundle, request: Request, folder: Path, private: Private | None, devices: int
+) -> Path:
+    own, strategy = parent.spec.train, strategy_of(request)
     if own is None:
         raise UnknownBundle("the bundle has no train step", hint="see edge-models inspect")
     job = Job(
@@ -201,7 +203,9 @@ def _job(home: Path, key: str, parent: Bundle, request: Request, folder: Path, p
         batch=own.batch,
         negatives=own.negatives,
         clip_norm=request.clip_norm,
-        prox_mu=request.prox_mu if request.strategy == "fedprox" else 0.0,
+        prox_mu=strategy.options.get("prox_mu", 0.0),
+        strategy=strategy,
+        devices=devices,
         seed=request.seed,
         rule=request.rule,
         hostile_share=request.hostile_share,

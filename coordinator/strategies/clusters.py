@@ -8,6 +8,7 @@ private rounds nor secret sums go with this.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ F32 = NDArray[np.float32]
 
 
 def models_of(
-    state: Mapping[str, NDArray[np.generic]], shared: Mapping[str, F32], count: int, spread: float, seed: int
+    state: Mapping[str, NDArray[np.floating[Any]]], shared: Mapping[str, F32], count: int, spread: float, seed: int
 ) -> list[dict[str, F32]]:
     """The models that a round sends.
 
@@ -46,7 +47,7 @@ def models_of(
 
 
 def averaged(
-    models: Sequence[Mapping[str, F32]], reports: Sequence[Report], state: Mapping[str, NDArray[np.generic]]
+    models: Sequence[Mapping[str, F32]], reports: Sequence[Report], state: Mapping[str, NDArray[np.floating[Any]]]
 ) -> tuple[dict[str, F32], State]:
     """The model that most devices took, and all models as what to remember; one that nobody took stays as it was.
 
@@ -69,5 +70,5 @@ def averaged(
             new[number] = average(model, own)
         for name, value in new[number].items():
             after[f"model/{number}/{name}"] = value
-    after["sizes"] = np.array(sizes, np.int64)
+    after["sizes"] = np.array(sizes, np.float64)
     return new[int(np.argmax(sizes))], after

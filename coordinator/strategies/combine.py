@@ -1,6 +1,7 @@
 """One round of a strategy: reports in, the next shared parameters and what to remember out."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -43,7 +44,7 @@ def combine(
     strategy: Strategy,
     shared: Mapping[str, F32],
     reports: Sequence[Report],
-    state: Mapping[str, NDArray[np.generic]],
+    state: Mapping[str, NDArray[np.floating[Any]]],
     occasion: Occasion,
 ) -> tuple[dict[str, F32], State]:
     """The shared parameters after a round, and what to remember for the next.
@@ -71,7 +72,7 @@ def take(
     shared: Mapping[str, F32],
     update: Mapping[str, F64],
     members: float,
-    state: Mapping[str, NDArray[np.generic]],
+    state: Mapping[str, NDArray[np.floating[Any]]],
     occasion: Occasion,
 ) -> tuple[dict[str, F32], State]:
     """The same where only the mean of the updates is known: after a secret sum, or in a private round.
@@ -80,7 +81,7 @@ def take(
         update: the mean, float64.
         members: how many updates it is of.
     """
-    after: Mapping[str, NDArray[np.generic]] = state
+    after: Mapping[str, NDArray[np.floating[Any]]] = state
     if strategy.preset.device == "scaffold":
         share = min(1.0, members / occasion.devices) if occasion.devices else 1.0
         after = scaffold.controlled(shared, update, state, share, int(strategy["steps"]), occasion.lr)

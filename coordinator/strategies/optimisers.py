@@ -8,6 +8,7 @@ Source: Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2 (FedAd
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,8 @@ from coordinator.strategies.settings import Strategy
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-State = dict[str, NDArray[np.generic]]
-"""What a strategy remembers between rounds, by name; float32 but for counts. Saved with the round."""
+State = dict[str, NDArray[np.floating[Any]]]
+"""What a strategy remembers between rounds, by name. Saved with the round's parameters."""
 STEPS = "steps"
 
 
@@ -26,7 +27,7 @@ def moved(
     strategy: Strategy,
     shared: Mapping[str, F32],
     update: Mapping[str, F64],
-    state: Mapping[str, NDArray[np.generic]],
+    state: Mapping[str, NDArray[np.floating[Any]]],
     done: float = 0.0,
 ) -> tuple[dict[str, F32], State]:
     """The shared parameters after one update, and what to remember.
@@ -41,7 +42,7 @@ def moved(
     """
     after: State = dict(state)
     steps = int(state[STEPS]) + 1 if STEPS in state else 1
-    after[STEPS] = np.array(steps, np.int64)
+    after[STEPS] = np.array(steps, np.float64)
     new: dict[str, F32] = {}
     for name, value in shared.items():
         change = np.asarray(update[name], np.float64)
@@ -100,5 +101,5 @@ def _first(strategy: Strategy, name: str, change: F64, state: State) -> F64:
     return first
 
 
-def _held(state: Mapping[str, NDArray[np.generic]], key: str, like: F64) -> F64:
+def _held(state: Mapping[str, NDArray[np.floating[Any]]], key: str, like: F64) -> F64:
     return state[key].astype(np.float64) if key in state else np.zeros_like(like)

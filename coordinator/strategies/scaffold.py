@@ -10,6 +10,7 @@ is not told. Down go two vectors instead of one.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 
-def control_of(state: Mapping[str, NDArray[np.generic]], shared: Mapping[str, F32]) -> dict[str, F32]:
+def control_of(state: Mapping[str, NDArray[np.floating[Any]]], shared: Mapping[str, F32]) -> dict[str, F32]:
     """The server's control variate: float32 of the parameters' shapes; zeros at first."""
     return {
         name: np.asarray(state[f"control/{name}"], np.float32) if f"control/{name}" in state else np.zeros_like(value)
@@ -31,7 +32,7 @@ def control_of(state: Mapping[str, NDArray[np.generic]], shared: Mapping[str, F3
 def controlled(
     shared: Mapping[str, F32],
     update: Mapping[str, F64],
-    state: Mapping[str, NDArray[np.generic]],
+    state: Mapping[str, NDArray[np.floating[Any]]],
     share: float,
     steps: int,
     lr: float,
