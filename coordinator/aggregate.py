@@ -33,6 +33,10 @@ class Report(Struct, frozen=True, kw_only=True):
     loss_after: float
     cluster: int = 0
     """Which of the models that were sent it took, in a clustered run."""
+    node: int = 0
+    """Flower's id of who sent it."""
+    norm: float = 0.0
+    """L2 norm as it came."""
 
 
 def checked(
@@ -77,9 +81,10 @@ def bounded(report: Report, clip_norm: float) -> Report:
     Args:
         clip_norm: L2 norm over all tensors.
     """
-    norm = float(
-        np.sqrt(sum(float((d.astype(np.float64) ** 2).sum()) * report.scales[n] ** 2 for n, d in report.delta.items()))
-    )
+    with np.errstate(over="ignore"):  # a scale may be as large as a float gets
+        square = sum(float((d.astype(np.float64) ** 2).sum()) * report.scales[n] ** 2 for n, d in report.delta.items())
+    norm = float(np.sqrt(square))
+    report = msgspec.structs.replace(report, norm=norm)
     if norm <= clip_norm:
         return report
     shrink = clip_norm / norm

@@ -46,6 +46,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     lr: float = 1.0
     server_lr: float = 0.01
     """Of Adam; falls linearly to 0 over the rounds."""
+    server: Literal["adam", "plain"] = "adam"
+    """plain: the mean update times `server_lr` is added, as federated averaging does."""
     seed: int = 0
 
     def rounds(self, clients: int) -> int:
@@ -77,6 +79,17 @@ class Adam:
             scale = np.sqrt(second / (1 - self._b2**self._steps)) + self._epsilon
             after[name] = np.asarray(value[name] + share * self._lr * unbiased / scale, np.float32)
         return after
+
+
+class Plain:
+    """The server of federated averaging: adds the update, `lr` times."""
+
+    def __init__(self, lr: float) -> None:
+        self._lr = np.float32(lr)
+
+    def __call__(self, value: dict[str, F32], update: dict[str, F32], _share: float) -> dict[str, F32]:
+        """The values after one step along `update`."""
+        return {name: np.asarray(value[name] + self._lr * change, np.float32) for name, change in update.items()}
 
 
 def bucketed(count: int) -> int:
@@ -134,7 +147,7 @@ def train(
         np.zeros((len(histories), plan.dimensions), np.float32),
         np.zeros(len(histories), np.float32),
     )
-    shared, server = start, Adam(plan.server_lr)
+    shared, server = start, (Adam if plan.server == "adam" else Plain)(plan.server_lr)
     cohorts = list(_cohorts(able, plan, dice))
     for number, cohort in enumerate(cohorts):
         dices = [np.random.default_rng([plan.seed, number, int(one)]) for one in cohort]

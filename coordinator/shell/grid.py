@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -97,7 +98,8 @@ def ask(
         for reply in grid.pull_messages(list(waiting)):
             waiting.discard(reply.metadata.reply_to_message_id)
             try:
-                reports.append(aggregate.bounded(_read(reply, shared), plan["clip_norm"]))
+                own = msgspec.structs.replace(_read(reply, shared), node=reply.metadata.src_node_id)
+                reports.append(aggregate.bounded(own, plan["clip_norm"]))
                 up += size_of(reply)
             except AggregationFailed as error:
                 refusals.append(error.what)

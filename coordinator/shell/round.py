@@ -1,6 +1,7 @@
 """One round: who is asked, what they are asked, and what came of it."""
 
 import os
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from coordinator.shell.plans import plan_of
 from coordinator.shell.private_run import enter_noised
 from coordinator.shell.secret_grid import Secret, Summed, sum_in_secret
 from coordinator.shell.store import Store
+from coordinator.shell.vetting import allowed, vetted
 from models import flat
 from models.bundle import Bundle
 
@@ -45,7 +47,7 @@ def gather(grid: Grid, job: Job, store: Store, row: Round, bundle: Bundle, share
         AggregationFailed: a secret sum could not be made.
     """
     needed = job.minimum_reports
-    there = nodes.online(grid, max(needed, job.wanted), job.join_s)
+    there = allowed(Path(job.home), nodes.online(grid, max(needed, job.wanted), job.join_s))
     if job.private is not None:
         asked = cohort.sample(there, job.private.rate, secret_dice())
     else:
@@ -82,6 +84,9 @@ def _plainly(
         wanted=0 if job.private else job.wanted,
         deadline_s=job.deadline_s,
     )
+    if job.private is None:
+        kept, out = vetted(Path(job.home), job.key, row.number, replies.reports, job.clip_norm)
+        replies = msgspec.structs.replace(replies, reports=kept, refusals=(*replies.refusals, *out))
     row = put(
         store,
         msgspec.structs.replace(
