@@ -4,7 +4,7 @@ Only of rounds in which single updates are seen and may be looked at: not in sec
 in private rounds, whose account knows nothing of it. Those rounds, too, leave out whoever is in quarantine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from coordinator import aggregate, quarantine
 from coordinator.aggregate import Report
-from coordinator.quarantine import Claim, Standing
+from coordinator.quarantine import Claim, Finding, Standing
 from coordinator.shell.quarantine_store import QuarantineStore
 from coordinator.shell.store import Store
 from models import arrays
@@ -48,7 +48,7 @@ def vetted(
     claims = [_claim(report) for report in reports]
     place = home / "runs" / run / FILE
     before = _direction(place, rows.shape[1])
-    findings = quarantine.found(claims, rows, before, clip_norm, known)
+    findings = _found(reports, claims, rows, before, clip_norm, known)
     standings: dict[str, Standing] = {}
     for claim, own in zip(claims, findings, strict=True):
         if claim.node in names:
@@ -66,6 +66,27 @@ def vetted(
         if n not in set(keep)
     ]
     return tuple(reports[n] for n in keep), tuple(out)
+
+
+def _found(
+    reports: Sequence[Report],
+    claims: list[Claim],
+    rows: F64,
+    before: F64 | None,
+    clip_norm: float,
+    known: Mapping[int, Standing],
+) -> list[tuple[Finding, ...]]:
+    """Reports of one model are compared with each other; a clustered run sends several, and keeps no direction."""
+    clusters = sorted({report.cluster for report in reports})
+    if len(clusters) == 1:
+        return quarantine.found(claims, rows, before, clip_norm, known)
+    made: list[tuple[Finding, ...]] = [()] * len(reports)
+    for cluster in clusters:
+        at = [n for n, report in enumerate(reports) if report.cluster == cluster]
+        part = quarantine.found([claims[n] for n in at], rows[at], None, clip_norm, known)
+        for n, own in zip(at, part, strict=True):
+            made[n] = own
+    return made
 
 
 def _claim(report: Report) -> Claim:
