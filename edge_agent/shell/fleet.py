@@ -1,33 +1,36 @@
-"""The one door to Flower's fleet connection, with this device's node key over TLS.
+"""A device's talk with a SuperLink: take a round's message, send the reply. To it this is an ordinary SuperNode.
 
-It is Flower's internal interface: pinned to a minor version in setup.cfg, and a contract test against a real
-SuperLink tells when it changes. The app that the server offers is never fetched; only its hash is compared.
-
-Flower ends or interrupts the process where we want an error: `connect` turns each of these into a named one.
+The app that the server offers is never fetched; only its hash is compared. `fleet_line` carries, `fleet_wire` knows
+Flower's bytes; a contract test against a real SuperLink tells when these change (flwr is pinned in setup.cfg).
 """
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
-from edge_agent.errors import NodeRefused, RoundRefused, SuperLinkUnreachable
+from edge_agent.errors import RoundRefused
+from edge_agent.shell import fleet_wire as wire
+from edge_agent.shell.fleet_line import FleetLine, NodeKey, RunOver
 from models import arrays
 from models.errors import ModelError
 
-POLL_S = 0.2
+POLL_S, POLL_S_MAX, POLL_GROWTH = 0.1, 2.0, 1.3
+"""How often a waiting learner asks; the longer it waits, the less often: a fleet must not wear the server out."""
 OBJECT_POLL_S = 0.05
 """The server announces a message before it has uploaded all of its parts."""
 ALIVE_S = 1.0
-"""How often a waiting learner asks whether the run still goes on."""
-RETRIES = 4
-RETRY_S = 8.0
+"""How often a waiting learner asks at most whether the run still goes on."""
+HEARTBEAT_S = 30.0
+"""What the SuperLink is told; after twice as long without a word a node counts as gone."""
 OBJECTS_MAX = 10_000
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 Arrays = dict[str, NDArray[np.generic]]
@@ -39,19 +42,42 @@ class Ask:
 
     arrays: Arrays
     plan: dict[str, Any]
-    message: Any
+    metadata: Any
+    note: bytes
+    """What to keep of it to ask for it again: its metadata and the ids of its parts, as the SuperLink gave them."""
     bytes: int
+
+
+class Reply(Struct, frozen=True):
+    """A reply with every byte of it at hand: the ledger can enter it first, and it can be sent again as it is."""
+
+    run: int
+    message: bytes
+    """Flower's Message without its content."""
+    tree: bytes
+    """Its ObjectTree."""
+    contents: dict[str, bytes]
+    """Object id → object, in the order in which they are pushed."""
+    asked: str
+    """Id of the message that it answers."""
+
+    @property
+    def payload(self) -> bytes:
+        """All objects, in the order in which they are pushed."""
+        return b"".join(self.contents.values())
 
 
 class Fleet:
     """An open connection: take a message, send a reply."""
 
-    def __init__(self, callbacks: tuple[Any, ...], run: int, app_hash: str, still_open: Callable[[], bool]) -> None:
-        self._node, self._receive, self._send, self._get_run, _, self._pull, self._push, self._confirm = callbacks
-        self._run = run
-        self._app_hash = app_hash
-        self._still_open = still_open
+    def __init__(self, line: FleetLine, run: int, app_hash: str, still_open: Callable[[], bool]) -> None:
+        self._line, self._run, self._app_hash, self._still_open = line, run, app_hash, still_open
+        answer = line.call("ActivateNode", public_key=line.key.public, heartbeat_interval=HEARTBEAT_S)
+        self.node = int(answer.node_id)
         self._began = self._checked = False
+
+    def _call(self, name: str, **fields: Any) -> Any:
+        return self._line.call(name, node={"node_id": self.node}, **fields)
 
     def next(self) -> Ask | None:
         """The server's next message; None when the round has closed, or the run has ended, without one.
@@ -59,16 +85,17 @@ class Fleet:
         Raises:
             RoundRefused: another run or another app than announced, or a message that cannot be read.
         """
-        asked = 0.0
+        alive, pause = time.monotonic(), POLL_S
         while self._still_open():
-            taken = self._receive()
-            if taken is not None:
-                return self._read(*taken)
-            if time.monotonic() - asked > ALIVE_S:
-                asked = time.monotonic()
+            taken = self._call("PullMessages")
+            if taken.messages_list:
+                return self.read(taken.SerializeToString())
+            if time.monotonic() - alive > ALIVE_S:
+                alive = time.monotonic()
                 if not self._alive():
                     return None
-            time.sleep(POLL_S)
+            time.sleep(pause)
+            pause = min(pause * POLL_GROWTH, POLL_S_MAX)
         return None
 
     def stay(self, seconds: float) -> None:
@@ -79,34 +106,32 @@ class Fleet:
 
     def _alive(self) -> bool:
         """Whether the run goes on or has yet to begin; the SuperLink tells of a run only while it goes on."""
-        from flwr.supercore.run import RunNotRunningException
-
         try:
-            self._get_run(self._run)
-        except RunNotRunningException:
+            self._call("GetRun", run_id=self._run)
+        except RunOver:
             return not self._began
         self._began = True
         return True
 
-    def _read(self, message: Any, tree: Any) -> Ask:
-        from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
-        from google.protobuf.message import DecodeError
+    def read(self, note: bytes) -> Ask:
+        """Fetch the parts of a message that the SuperLink has announced, now or before this process began.
 
-        self._check(message.metadata.run_id)
+        Raises:
+            RoundRefused: another run or another app than announced, or a message that cannot be read.
+        """
+        taken = wire.MESSAGES["PullMessagesResponse"].FromString(note)  # type: ignore[attr-defined]
+        metadata, tree = taken.messages_list[0].metadata, taken.message_object_trees[0]
+        self._check(metadata.run_id)
         contents = self._contents(tree)
-        self._confirm(self._run, tree.object_id)
+        content = wire.read_message(tree.object_id, contents)
         try:
-            full: Any = inflate_object_from_contents(tree.object_id, contents)
-            content = full.content
-            sent = {n: _array(n, held) for record in content.array_records.values() for n, held in record.items()}
-            plan = {name: value for record in content.config_records.values() for name, value in record.items()}
-        except (ModelError, DecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
+            sent = {name: arrays.read(raw, name[:40]) for name, raw in content.arrays.items()}
+        except ModelError as error:
             raise RoundRefused(
                 f"the round's message cannot be read: {error}", hint="is the server of the same version?"
             ) from error
-        # The stored object does not know the identity that the server gave the message on its way.
-        full.metadata.__dict__.update(message.metadata.__dict__)
-        return Ask(arrays=sent, plan=plan, message=full, bytes=sum(len(raw) for raw in contents.values()))
+        size = sum(len(raw) for raw in contents.values())
+        return Ask(arrays=sent, plan=content.config, metadata=metadata, note=note, bytes=size)
 
     def _check(self, run: int) -> None:
         if self._checked and run == self._run:
@@ -116,7 +141,7 @@ class Fleet:
                 f"the SuperLink asks for run {run}, the offer was run {self._run}",
                 hint="nothing to do; it was not ours",
             )
-        offered = self._get_run(run).fab_hash
+        offered = self._call("GetRun", run_id=run).run.fab_hash
         if offered != self._app_hash:
             raise RoundRefused(
                 f"the SuperLink runs app {offered[:12]}…, the offer announced {self._app_hash[:12]}…",
@@ -125,13 +150,13 @@ class Fleet:
         self._began = self._checked = True
 
     def _contents(self, tree: Any) -> dict[str, bytes]:
-        from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
-
         contents: dict[str, bytes] = {}
         left = MESSAGE_BYTES_MAX
-        for node in iterate_object_tree(tree):
-            contents[node.object_id] = self._object(node.object_id)
-            left -= len(contents[node.object_id])
+        for identity in wire.ids_of(tree):
+            if identity in contents:
+                continue
+            contents[identity] = self._object(identity)
+            left -= len(contents[identity])
             if left < 0 or len(contents) > OBJECTS_MAX:
                 raise RoundRefused(
                     f"the round's message is above {MESSAGE_BYTES_MAX} bytes or {OBJECTS_MAX} parts",
@@ -139,66 +164,91 @@ class Fleet:
                 )
         return contents
 
-    def _object(self, object_id: str) -> bytes:
-        from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError
-
+    def _object(self, identity: str) -> bytes:
         while True:
-            try:
-                return bytes(self._pull(self._run, object_id))
-            except ObjectUnavailableError:
-                if not self._still_open():
-                    raise RoundRefused("the round closed in the middle of its message", hint="nothing to do") from None
-                time.sleep(OBJECT_POLL_S)
-            except ObjectPullError as error:
-                raise RoundRefused(f"the round's message is incomplete: {error}", hint="nothing to do") from error
+            answer = self._call("PullObject", run_id=self._run, object_id=identity)
+            if not answer.object_found:
+                raise RoundRefused("the round's message is incomplete: a part is gone", hint="nothing to do")
+            if answer.object_available:
+                return bytes(answer.object_content)
+            if not self._still_open():
+                raise RoundRefused("the round closed in the middle of its message", hint="nothing to do")
+            time.sleep(OBJECT_POLL_S)
 
-    def prepare(self, ask: Ask, delta: NDArray[np.generic], facts: dict[str, Any]) -> "Reply":
+    def prepare(self, ask: Ask, delta: NDArray[np.generic], facts: Mapping[str, Any]) -> Reply:
         """The reply as the bytes that would leave; nothing is sent yet."""
-        from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+        return self.reply(
+            ask, {"delta": wire.arrays_part({"delta": wire.array_of(delta)}), "facts": wire.config_part(facts)}
+        )
 
-        record = RecordDict({"delta": ArrayRecord({"delta": Array(delta)}), "facts": ConfigRecord(facts)})
-        return Reply(Message(record, reply_to=ask.message))
-
-    def prepare_part(self, ask: Ask, part: bytes) -> "Reply":
+    def prepare_part(self, ask: Ask, part: bytes) -> Reply:
         """The reply to a stage of a secret sum as the bytes that would leave; nothing is sent yet."""
-        from flwr.app import ConfigRecord, Message, RecordDict
+        return self.reply(ask, {"secret": wire.config_part({"secret": part})})
 
-        return Reply(Message(RecordDict({"secret": ConfigRecord({"secret": part})}), reply_to=ask.message))
-
-    def refuse(self, ask: Ask, code: str, reason: str) -> "Reply":
+    def refuse(self, ask: Ask, code: str, reason: str) -> Reply:
         """A reply that says why there is none; reason and code only."""
-        from flwr.app import Error, Message
+        return self.reply(ask, None, wire.MESSAGES["Error"](code=0, reason=f"{code} {reason}"))
 
-        return Reply(Message(Error(code=0, reason=f"{code} {reason}"), reply_to=ask.message))
+    def reply(self, ask: Ask, records: Mapping[str, wire.Part] | None, error: Any = None) -> Reply:
+        """A reply that holds these records, or an error."""
+        asked, now_s = ask.metadata, time.time()
+        metadata = wire.MESSAGES["Metadata"](
+            run_id=asked.run_id,
+            src_node_id=asked.dst_node_id,
+            dst_node_id=asked.src_node_id,
+            reply_to_message_id=asked.message_id,
+            group_id=asked.group_id,
+            created_at=now_s,
+            ttl=asked.created_at + asked.ttl - now_s,
+            message_type=asked.message_type,
+            # A field that was not given is not given back.
+            src_task_id=asked.dst_task_id if asked.HasField("dst_task_id") else None,
+            dst_task_id=asked.src_task_id if asked.HasField("src_task_id") else None,
+        )
+        part = wire.message_part(metadata, records, error)
+        metadata.message_id = part.id
+        empty = None if records is None else wire.MESSAGES["RecordDict"]()
+        return Reply(
+            run=int(asked.run_id),
+            message=wire.MESSAGES["Message"](metadata=metadata, content=empty, error=error).SerializeToString(),
+            tree=part.tree().SerializeToString(),
+            contents={one.id: one.raw for one in part.walk()},
+            asked=str(asked.message_id),
+        )
 
-    def send(self, reply: "Reply", seconds: float) -> None:
-        """Send a prepared reply.
+    def send(self, reply: Reply, seconds: float) -> None:
+        """Send a prepared reply; the same one again changes nothing.
 
         Args:
             seconds: time spent on it, told to the server.
         """
-        wanted, session = self._send(reply.message, reply.tree, seconds)
-        for object_id, raw in reply.contents.items():
-            if object_id in wanted:
-                self._push(reply.run, session, object_id, raw)
+        answer = self._call(
+            "PushMessages",
+            messages_list=[wire.MESSAGES["Message"].FromString(reply.message)],  # type: ignore[attr-defined]
+            message_object_trees=[wire.MESSAGES["ObjectTree"].FromString(reply.tree)],  # type: ignore[attr-defined]
+            clientapp_runtime_list=[seconds],
+        )
+        wanted = set(answer.objects_to_push)
+        for identity, raw in reply.contents.items():
+            if identity in wanted:
+                session = answer.session_id
+                self._call("PushObject", run_id=reply.run, object_id=identity, object_content=raw, session_id=session)
+        # Only now may the SuperLink forget what it asked: a learner that is cut before can read it again.
+        self._call("ConfirmMessageReceived", run_id=reply.run, message_object_id=reply.asked)
 
 
-class Reply:
-    """A reply with every byte of it at hand, so that the ledger can enter it first."""
+def pack(reply: Reply) -> bytes:
+    """A reply as it is kept until it was sent."""
+    return msgspec.msgpack.encode(reply)
 
-    def __init__(self, message: Any) -> None:
-        from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 
-        message.metadata.__dict__["_message_id"] = message.object_id
-        self.message = message
-        self.run = message.metadata.run_id
-        self.tree = get_object_tree(message)
-        self.contents = {key: value.deflate() for key, value in get_all_nested_objects(message).items()}
+def unpack(packed: bytes) -> Reply:
+    """The reply again.
 
-    @property
-    def payload(self) -> bytes:
-        """All objects, in the order in which they are pushed."""
-        return b"".join(self.contents.values())
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    return msgspec.msgpack.decode(packed, type=Reply)
 
 
 @contextmanager
@@ -219,68 +269,38 @@ def connect(
         NodeRefused: the node's key is not enrolled, or was revoked.
         RoundRefused: the run ended while it was being answered.
     """
-    from flwr.supercore.run import RunNotRunningException
-    from flwr.supernode.fleet_http_connection import http_request_response
-
-    key = _key(node_key)
+    key = NodeKey(node_key)
     if not run.isdecimal():
         raise RoundRefused(f"`{run[:40]}` is no run", hint="start rounds with `edge-coordinator train`")
-    # Flower's context manager swallows what is raised in its body, so nothing of ours is raised there.
-    link = http_request_response(
-        superlink, not ca, ca or None, (key, key.public_key()), max_retries=RETRIES, max_wait_time=RETRY_S
-    )
+    line = FleetLine(superlink, ca, key)
     try:
-        callbacks = link.__enter__()
-        try:
-            yield Fleet(callbacks, int(run), app_hash, still_open)
-        finally:
-            link.__exit__(None, None, None)
-    except SystemExit as end:
-        # Flower ends the process when it cannot connect; why, is the exception that it handled.
-        raise _unreachable(superlink, end.__context__) from None
-    except KeyboardInterrupt:
-        # Flower interrupts the process when it is answered with 401.
-        raise _refused(superlink) from None
-    except RunNotRunningException:
-        raise RoundRefused(f"run {run} ended before this device had answered", hint="nothing to do") from None
-    except httpx.HTTPError as error:
-        raise _unreachable(superlink, error) from error
+        fleet = Fleet(line, int(run), app_hash, still_open)
+        with _heartbeats(superlink, ca, key, fleet.node):
+            try:
+                yield fleet
+            finally:
+                line.quietly("DeactivateNode", node_id=fleet.node)
+    finally:
+        line.close()
 
 
-def _array(name: str, held: Any) -> NDArray[np.generic]:
-    return arrays.read(bytes(held.data), name[:40])
+@contextmanager
+def _heartbeats(superlink: str, ca: str, key: NodeKey, node: int) -> Iterator[None]:
+    """Say that we are there while a long training keeps the talking thread; over a connection of its own."""
+    over = threading.Event()
 
+    def beat() -> None:
+        line: FleetLine | None = None
+        while not over.wait(HEARTBEAT_S / 2):
+            line = line or FleetLine(superlink, ca, key)
+            line.quietly("SendNodeHeartbeat", node={"node_id": node}, heartbeat_interval=HEARTBEAT_S)
+        if line is not None:
+            line.close()
 
-def _key(node_key: Path) -> Any:
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
-
-    hint = "make one with `edge-agent keys new`"
+    beating = threading.Thread(target=beat, daemon=True)
+    beating.start()
     try:
-        raw = node_key.read_bytes()
-        key = (load_ssh_private_key if b"OPENSSH" in raw else load_pem_private_key)(raw, None)
-    except (OSError, ValueError) as error:
-        raise NodeRefused(f"{node_key} cannot be read as a private key: {error}", hint=hint) from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise NodeRefused(f"{node_key} holds no EC key", hint=hint)
-    return key
-
-
-def _refused(superlink: str) -> NodeRefused:
-    return NodeRefused(
-        f"the SuperLink at {superlink} does not accept this node's key",
-        hint="run `edge-coordinator nodes enrol` with this device's node.pub; it may have been revoked",
-    )
-
-
-def _unreachable(superlink: str, cause: BaseException | None) -> SuperLinkUnreachable | NodeRefused:
-    if isinstance(cause, httpx.HTTPStatusError):
-        if cause.response.status_code < 500:
-            return _refused(superlink)
-        said = f"it answered {cause.response.status_code}"
-    else:
-        said = str(cause or "no answer")
-    return SuperLinkUnreachable(
-        f"no SuperLink at {superlink}: {said[:200]}",
-        hint="check superlink.address and superlink.ca, and that `edge-coordinator up` runs",
-    )
+        yield
+    finally:
+        over.set()
+        beating.join()

@@ -58,7 +58,6 @@ def main() -> None:
 def _learn(task: LearnTask, line: ParentLine) -> None:
     from edge_agent.shell.fleet import connect
 
-    os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     lessons = load_lessons(task)
     closes = task.closes_ms / 1_000
 

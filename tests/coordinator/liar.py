@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from numpy.lib import format as npy
 
-from edge_agent.shell.fleet import Ask, Reply, connect
+from edge_agent.shell import fleet_wire as wire
+from edge_agent.shell.fleet import Ask, Fleet, Reply, connect
 
 
-def _bomb() -> Array:
+def _bomb() -> wire.Part:
     """A header that claims ten terabytes, and nothing behind it."""
     buffer = io.BytesIO()
     npy.write_array_header_1_0(buffer, {"descr": "|i1", "fortran_order": False, "shape": (10**13,)})
-    return Array("int8", (10**13,), "numpy.ndarray", buffer.getvalue())
+    return wire.array_part("int8", (10**13,), buffer.getvalue())
 
 
-def _lie(kind: str, ask: Ask) -> Reply:
+def _lie(kind: str, fleet: Fleet, ask: Ask) -> Reply:
     names = list(ask.plan["names"])
     size = ask.arrays["shared"].size
     facts: dict[str, Any] = {
@@ -33,20 +33,19 @@ def _lie(kind: str, ask: Ask) -> Reply:
         "loss_before": 0.0,
         "loss_after": 0.0,
     }
-    delta = Array(np.full(size, 127, np.int8))
+    delta = wire.array_of(np.full(size, 127, np.int8))
     if kind == "bomb":
         delta = _bomb()
     if kind == "mumble":
         facts = {"names": "all of them", "scales": b"\x00\xff"}
-    record = RecordDict({"delta": ArrayRecord({"delta": delta}), "facts": ConfigRecord(facts)})
-    return Reply(Message(record, reply_to=ask.message))
+    return fleet.reply(ask, {"delta": wire.arrays_part({"delta": delta}), "facts": wire.config_part(facts)})
 
 
 def main(kind: str, superlink: str, ca: str, key: str, run: str, app_hash: str) -> None:
     until = time.monotonic() + 40
     with connect(superlink, ca, Path(key), run, app_hash, lambda: time.monotonic() < until) as fleet:
         while (ask := fleet.next()) is not None:
-            fleet.send(_lie(kind, ask), 0.0)
+            fleet.send(_lie(kind, fleet, ask), 0.0)
 
 
 if __name__ == "__main__":
