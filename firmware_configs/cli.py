@@ -6,6 +6,7 @@ from firmware_configs.cli_group import EdgeGroup
 from firmware_configs.commands.check import check
 from firmware_configs.commands.diff import diff
 from firmware_configs.commands.lineage import lineage, why
+from firmware_configs.commands.minimise import minimise
 from firmware_configs.commands.rules import rules, show
 from firmware_configs.commands.write import write
 
@@ -20,6 +21,7 @@ from firmware_configs.commands.write import write
     edge-audit diff OLD.toml NEW.toml --fail-on widen
     edge-audit lineage firmware_configs/profiles/home-gateway.toml --format html --out lineage.html
     edge-audit write notice firmware_configs/profiles/home-gateway.toml --out notice.html
+    edge-audit minimise firmware_configs/profiles/home-gateway.toml --data readings.csv --loss 0.5 --out smaller.toml
     edge-audit why co2 firmware_configs/profiles/home-gateway.toml
     edge-audit rules DM001
     """,
@@ -28,7 +30,7 @@ def main() -> None:
     """Read device profiles: what is collected, why, for how long, what is decided, and what may leave."""
 
 
-for command in (check, diff, lineage, why, show, write, rules):
+for command in (check, diff, lineage, why, show, write, minimise, rules):
     main.add_command(command)
 
 

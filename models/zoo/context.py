@@ -100,9 +100,11 @@ def arrays(rows: Sequence[Reading]) -> tuple[F32, F32]:
 
 
 def train(step: TrainStep, x: F32, y: F32, epochs: int, dice: np.random.Generator) -> dict[str, F32]:
+    spread = x.std(axis=0, dtype=np.float64)
     weights: dict[str, F32] = {
         "mean": x.mean(axis=0, dtype=np.float64).astype(np.float32),
-        "scale": (1.0 / x.std(axis=0, dtype=np.float64)).astype(np.float32),
+        # A column that never changes says nothing, and must not divide by nothing.
+        "scale": (1.0 / np.where(spread > 0.0, spread, 1.0)).astype(np.float32),
         "hidden_weight": dice.normal(0.0, 0.5, (len(FIELDS), HIDDEN)).astype(np.float32),
         "hidden_bias": np.zeros(HIDDEN, np.float32),
         "out_weight": dice.normal(0.0, 0.25, (HIDDEN, 1)).astype(np.float32),
