@@ -12,7 +12,8 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from coordinator.errors import AggregationFailed
-from models import flat
+from models import flat, sparse
+from models.errors import SpecInvalid
 from models.spec import Parameter
 
 F32 = NDArray[np.float32]
@@ -37,6 +38,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """Flower's id of who sent it."""
     norm: float = 0.0
     """L2 norm as it came."""
+    within: bool = True
+    """Whether the update was within the clipping norm, where the round asked for it."""
 
 
 def checked(
@@ -45,8 +48,9 @@ def checked(
     """A reply, once it has the form that it must have.
 
     Args:
-        arrays: what the device sent: exactly one, `delta`, int8, the shared parameters end to end.
-        facts: `names`, `scales`, `examples`, `loss_before`, `loss_after`.
+        arrays: what the device sent: exactly one, `delta`, int8, the shared parameters end to end, or those of them
+            that the fact `positions` tells (`models.sparse`).
+        facts: `names`, `scales`, `examples`, `loss_before`, `loss_after`, and `within` where it was asked for.
         shared: the bundle's shared parameters, in the order of its spec.
 
     Raises:
@@ -56,6 +60,8 @@ def checked(
     if set(arrays) != {"delta"} or facts.get("names") != [parameter.name for parameter in shared]:
         raise AggregationFailed("tensors are missing or undeclared", hint=hint)
     vector, scales, examples = arrays["delta"], facts.get("scales"), facts.get("examples")
+    if vector.dtype == np.int8 and vector.ndim == 1 and "positions" in facts:
+        vector = _dense(np.asarray(vector, np.int8), facts["positions"], flat.size_of(shared))
     if vector.dtype != np.int8 or vector.shape != (flat.size_of(shared),):
         raise AggregationFailed(f"the update is {vector.dtype} of shape {vector.shape}, not int8", hint=hint)
     if not isinstance(scales, list) or len(scales) != len(shared) or not all(map(_is_scale, scales)):
@@ -69,7 +75,21 @@ def checked(
         loss_before=_number(facts.get("loss_before")),
         loss_after=_number(facts.get("loss_after")),
         cluster=_small(facts.get("cluster", 0)),
+        within=facts.get("within", True) is True,
     )
+
+
+def _dense(values: I8, positions: object, size: int) -> I8:
+    """The whole vector of a device that sent its largest numbers alone."""
+    if not isinstance(positions, bytes):
+        raise AggregationFailed("the positions of the update are no bytes", hint="update the device's agent")
+    try:
+        at = sparse.unpack(positions, len(values), size)
+    except SpecInvalid as error:
+        raise AggregationFailed(f"the positions of the update: {error.what}", hint=error.hint) from None
+    whole = np.zeros(size, np.int8)
+    whole[at] = values
+    return whole
 
 
 def bounded(report: Report, clip_norm: float) -> Report:

@@ -9,6 +9,7 @@ from edge_agent.batch import Batch
 from edge_agent.bundles import Bundles
 from edge_agent.doors import Doors
 from edge_agent.effects import Answer, Log, Train
+from edge_agent.egress import spending
 from edge_agent.errors import EgressError, RoundRefused
 from edge_agent.gate import Gate
 from edge_agent.happenings import (
@@ -52,6 +53,8 @@ class Control:
         self._device, self._doors, self._gate, self._consents = device, doors, gate, consents
         self._counters = counters
         self._update_purposes = next((e.purposes for e in profile.egress if e.kind == "update"), None)
+        declared = gate.ledger.declared("update")
+        self._spending = spending.Spending(declared.privacy if declared is not None else None)
         self._desired, self._ignored = Desired(revision=0), ""
         self._windows = Windows(profile.maintenance, doors.local_ms)
         self._trials = trials
@@ -75,6 +78,8 @@ class Control:
             if self._learning == "running":
                 # The learner died with the agent; the round may be offered again.
                 self._run, self._learning = "", "interrupted"
+        elif key.startswith(spending.PREFIX):
+            self._spending.restore(key, value)
         else:
             self._bundles.restore(key, value)
 
@@ -203,14 +208,20 @@ class Control:
         return False
 
     def _answer(self, asked: EgressAsked, batch: Batch) -> None:
+        total, told = 0.0, asked.privacy
         try:
+            if asked.mu_squared > 0.0:
+                total, cost = self._spending.after(asked.bundle, asked.mu_squared)
+                told = f"{asked.privacy}; {cost}"
             _, key, row = self._gate.ledger.enter(
-                asked.kind, size=asked.bytes, sha256=asked.sha256, now_ms=batch.now_ms, privacy=asked.privacy
+                asked.kind, size=asked.bytes, sha256=asked.sha256, now_ms=batch.now_ms, privacy=told
             )
         except EgressError as error:
             self._count(f"withheld.{asked.kind}.{error.code}")
             batch.effects.append(Answer(token=asked.token, granted=False, reason=str(error)))
             return
+        if asked.mu_squared > 0.0:
+            batch.put("meta", *self._spending.enter(asked.bundle, total))
         batch.put("ledger", key, row)
         batch.effects.append(Answer(token=asked.token, granted=True))
 

@@ -126,6 +126,9 @@ class EgressAsked(Struct, frozen=True, kw_only=True, tag="egress-asked"):
     sha256: str
     privacy: str
     """DP cost in words, such as `clip 1.0, no noise`."""
+    bundle: str = ""
+    mu_squared: float = 0.0
+    """What the device's own noise costs, as `firmware_configs.gaussian` counts it; 0: it adds none."""
 
 
 class Learned(Struct, frozen=True, kw_only=True, tag="learned"):

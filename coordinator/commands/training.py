@@ -54,8 +54,23 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
     type=click.Choice(["auto", "pld", "rdp"]),
     help="auto: pld, or rdp where the devices add the noise.",
 )
+@click.option(
+    "--clip-quantile",
+    default=0.0,
+    type=click.FloatRange(0.0, 1.0, max_open=True),
+    help="With --epsilon-max: let the clipping norm follow this share of the updates, by a noised count; 0: fixed.",
+)
+@click.option("--clip-lr", default=0.2, show_default=True, help="With --clip-quantile: how fast the norm follows.")
+@click.option("--count-noise", default=0.0, help="Of that count, in devices; default: expected reports / 20.")
 @click.option("--noise", default=0.0, help="Noise multiplier; default: the least that the budget allows.")
 @click.option("--rate", default=1.0, show_default=True, help="Probability with which a private round asks a device.")
+@click.option("--top-k", default=0.0, type=click.FloatRange(0.0, 1.0), help="Send the largest share of an update.")
+@click.option(
+    "--random-k",
+    default=0.0,
+    type=click.FloatRange(0.0, 1.0),
+    help="With --secret-sum: send this share of an update, drawn alike by all devices.",
+)
 @click.option("--secret-sum", is_flag=True, help="The coordinator sees the sum of the updates and no single one.")
 @click.option("--secret-bits", default=20, show_default=True, type=click.IntRange(2, 24), help="With --secret-sum.")
 @click.option("--vanish", default=0.25, show_default=True, help="With --secret-sum: share that may vanish in a round.")

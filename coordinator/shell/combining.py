@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator import aggregate
+from coordinator.shell import clip_path
 from coordinator.shell.checkpoint import Checkpoint
 from coordinator.shell.job import Job
 from coordinator.shell.private_run import enter
@@ -40,7 +41,7 @@ def combined(job: Job, number: int, before: Checkpoint, found: Gathered) -> Chec
         update, members = known
         tensors = shaped(before.shared, update)
         shared, state = take(job.strategy, before.shared, tensors, members, before.state, occasion)
-    return Checkpoint(shared=shared, state=state)
+    return Checkpoint(shared=shared, state=clip_path.after(job, before.state, state, found))
 
 
 def _mean(job: Job, number: int, shared: dict[str, F32], found: Gathered) -> tuple[F64, float] | None:
@@ -54,13 +55,13 @@ def _mean(job: Job, number: int, shared: dict[str, F32], found: Gathered) -> tup
         enter(job, own, number, open_bundle(Path(job.bundle)).spec.name)
         if found.summed is not None and own.noise_by == "devices":
             # The noise is in it already; who took part is no secret from whoever asked them.
-            return found.summed.total / found.summed.members, float(found.summed.members)
+            return clip_path.without_count(job, found.summed.total) / found.summed.members, float(found.summed.members)
         if found.summed is not None:
-            total = found.summed.total
+            total = clip_path.without_count(job, found.summed.total)
         else:
             total = aggregate.clipped_sum(aggregate.rows(shared, found.replies.reports), job.clip_norm)
         expected = own.rate * own.devices
-        return aggregate.noised(total, job.clip_norm, own.noise_multiplier, expected, secret_dice()), expected
+        return aggregate.noised(total, job.clip_norm, own.vector_multiplier, expected, secret_dice()), expected
     if found.summed is not None:
         return found.summed.total / found.summed.members, float(found.summed.members)
     return None

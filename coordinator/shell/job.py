@@ -2,7 +2,9 @@
 
 from msgspec import Struct
 
+from coordinator import clipping
 from coordinator.accountant import Budget, NoiseBy
+from coordinator.clipping import Adaptive
 from coordinator.rule_names import Rule
 from coordinator.shell.secret_grid import Secret
 from coordinator.strategies.settings import Strategy
@@ -19,8 +21,21 @@ class Private(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Probability with which an enrolled device is asked in a round."""
     devices: int
     """Enrolled when the run began; rate · devices reports are expected."""
+    adaptive: Adaptive | None = None
+    """How the clipping norm follows the updates' norms; None: it is fixed."""
     noise_by: NoiseBy = "coordinator"
     """Who adds the noise; devices: under a secret sum, so that nobody sees a sum without it."""
+
+    @property
+    def vector_multiplier(self) -> float:
+        """Of the noise on the updates alone: where a count is told as well, the two together cost `noise_multiplier`.
+
+        Raises:
+            BudgetInvalid: the count alone costs more.
+        """
+        if self.adaptive is None:
+            return self.noise_multiplier
+        return clipping.vector_multiplier(self.noise_multiplier, self.adaptive)
 
 
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +68,10 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rule: Rule | None = None
     """How updates are combined where some devices may be hostile; None: their weighted mean."""
     hostile_share: float = 0.2
+    top_k: float = 0.0
+    """Share of an update's numbers that devices send, the largest; 0: all."""
+    random_k: float = 0.0
+    """The same in a secret sum, drawn alike by all; 0: all."""
     private: Private | None = None
     secret: Secret | None = None
     """Updates are summed in secret; None: each is sent as it is.

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from coordinator import clipping
 from coordinator.rounds import Round
 from coordinator.shell.job import Job
+from coordinator.shell.private_run import stated_of
+from firmware_configs.stated import pack
 from models.bundle import Bundle
 
 
@@ -22,4 +25,15 @@ def plan_of(job: Job, row: Round, bundle: Bundle) -> dict[str, Any]:
         "clip_norm": job.clip_norm,
         "prox_mu": job.prox_mu,
         "seed": job.seed,
+        "count_weight": _count_weight(job),
+        "top_k": job.top_k,
+        "random_k": job.random_k,
+        "privacy": pack(stated_of(job, row.number, bundle.spec.name)),
     }
+
+
+def _count_weight(job: Job) -> float:
+    own = job.private
+    if own is None or own.adaptive is None:
+        return 0.0
+    return clipping.count_weight(job.clip_norm, own.noise_multiplier, own.adaptive)

@@ -61,8 +61,12 @@ class PrivacyStore:
         finally:
             database.close()
 
-    def accounts(self, bundle: str) -> list[Account]:
-        """The bundle's accounts by population."""
+    def accounts(self, bundle: str, without: tuple[str, int] | None = None) -> list[Account]:
+        """The bundle's accounts by population.
+
+        Args:
+            without: run and number of a round to leave out, whether it was entered or not.
+        """
         with self._open() as database:
             rows = database.execute(
                 "SELECT population, value FROM privacy_budget WHERE bundle = ? ORDER BY population", (bundle,)
@@ -71,7 +75,7 @@ class PrivacyStore:
                 Account(
                     population=population,
                     budget=msgspec.msgpack.decode(value, type=Budget),
-                    spent=[spend for _, spend in _spent(database, bundle, population)],
+                    spent=[spend for key, spend in _spent(database, bundle, population) if key != without],
                 )
                 for population, value in rows
             ]

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from coordinator import accountant
+from coordinator import accountant, clipping
 from coordinator.accountant import Accountant, Budget, NoiseBy, Spend
+from coordinator.clipping import Adaptive
 from coordinator.errors import BudgetInvalid
 from coordinator.rounds import Round
 from coordinator.shell.job import Job, Private
 from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.request import Request
+from firmware_configs.stated import Stated
 
 
 def spend_of(private: Private, rounds: int = 1) -> Spend:
@@ -46,6 +48,25 @@ def enter_noised(job: Job, number: int, bundle: str) -> None:
         enter(job, job.private, number, bundle)
 
 
+def stated_of(job: Job, number: int, bundle: str) -> Stated | None:
+    """What the devices are told before they take part: the claim as it will stand once the round is spent."""
+    own = job.private
+    if own is None:
+        return None
+    held = PrivacyStore(Path(job.home)).accounts(bundle, without=(job.key, number))
+    before = next((account.spent for account in held if account.population == own.population), [])
+    claimed = accountant.claim([*before, spend_of(own)], own.budget.delta, own.budget.accountant)
+    return Stated(
+        epsilon=claimed.epsilon,
+        delta=claimed.delta,
+        unit=claimed.unit,
+        sampling=claimed.sampling,
+        accountant=f"{claimed.accountant.upper()} (dp-accounting)",
+        population=own.population,
+        noise_by=own.noise_by,
+    )
+
+
 def private_of(request: Request, devices: int) -> Private | None:
     """What the run's rounds need to know; None: it is not private.
 
@@ -55,7 +76,7 @@ def private_of(request: Request, devices: int) -> Private | None:
         BudgetInvalid: noise without a budget, numbers out of range, or noise by devices without a secret sum.
     """
     if not request.epsilon_max:
-        if request.noise or request.rate < 1.0 or request.noise_by != "auto":
+        if request.noise or request.rate < 1.0 or request.noise_by != "auto" or request.clip_quantile:
             raise BudgetInvalid("noise or sampling without a budget", hint="add --epsilon-max, such as 8")
         return None
     usual: NoiseBy = "devices" if request.secret_sum else "coordinator"
@@ -66,6 +87,9 @@ def private_of(request: Request, devices: int) -> Private | None:
     kind: Accountant = known if request.accountant == "auto" else request.accountant
     budget = Budget(epsilon=request.epsilon_max, delta=request.delta, accountant=kind)
     multiplier = request.noise or accountant.noise_for(budget, request.rate, request.rounds, noise_by)
+    adaptive = _adaptive(request, request.rate * devices)
+    if adaptive is not None:
+        clipping.vector_multiplier(multiplier, adaptive)
     return Private(
         population=request.population,
         budget=budget,
@@ -73,6 +97,17 @@ def private_of(request: Request, devices: int) -> Private | None:
         rate=request.rate,
         devices=devices,
         noise_by=noise_by,
+        adaptive=adaptive,
+    )
+
+
+def _adaptive(request: Request, expected: float) -> Adaptive | None:
+    if not request.clip_quantile:
+        return None
+    return Adaptive(
+        quantile=request.clip_quantile,
+        learning_rate=request.clip_lr,
+        count_noise=request.count_noise or max(1.0, expected / 20.0),
     )
 
 
@@ -83,5 +118,15 @@ def claim_of(home: Path, bundle: str, private: Private | None, clip_norm: float,
     for account in PrivacyStore(home).accounts(bundle):
         if account.population == private.population:
             claimed = accountant.claim(account.spent, account.budget.delta, account.budget.accountant)
-            return f"{claimed.text} Population: {private.population}; counted over all its private runs of {bundle}."
+            told = f"{claimed.text} Population: {private.population}; counted over all its private runs of {bundle}."
+            return f"{told} {_clipping_told(private.adaptive)}".rstrip()
     return accountant.claim([], private.budget.delta, private.budget.accountant).text
+
+
+def _clipping_told(adaptive: Adaptive | None) -> str:
+    if adaptive is None:
+        return ""
+    return (
+        f"The clipping norm followed the {adaptive.quantile:g} quantile of the updates' norms by a count with noise of "
+        f"{adaptive.count_noise:g} devices, which the multiplier accounts for."
+    )

@@ -27,6 +27,9 @@ def publish_result(
     )
     if request.secret_sum:
         losses += f"Updates were summed in secret, {request.secret_bits} bits a number: nobody saw a single one. "
+    if request.top_k or request.random_k:
+        which = "the largest" if request.top_k else "drawn alike by all"
+        losses += f"Devices sent {request.top_k or request.random_k:.3g} of an update's numbers a round, {which}. "
     rule = f", combined by {request.rule} (share {request.hostile_share:g})" if request.rule else ""
     note = (
         f"{request.strategy}{rule}, {len(done)} federated rounds with {reports} or more devices each, seed "

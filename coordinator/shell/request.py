@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from coordinator.errors import RoundError
 from coordinator.rule_names import Rule
 
 EVERYONE = "all"
@@ -37,13 +38,39 @@ class Request(Struct, frozen=True, kw_only=True):
     delta: Annotated[float, Meta(gt=0.0, lt=1.0)] = 1e-5
     accountant: Literal["auto", "pld", "rdp"] = "auto"
     """Auto: PLD, or RDP where the devices add the noise."""
+    clip_quantile: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    """Share of the updates that the clipping norm is to hold; 0: the norm stays as it is."""
+    clip_lr: Annotated[float, Meta(gt=0.0, le=2.0)] = 0.2
+    """How fast the norm follows."""
+    count_noise: Annotated[float, Meta(ge=0.0)] = 0.0
+    """Of the count of updates within the norm, in devices; 0: a twentieth of the reports that are expected."""
     noise: Annotated[float, Meta(ge=0.0)] = 0.0
     """Multiplier; 0: the smallest that the budget allows."""
     rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     population: str = EVERYONE
+    top_k: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    """Share of an update's numbers that a device sends, the largest; 0: all."""
+    random_k: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    """Share of the numbers of a secret sum, drawn alike by all devices; 0: all."""
     secret_sum: bool = False
     secret_bits: Annotated[int, Meta(ge=2, le=24)] = 20
     noise_by: Literal["auto", "coordinator", "devices"] = "auto"
     """Who adds the noise of a private run. Auto: the devices under a secret sum, the coordinator otherwise."""
     vanish: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.25
     """Share of the devices that may vanish from a secret sum."""
+
+
+def refuse_compression(request: Request) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        RoundError: top-k with a secret sum, or random-k without.
+    """
+    if request.top_k and request.secret_sum:
+        raise RoundError(
+            "a device's largest numbers stand elsewhere than another's: in a secret sum their positions would have to "
+            "be told, and tell what the device learned",
+            hint="use --random-k, whose positions are the same of every device",
+        )
+    if request.random_k and not request.secret_sum:
+        raise RoundError("random-k is for secret sums", hint="use --top-k, or add --secret-sum")

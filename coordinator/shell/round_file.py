@@ -25,7 +25,8 @@ SECTIONS: dict[str, dict[str, str]] = {
     "round": _same("bundle rounds minimum_reports wanted join_s deadline_s wait_s seed"),
     "strategy": {"name": "strategy", **_same("options prox_mu")},
     "device": _same("epochs lr clip_norm"),
-    "privacy": _same("epsilon_max delta accountant noise noise_by rate population"),
+    "privacy": _same("epsilon_max delta accountant clip_quantile clip_lr count_noise noise noise_by rate population"),
+    "compression": _same("top_k random_k"),
     "secret_sum": {"enabled": "secret_sum", "bits": "secret_bits", **_same("vanish")},
     "robust": _same("rule hostile_share"),
 }

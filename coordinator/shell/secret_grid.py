@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from coordinator.errors import AggregationFailed, TooFewReports
 from coordinator.shell.grid import POLL_S, REASON_MAX, size_of
+from models import sparse
 from models.errors import SecureSumFailed
 from models.secure_sum import noise as noises
 from models.secure_sum.collector import Collector
@@ -47,7 +48,7 @@ class Summed(Struct, frozen=True, kw_only=True):
     """What the server knows after a secret sum."""
 
     total: F64
-    """(d,), over the devices in it."""
+    """(d,), over the devices in it; with a count one more."""
     members: int
     refusals: tuple[str, ...]
     bytes_up: int
@@ -152,17 +153,22 @@ def sum_in_secret(
         AggregationFailed: the masks could not be taken off.
     """
     members_max = max(3, len(nodes))
-    ring = Ring(bound=float(plan["clip_norm"]), bits=secret.bits, members_max=members_max)
+    # Where the clipping norm is adapted, a count is one more number of each vector.
+    weight = float(plan["count_weight"])
+    share = float(plan["random_k"])
+    sent = sparse.kept(len(vector), share) if share else len(vector)
+    size = sent + (weight > 0.0)
+    ring = Ring(bound=math.hypot(plan["clip_norm"], weight), bits=secret.bits, members_max=members_max)
     noise = noise_of(secret, members_max)
     if noise is not None:
         minimum = max(minimum, noise.least)
-        ring = replace(ring, spare=noises.spare_bits(noise, ring, len(vector)))
+        ring = replace(ring, spare=noises.spare_bits(noise, ring, size))
     talk = _Talk(grid, context, ring, noise, nodes, deadline_s)
     try:
         if noise is not None:
-            noises.check(noise, ring, len(vector))
+            noises.check(noise, ring, size)
         found = graph_plan(max(3, len(nodes)), secret.vanish, secret.collude, FAILURE)
-        server = Collector(context, found, ring, len(vector), seed)
+        server = Collector(context, found, ring, size, seed)
         keys = talk.stage("keys", dict.fromkeys(talk.members, b""), Keys)
         _enough(len(keys), minimum, talk)
         told = {one: pack(directory) for one, directory in server.directories(keys).items()}
@@ -178,8 +184,14 @@ def sum_in_secret(
         total, members = server.total(talk.stage("reveal", asked, Revealed))
     except SecureSumFailed as error:
         raise AggregationFailed(f"the secret sum failed: {error.what}", hint=error.hint) from error
+    whole = ring.decode(total, len(members)) if noise is None else noises.decode(total, ring)
+    if share:
+        at = sparse.drawn(len(vector), sent, int(plan["seed"]), int(plan["round"]))
+        dense = np.zeros(len(vector))
+        dense[at] = whole[:sent]
+        whole = np.concatenate([dense, whole[sent:]])
     return Summed(
-        total=ring.decode(total, len(members)) if noise is None else noises.decode(total, ring),
+        total=whole,
         members=len(members),
         refusals=tuple(talk.refusals),
         bytes_up=talk.up,

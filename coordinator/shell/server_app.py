@@ -14,6 +14,7 @@ from coordinator.errors import RoundError
 from coordinator.rounds import Round
 from coordinator.shell import grid as nodes
 from coordinator.shell.checkpoint import Checkpoint
+from coordinator.shell.clip_path import as_clipped
 from coordinator.shell.combining import combined
 from coordinator.shell.job import Job
 from coordinator.shell.round import gather, put
@@ -56,9 +57,10 @@ def _run(grid: Grid, job: Job, store: Store) -> dict[str, F32]:
         row = put(store, Round(run=job.key, number=number))
         started = time.monotonic()
         try:
-            found = gather(grid, job, store, row, bundle, now.shared)
+            asked = as_clipped(job, now.state)
+            found = gather(grid, asked, store, row, bundle, now.shared)
             row = found.row
-            now = combined(job, number, now, found)
+            now = combined(asked, number, now, found)
         except RoundError as error:
             newest = store.rounds(job.key)[-1]
             put(store, rounds.abandon(newest, error.what))

@@ -21,7 +21,7 @@ from coordinator.shell.mqtt_control import Control
 from coordinator.shell.private_run import claim_of, private_of, refuse_beyond_budget
 from coordinator.shell.publishing import publish_result
 from coordinator.shell.registry_store import Registry, Target
-from coordinator.shell.request import Request
+from coordinator.shell.request import Request, refuse_compression
 from coordinator.shell.secret_grid import Secret
 from coordinator.shell.store import Store
 from firmware_configs.errors import EdgeError
@@ -130,6 +130,7 @@ def _learn(
     """Offer the run, follow its rounds, publish; returns the new version. The offer is withdrawn in any case."""
     store, signed = Store(home), Registry.existing(home)
     folder = home / "runs" / key
+    refuse_compression(request)
     private = private_of(request, len(devices))
     if private is not None:
         refuse_beyond_budget(home, request.bundle, private, request.rounds)
@@ -209,6 +210,8 @@ def _job(
         seed=request.seed,
         rule=request.rule,
         hostile_share=request.hostile_share,
+        top_k=request.top_k,
+        random_k=request.random_k,
         private=private,
         secret=_secret(request, private),
     )

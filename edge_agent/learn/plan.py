@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from edge_agent.errors import RoundRefused
+from firmware_configs.stated import Stated, unpack
 from models import flat
 from models.errors import SpecInvalid
 from models.spec import Spec
@@ -33,6 +34,28 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     clip_norm: Annotated[float, Meta(gt=0.0)]
     prox_mu: Annotated[float, Meta(ge=0.0, le=100.0)]
     seed: Annotated[int, Meta(ge=0)]
+    count_weight: Annotated[float, Meta(ge=0.0)] = 0.0
+    """Above 0: tell as well whether the update was within `clip_norm`, as the server adapts it.
+
+    Plainly it is a fact beside the update; in a secret sum one more number of the vector, plus or minus this.
+    """
+    top_k: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    """Share of the numbers to send, the largest; 0: all."""
+    random_k: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    """Share of the numbers to send in a secret sum, the same of every device, drawn from seed and round; 0: all."""
+    privacy: Annotated[str, Meta(max_length=2_000)] = ""
+    """`firmware_configs.stated.Stated` in JSON; empty: the round states none."""
+
+    def stated(self) -> Stated | None:
+        """What the server states of privacy.
+
+        Raises:
+            RoundRefused: it cannot be read.
+        """
+        try:
+            return unpack(self.privacy)
+        except msgspec.MsgspecError as error:
+            raise RoundRefused(f"the stated privacy cannot be read: {error}", hint="use one version") from None
 
 
 def read_plan(asked: Mapping[str, Any], bundle: str, version: str) -> Plan:

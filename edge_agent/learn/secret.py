@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.errors import RoundRefused
+from edge_agent.learn.plan import Plan
+from models import sparse
 from models.errors import SecureSumFailed
 from models.secure_sum import noise
 from models.secure_sum.member import Member
@@ -121,12 +123,44 @@ def noise_told(noise: Noise) -> str:
     return f"discrete Gaussian share: noise multiplier {noise.multiplier:.4g} on the sum of {noise.least} or more"
 
 
-def clipped(before: Mapping[str, F32], after: Mapping[str, F32], names: tuple[str, ...], clip_norm: float) -> F64:
-    """What training changed, end to end in the order of `names`, scaled down to an L2 norm of `clip_norm`.
+def vector_of(
+    plan: Plan, before: Mapping[str, F32], after: Mapping[str, F32], residual: Mapping[str, F32], clip_norm: float
+) -> tuple[F64, dict[str, F32]]:
+    """What training changed, as a secret sum takes it.
 
+    Args:
+        plan: its `names` give the order; `random_k`, `seed` and `round` what of it is sent; `count_weight` whether one
+            more number says if it was within the plan's own clipping norm.
+        residual: what earlier rounds did not send.
+        clip_norm: L2 norm that the device allows, at most the plan's.
     Returns:
-        float64 (d,).
+        float64 (d,), of that norm or less (with the count of a longer one), and what to keep for the next round.
     """
-    change = np.concatenate([np.asarray(after[n], np.float64).reshape(-1) - before[n].reshape(-1) for n in names])
+    change = np.concatenate([(np.asarray(after[n], np.float64) - before[n]).reshape(-1) for n in plan.names])
+    left: dict[str, F32] = {}
+    if plan.random_k:
+        change += np.concatenate([residual[n].reshape(-1) for n in plan.names]) if residual else 0.0
+        sent = sparse.drawn(len(change), sparse.kept(len(change), plan.random_k), plan.seed, plan.round)
+        rest = change.copy()
+        rest[sent] = 0.0
+        left, change = _shaped(rest, before, plan.names), change[sent]
+    vector, norm = clipped(change, clip_norm)
+    if plan.count_weight:
+        # A device that clips to less is within, whatever its update was.
+        within = clip_norm < plan.clip_norm or norm <= plan.clip_norm
+        vector = np.append(vector, plan.count_weight if within else -plan.count_weight)
+    return vector, left
+
+
+def clipped(change: F64, clip_norm: float) -> tuple[F64, float]:
+    """The change scaled down to an L2 norm of `clip_norm`, and the norm that it had, which stays on the device."""
     norm = float(np.linalg.norm(change))
-    return np.asarray(change * min(1.0, clip_norm / norm) if norm > 0.0 else change, np.float64)
+    return np.asarray(change * min(1.0, clip_norm / norm) if norm > 0.0 else change, np.float64), norm
+
+
+def _shaped(vector: F64, like: Mapping[str, F32], names: tuple[str, ...]) -> dict[str, F32]:
+    shaped, at = {}, 0
+    for name in names:
+        shaped[name] = np.asarray(vector[at : at + like[name].size], np.float32).reshape(like[name].shape)
+        at += like[name].size
+    return shaped

@@ -66,6 +66,8 @@ def _take_part(message: Message, context: Context) -> Message:
     task = _task(context.node_config, str(context.run_id), str(asked.get("bundle")), str(asked.get("version")))
     if task.secret:
         raise RoundRefused("this profile lets updates out only as part of a secret sum", hint="--secret-sum")
+    if task.noise_multiplier > 0.0 and task.epsilon_max is not None:
+        raise RoundRefused("a SuperNode keeps no account of this device's ε", hint="run edge-agent's learner")
     lessons = load_lessons(task)
     _take_up(lessons, context, task.bundle)
     _, delta, facts, trained = answer(task, lessons, sent, asked)

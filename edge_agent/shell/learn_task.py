@@ -7,6 +7,7 @@ from edge_agent.settings import Settings
 from edge_agent.shell.pipe import LearnTask
 from firmware_configs.profile import Profile
 
+DELTA = 1e-5
 CLIP_NORM = 1.0
 """L2 norm of an update where the profile's egress says nothing of privacy."""
 
@@ -41,6 +42,9 @@ def learn_task(
         examples_max=declared.examples_max,
         clip_norm=privacy.clip_norm if privacy else CLIP_NORM,
         noise_multiplier=privacy.noise_multiplier if privacy else 0.0,
+        epsilon_max=privacy.epsilon_max if privacy else None,
+        delta=privacy.delta if privacy else DELTA,
+        population=privacy.population if privacy else "",
         secret=privacy.secret_sum if privacy else False,
         k_min=egress.k_min if egress is not None else 1,
         seed=seed,

@@ -11,21 +11,22 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.errors import EgressError, RoundError, RoundRefused, TrainingFailed
-from edge_agent.learn import parameters
+from edge_agent.learn import budget, parameters
 from edge_agent.learn.plan import Plan, read_plan, read_shared
-from edge_agent.learn.secret import Part, clipped, noise_told
+from edge_agent.learn.secret import Part, noise_told, vector_of
 from edge_agent.learn.trainer import Schedule, Trained, train
 from edge_agent.learn.update import bucketed, make_update
 from edge_agent.shell.lessons import Lessons, load_lessons
 from edge_agent.shell.pipe import AskEgress, EgressAnswer, Ended, LearnTask, ParentLine, TrainedReport, parent_line
+from firmware_configs import gaussian
 from firmware_configs.errors import EdgeError
-from models import flat
+from models import flat, sparse
 from models.errors import SecureSumFailed
 from models.secure_sum.messages import Asked, unpack
 
@@ -37,6 +38,16 @@ SECRET = "secret"  # noqa: S105 - not a password
 """Key of a secret sum's stage in a message's configuration."""
 HEARD_S = 10.0
 """For the server to pick up a refusal; it may be busy with another device's reply."""
+
+
+class Cost(NamedTuple):
+    """What a payload costs the device's own budget of a bundle."""
+
+    bundle: str = ""
+    mu_squared: float = 0.0
+
+
+NOTHING = Cost()
 
 
 def main() -> None:
@@ -99,7 +110,7 @@ def _take_part(task: LearnTask, lessons: Lessons, _part: Part, fleet: "Fleet", a
         _say_no(fleet, ask, task, line, error)
         raise
     reply = fleet.prepare(ask, delta, facts)
-    _ask_ledger(line, f"{task.run}-{plan.round}", "update", reply.payload, _privacy(task, plan))
+    _ask_ledger(line, f"{task.run}-{plan.round}", "update", reply.payload, _privacy(task, plan), _cost(task))
     fleet.send(reply, time.monotonic() - started)
     _keep(lessons, trained)
     return plan.round >= plan.rounds
@@ -114,12 +125,16 @@ def _take_part_in_secret(
 
     def update() -> NDArray[np.float64]:
         asked = {name: value for name, value in ask.plan.items() if name != SECRET}
-        plan, shared, trained, dice = trained_as_asked(task, lessons, ask.arrays, asked)
+        plan, shared, trained = trained_as_asked(task, lessons, ask.arrays, asked)
+        if plan.top_k:
+            raise RoundRefused(
+                "the positions of the largest numbers would tell what this device learned", hint="train --random-k"
+            )
         made.append((plan, trained))
         clip = min(plan.clip_norm, task.clip_norm)
-        change = clipped(shared, trained.shared, plan.names, clip)
+        change, lessons.residual = vector_of(plan, shared, trained.shared, lessons.residual, clip)
         if task.noise_multiplier > 0.0:
-            change = change + dice.normal(0.0, task.noise_multiplier * clip, change.shape)
+            change = change + noise_dice().normal(0.0, task.noise_multiplier * clip, change.shape)
         return change
 
     try:
@@ -134,7 +149,8 @@ def _take_part_in_secret(
     if made:
         privacy += f"; {_privacy(task, made[0][0])}"
         privacy += f"; {noise_told(asked.noise)}" if asked.noise is not None else ""
-    _ask_ledger(line, f"{task.run}-{asked.context}-{asked.stage}", "update", reply.payload, privacy)
+    cost = _cost(task) if made else Cost()
+    _ask_ledger(line, f"{task.run}-{asked.context}-{asked.stage}", "update", reply.payload, privacy, cost)
     fleet.send(reply, time.monotonic() - started)
     if made:
         _keep(lessons, made[0][1])
@@ -144,16 +160,20 @@ def _take_part_in_secret(
 
 def trained_as_asked(
     task: LearnTask, lessons: Lessons, arrays: Mapping[str, NDArray[np.generic]], asked: Mapping[str, Any]
-) -> tuple[Plan, dict[str, F32], Trained, np.random.Generator]:
+) -> tuple[Plan, dict[str, F32], Trained]:
     """Train as asked, within what the device allows.
 
     Returns:
-        The plan, the shared parameters before, what was trained, and the round's dice.
+        The plan, the shared parameters before, and what was trained.
     Raises:
         RoundRefused: another bundle, undeclared or misshapen parameters, or a plan beyond the bounds.
         TrainingFailed: it diverged.
     """
     plan = read_plan(asked, task.bundle, task.version)
+    if task.noise_multiplier == 0.0:
+        budget.check(plan.stated(), task.epsilon_max, task.delta, task.population)
+    elif plan.count_weight:
+        raise RoundRefused("with noise of its own this device tells no count beside", hint="a fixed --clip-norm")
     spec = lessons.bundle.spec
     shared = read_shared(spec, plan, arrays)
     dice = np.random.default_rng([*task.seed, plan.seed, plan.round])
@@ -165,7 +185,12 @@ def trained_as_asked(
     made = (*trained.shared.values(), *(value for own in trained.personal.values() for value in own.values()))
     if not all(np.isfinite(value).all() for value in made):
         raise TrainingFailed(f"training {plan.bundle} diverged", hint="lower the plan's learning rate")
-    return plan, shared, trained, dice
+    return plan, shared, trained
+
+
+def noise_dice() -> np.random.Generator:
+    """For noise: seeded by nothing that anybody can know, and never twice alike, whatever a plan repeats."""
+    return np.random.default_rng(int.from_bytes(os.urandom(32)))
 
 
 def answer(
@@ -174,23 +199,35 @@ def answer(
     """Train as asked, and pack the update.
 
     Returns:
-        The plan, the packed update (int8, the shared parameters end to end), the facts beside it, and what was
-        trained.
+        The plan, the packed update (int8, the shared parameters end to end, or those at the facts' `positions`), the
+        facts beside it, and what was trained.
     Raises:
         RoundRefused, TrainingFailed: see `trained_as_asked`.
     """
-    plan, shared, trained, dice = trained_as_asked(task, lessons, arrays, asked)
+    plan, shared, trained = trained_as_asked(task, lessons, arrays, asked)
+    if plan.random_k:
+        raise RoundRefused("random-k is for secret sums", hint="train --top-k")
     clip = min(plan.clip_norm, task.clip_norm)
-    update, lessons.residual = make_update(shared, trained.shared, lessons.residual, clip, task.noise_multiplier, dice)
+    update, lessons.residual = make_update(
+        shared, trained.shared, lessons.residual, clip, task.noise_multiplier, noise_dice(), plan.top_k
+    )
+    # With noise of the device's own, what the noise does not cover stays here: counts and losses.
+    own = task.noise_multiplier > 0.0
     facts: dict[str, Any] = {
         "names": list(plan.names),
         "scales": [update.scale[name] for name in plan.names],
-        "examples": bucketed(trained.examples),
-        "loss_before": trained.loss_before,
-        "loss_after": trained.loss_after,
+        "examples": 1 if own else bucketed(trained.examples),
+        "loss_before": 0.0 if own else trained.loss_before,
+        "loss_after": 0.0 if own else trained.loss_after,
         "round": plan.round,
     }
-    return plan, flat.join(lessons.bundle.spec.of_share("shared"), update.delta), facts, trained
+    if plan.count_weight:
+        facts["within"] = clip < plan.clip_norm or update.norm <= plan.clip_norm
+    delta = flat.join(lessons.bundle.spec.of_share("shared"), update.delta)
+    if update.positions is not None:
+        facts["positions"] = sparse.pack(update.positions)
+        delta = delta[update.positions]
+    return plan, delta, facts, trained
 
 
 def _say_no(fleet: "Fleet", ask: "Ask", task: LearnTask, line: ParentLine, error: RoundError) -> None:
@@ -203,11 +240,21 @@ def _say_no(fleet: "Fleet", ask: "Ask", task: LearnTask, line: ParentLine, error
 
 
 def _privacy(task: LearnTask, plan: Plan) -> str:
-    noise = f"noise multiplier {task.noise_multiplier:g}" if task.noise_multiplier else "no noise, no epsilon"
-    return f"clip {min(plan.clip_norm, task.clip_norm):g}, {noise}"
+    clip = f"clip {min(plan.clip_norm, task.clip_norm):g}"
+    if task.noise_multiplier:
+        return f"{clip}, Gaussian noise of its own, multiplier {task.noise_multiplier:g}"
+    stated = plan.stated()
+    return f"{clip}, no noise of its own; {stated.told()}" if stated is not None else f"{clip}, no noise, no epsilon"
 
 
-def _ask_ledger(line: ParentLine, token: str, kind: str, payload: bytes, privacy: str) -> None:
+def _cost(task: LearnTask) -> Cost:
+    """What an update costs the device's own budget."""
+    if task.noise_multiplier == 0.0:
+        return Cost()
+    return Cost(task.bundle, gaussian.local_mu_squared(task.noise_multiplier))
+
+
+def _ask_ledger(line: ParentLine, token: str, kind: str, payload: bytes, privacy: str, cost: Cost = NOTHING) -> None:
     """Nothing is sent before the agent's ledger has entered it.
 
     Raises:
@@ -221,6 +268,8 @@ def _ask_ledger(line: ParentLine, token: str, kind: str, payload: bytes, privacy
             bytes=len(payload),
             sha256=hashlib.sha256(payload).hexdigest(),
             privacy=privacy,
+            bundle=cost.bundle,
+            mu_squared=cost.mu_squared,
         )
     )
     said = line.receive()

@@ -47,7 +47,12 @@ class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):
     clip_norm: float
     """L2 norm that the profile allows an update; a plan may ask for less, never for more."""
     noise_multiplier: float
-    """DP noise as the profile declares it; 0: none."""
+    """Gaussian noise of the device's own, as the profile declares it; 0: none."""
+    epsilon_max: float | None = None
+    """Where the device adds no noise of its own: what the coordinator's statement may come to, at `delta` or less."""
+    delta: float = 1e-5
+    population: str = ""
+    """As whose part the coordinator may count this device; empty: any."""
     secret: bool = False
     """Whether the profile lets an update out only as part of a secret sum."""
     k_min: int = 1
@@ -114,6 +119,9 @@ class AskEgress(Struct, frozen=True, kw_only=True, tag="ask-egress"):
     bytes: int
     sha256: str
     privacy: str
+    bundle: str = ""
+    mu_squared: float = 0.0
+    """What the device's own noise costs the budget of `bundle`: `firmware_configs.gaussian`; 0: it adds none."""
 
 
 class TrainedReport(Struct, frozen=True, kw_only=True, tag="trained-report"):

@@ -13,13 +13,31 @@ class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     clip_norm: Annotated[
         Positive, Meta(description="L2 norm that an update, or a device's sums of an experiment, are clipped to")
     ]
-    noise_multiplier: Annotated[float, Meta(ge=0.0, description="0: clipped only, no epsilon can be stated")] = 0.0
-    delta: Annotated[float, Meta(gt=0.0, lt=1.0)] = 1e-5
+    noise_multiplier: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            description="deviation of Gaussian noise, in units of clip_norm. Of updates: added on the device before "
+            "anything leaves (local privacy: any two updates of the device are neighbours). Of experiments: added to "
+            "the sums. 0: the device adds none, and no epsilon can be stated of what it sends alone",
+        ),
+    ] = 0.0
+    delta: Annotated[float, Meta(gt=0.0, lt=1.0, description="at which epsilon_max is stated")] = 1e-5
     unit: Annotated[
         Literal["device", "person"],
         Meta(description="whose influence is bounded; person: of experiments only, each counts once and unclipped"),
     ] = "device"
-    epsilon_max: Annotated[Positive | None, Meta(description="budget; no more updates when it is spent")] = None
+    epsilon_max: Annotated[
+        Positive | None,
+        Meta(
+            description="budget of a bundle; no more updates of it when it is spent. With noise of the device's own: "
+            "what that costs, kept on the device. Without: what the coordinator states for the bundle and population; "
+            "a round that states more, or nothing, is refused"
+        ),
+    ] = None
+    population: Annotated[
+        str, Meta(max_length=100, description="of updates: as whose part the coordinator may count it; empty: any")
+    ] = ""
     secret_sum: Annotated[
         bool,
         Meta(

@@ -8,12 +8,14 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edge_agent.errors import RoundRefused
-from edge_agent.learn.secret import Part, clipped
+from edge_agent.learn.plan import Plan
+from edge_agent.learn.secret import Part, vector_of
 from models.secure_sum.collector import Collector
-from models.secure_sum.graph import Plan
+from models.secure_sum.graph import Plan as Graph
 from models.secure_sum.messages import Arrived, Asked, Directory, Keys, Masked, Revealed, Shares, pack, unpack
 from models.secure_sum.noise import Noise
 from models.secure_sum.ring import Ring
+from models.sparse import drawn
 from tests.models.secure_sum.party import coins
 
 RING = Ring(bound=2.0, bits=16, members_max=4)
@@ -24,6 +26,24 @@ def _asked(stage: str, member: int = 0, body: bytes = b"", context: str = "run:1
     return Asked(stage=stage, context=context, member=member, members=members, body=body, ring=RING)  # type: ignore[arg-type]
 
 
+def _plan(clip_norm: float, **other: object) -> Plan:
+    given: dict[str, object] = {
+        "bundle": "b",
+        "version": "1.0.0",
+        "names": ("a", "b"),
+        "round": 1,
+        "rounds": 9,
+        "epochs": 1,
+        "lr": 0.1,
+        "batch": 1,
+        "negatives": 0,
+        "clip_norm": clip_norm,
+        "prox_mu": 0.0,
+        "seed": 3,
+    }
+    return Plan(**{**given, **other})  # type: ignore[arg-type]
+
+
 def _nothing() -> NDArray[np.float64]:
     raise AssertionError("nothing is trained at this stage")
 
@@ -31,7 +51,7 @@ def _nothing() -> NDArray[np.float64]:
 def test_four_devices_give_the_sum_of_their_clipped_updates() -> None:
     parts = [Part(coins(n), 3) for n in range(4)]
     updates = [np.array([0.5 * n, -0.25, 1.0]) for n in range(4)]
-    server = Collector("run:1", Plan(degree=3, threshold=3), RING, 3, 7)
+    server = Collector("run:1", Graph(degree=3, threshold=3), RING, 3, 7)
     keys = {n: unpack(p.answer(_asked("keys", n), _nothing, DICE), Keys) for n, p in enumerate(parts)}
     told = {n: pack(one) for n, one in server.directories(keys).items()}
     shares = {n: unpack(p.answer(_asked("shares", n, told[n]), _nothing, DICE), Shares) for n, p in enumerate(parts)}
@@ -53,7 +73,7 @@ def test_a_sum_with_less_noise_than_was_stated_is_not_unmasked() -> None:
     """Noise is made for four or more; of four one vanishes before its vector."""
     parts = [Part(coins(n), 3) for n in range(4)]
     noise = Noise(multiplier=1.0, least=4)
-    server = Collector("run:1", Plan(degree=3, threshold=2), RING, 3, 7)
+    server = Collector("run:1", Graph(degree=3, threshold=2), RING, 3, 7)
     keys = {n: unpack(p.answer(_asked("keys", n), _nothing, DICE), Keys) for n, p in enumerate(parts)}
     told = {n: pack(one) for n, one in server.directories(keys).items()}
     shares = {n: unpack(p.answer(_asked("shares", n, told[n]), _nothing, DICE), Shares) for n, p in enumerate(parts)}
@@ -83,7 +103,7 @@ def test_a_sum_that_shrinks_below_what_the_profile_wants_is_not_unmasked(gone_at
         with pytest.raises(RoundRefused, match="3 devices are left, this profile wants 4"):
             part.answer(_asked("shares", 0, pack(told)), _nothing, DICE)
         return
-    server = Collector("run:1", Plan(degree=3, threshold=2), RING, 3, 7)
+    server = Collector("run:1", Graph(degree=3, threshold=2), RING, 3, 7)
     directories = {n: pack(one) for n, one in server.directories(keys).items()}
     whole = [part, *others]
     shares = {
@@ -124,7 +144,42 @@ def test_a_body_that_is_no_message_of_the_stage_is_refused_by_name(stage: str, b
 def test_a_change_is_clipped_to_the_norm_and_keeps_its_direction(values: list[float], clip_norm: float) -> None:
     before = {"a": np.zeros(1, np.float32), "b": np.zeros((2, 1), np.float32)}
     after = {"a": np.array(values[:1], np.float32), "b": np.array(values[1:], np.float32).reshape(2, 1)}
-    change = clipped(before, after, ("a", "b"), clip_norm)
+    change, left = vector_of(_plan(clip_norm), before, after, {}, clip_norm)
+    assert left == {}
     whole = np.array(values, np.float32).astype(np.float64)
     assert np.linalg.norm(change) <= clip_norm * (1 + 1e-9)
     assert change * np.linalg.norm(whole) == pytest.approx(whole * np.linalg.norm(change), abs=1e-3)
+
+
+def test_random_k_sends_the_drawn_numbers_and_keeps_the_others_for_later() -> None:
+    dice = np.random.default_rng(2)
+    before = {"a": np.zeros((4, 5), np.float32), "b": np.zeros(20, np.float32)}
+    after = {name: dice.normal(size=value.shape).astype(np.float32) for name, value in before.items()}
+    whole = np.concatenate([after["a"].reshape(-1), after["b"]]).astype(np.float64)
+    sent: list[set[int]] = []
+    left: dict[str, NDArray[np.float32]] = {}
+    total = np.zeros(40)
+    for number in range(1, 4):
+        plan = _plan(1e9, random_k=0.25, round=number)
+        # Nothing is learned any more after the first round: what comes is what was kept.
+        now = after if number == 1 else before
+        vector, left = vector_of(plan, before, now, left, 1e9)
+        at = drawn(40, 10, plan.seed, number)
+        total[at] += vector
+        sent.append(set(at.tolist()))
+    seen = sorted(set().union(*sent))
+    assert len(sent[0]) == 10
+    assert sent[0] != sent[1]
+    assert total[seen] == pytest.approx(whole[seen], rel=1e-6)
+    rest = np.concatenate([left["a"].reshape(-1), left["b"]])
+    assert total + rest == pytest.approx(whole, rel=1e-6)
+
+
+@pytest.mark.parametrize(("norm", "own", "within"), [(0.5, 9.0, 1), (2.0, 9.0, -1), (2.0, 0.7, 1), (1.0, 9.0, 1)])
+def test_the_count_says_whether_the_update_was_within_the_norm(norm: float, own: float, within: int) -> None:
+    """Where the device clips to less, it was."""
+    before = {"a": np.zeros(1, np.float32), "b": np.zeros(1, np.float32)}
+    after = {"a": np.array([norm], np.float32), "b": np.zeros(1, np.float32)}
+    vector, _ = vector_of(_plan(1.0, count_weight=0.3), before, after, {}, min(1.0, own))
+    assert vector[-1] == pytest.approx(within * 0.3)
+    assert len(vector) == 3
