@@ -185,18 +185,20 @@ def sum_in_secret(
     except SecureSumFailed as error:
         raise AggregationFailed(f"the secret sum failed: {error.what}", hint=error.hint) from error
     whole = ring.decode(total, len(members)) if noise is None else noises.decode(total, ring)
-    if share:
-        at = sparse.drawn(len(vector), sent, int(plan["seed"]), int(plan["round"]))
-        dense = np.zeros(len(vector))
-        dense[at] = whole[:sent]
-        whole = np.concatenate([dense, whole[sent:]])
     return Summed(
-        total=whole,
+        total=_placed(whole, len(vector), sent, plan) if share else whole,
         members=len(members),
         refusals=tuple(talk.refusals),
         bytes_up=talk.up,
         bytes_down=talk.down,
     )
+
+
+def _placed(total: F64, size: int, sent: int, plan: dict[str, Any]) -> F64:
+    """The sum of some numbers where they stand among all `size`, with the count that may follow them."""
+    dense = np.zeros(size)
+    dense[sparse.drawn(size, sent, int(plan["seed"]), int(plan["round"]))] = total[:sent]
+    return np.concatenate([dense, total[sent:]])
 
 
 def noise_of(secret: Secret, asked: int) -> Noise | None:
