@@ -9,6 +9,7 @@ from coordinator.commands.experiments import experiments
 from coordinator.commands.fleet import fleet
 from coordinator.commands.nodes import nodes
 from coordinator.commands.registry import registry
+from coordinator.commands.rollout import rollout
 from coordinator.commands.rounds import rounds
 from coordinator.commands.status import status
 from coordinator.commands.strategies import strategies
@@ -28,6 +29,7 @@ from firmware_configs.cli_group import EdgeGroup
     edge-coordinator fleet doctor
     edge-coordinator registry publish affinity-1.0.0.edgeward
     edge-coordinator deploy affinity 1.0.0
+    edge-coordinator rollout start rollout.toml
     edge-coordinator train affinity --rounds 2
     """,
 )
@@ -41,6 +43,7 @@ for command in (
     fleet,
     registry,
     deploy,
+    rollout,
     train,
     strategies,
     rounds,

@@ -12,6 +12,9 @@ EdgeError
 │   │   RegistryKeyInvalid, ChangePending, AttestationInvalid, RegistryDamaged
 ├── ExperimentError    CRD4xx  nothing is told of the experiment, and nothing is spent
 │   ├── UnknownExperiment, TooFewDevices, NothingReleased, NotDeclared
+├── RolloutError       CRD5xx  no device is asked for anything that the error names
+│   ├── PlanUnreadable, PlanMalformed, PlanInconsistent, PlanUnfit,
+│   │   UnknownRollout, RolloutStateInvalid, RolloutTaken, LogDamaged
 └── FleetError         CRD7xx  nothing of the fleet has changed
     ├── RevisionConflict, SelectionInvalid, TagInvalid, WindowInvalid, BrokerUnfit
     └── EnrolmentRefused    CRD71x  the device is not let in
@@ -253,3 +256,44 @@ class RequestMalformed(EnrolmentRefused):
 class ProofInvalid(EnrolmentRefused):
     code: ClassVar[str] = "CRD717"
     status: ClassVar[int] = 403
+
+
+class RolloutError(EdgeError):
+    code: ClassVar[str] = "CRD500"
+
+
+class PlanUnreadable(RolloutError):
+    code: ClassVar[str] = "CRD501"
+    exit_status: ClassVar[int] = 2
+
+
+class PlanMalformed(RolloutError):
+    code: ClassVar[str] = "CRD502"
+    exit_status: ClassVar[int] = 2
+
+
+class PlanInconsistent(RolloutError):
+    code: ClassVar[str] = "CRD503"
+    exit_status: ClassVar[int] = 2
+
+
+class PlanUnfit(RolloutError):
+    code: ClassVar[str] = "CRD504"
+    exit_status: ClassVar[int] = 2
+
+
+class UnknownRollout(RolloutError):
+    code: ClassVar[str] = "CRD505"
+    exit_status: ClassVar[int] = 2
+
+
+class RolloutStateInvalid(RolloutError):
+    code: ClassVar[str] = "CRD506"
+
+
+class RolloutTaken(RolloutError):
+    code: ClassVar[str] = "CRD507"
+
+
+class LogDamaged(RolloutError):
+    code: ClassVar[str] = "CRD508"

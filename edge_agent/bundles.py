@@ -14,8 +14,8 @@ from edge_agent.doors import Doors
 from edge_agent.effects import Fetch, Log, Switch
 from edge_agent.errors import VersionForbidden
 from edge_agent.happenings import BundleAsked, BundleFailed, BundleReady, BundleStaged, BundleWithdrawn
-from edge_agent.trials import Trials
-from firmware_configs.messages import BundleState, Desired
+from edge_agent.trials import Trial, Trials
+from firmware_configs.messages import BundleState, Desired, Sums
 from firmware_configs.profile import Model, Profile
 
 REFUSED_MAX = 16
@@ -58,6 +58,7 @@ class Bundles:
             may_begin: a maintenance window is open. Going back to the version before never waits for one.
         """
         before, self.wanted = self.wanted, desired.bundles
+        self._trials.watch(desired.watch)
         for name, version in desired.bundles.items():
             if before.get(name, version) != version and version in self._refused.get(name, {}):
                 self._accept(name, version, batch)
@@ -66,6 +67,8 @@ class Bundles:
                 self._call_off(name, "the coordinator wants the version that serves", batch)
                 continue
             if self._is_on_trial(name, version):
+                continue
+            if self._goes_back(name, version, batch):
                 continue
             if (why := self._forbidden(name, version)) is not None:
                 self._states[name] = BundleState(version=version, state="failed", reason=f"{why.code} {why.what}")
@@ -92,6 +95,16 @@ class Bundles:
     def _is_on_trial(self, name: str, version: str) -> bool:
         trial = self._trials.running.get(name)
         return trial is not None and trial.version == version and trial.stage != "full"
+
+    def _goes_back(self, name: str, version: str, batch: Batch) -> bool:
+        """The version that served before lies here and was verified: going back to it needs no network, no trial."""
+        active = self._doors.models.get(name)
+        known = self._previous.get(name) == version and version not in self._refused.get(name, {})
+        if active is None or not known or self._forbidden(name, version) is not None:
+            return False
+        reason = f"the coordinator went back to {version}"
+        batch.effects.append(Switch(name=name, version=version, to="full", reason=reason))
+        return True
 
     def _call_off(self, name: str, reason: str, batch: Batch) -> None:
         trial = self._trials.running.get(name)
@@ -164,6 +177,9 @@ class Bundles:
             version=failed.version, state="failed", reason=f"{failed.code} {failed.reason}"
         )
         self._count("bundle.failed")
+        if self._previous.get(name) == failed.version:
+            del self._previous[name]  # it does not lie here any more: the next wish for it is fetched
+            batch.drop("meta", f"previous:{name}")
         if trial is not None and failed.version in {trial.version, trial.base}:
             self._trials.end(name, batch)  # there is nothing to go on to, or back to
 
@@ -221,14 +237,24 @@ class Bundles:
         found: dict[str, BundleState] = {}
         for name, model in self._doors.models.items():
             trial = self._trials.running.get(name)
-            figures = trial.figures() if trial is not None and trial.stage == "full" else {}
-            found[name] = BundleState(version=model.version, state="active", figures=figures)
+            told = trial if trial is not None and trial.stage == "full" else None
+            figures = told.figures() if told is not None else {}
+            found[name] = BundleState(
+                version=model.version, state="active", figures=figures, sums=self._sums(name, told)
+            )
         for name, state in self._states.items():
             serving = found[name].version if name in found else ""
             found[name] = msgspec.structs.replace(state, serving=serving if serving != state.version else "")
         for name, trial in self._trials.running.items():
             if trial.stage != "full":
                 found[name] = BundleState(
-                    version=trial.version, state=trial.stage, serving=trial.base, figures=trial.figures()
+                    version=trial.version,
+                    state=trial.stage,
+                    serving=trial.base,
+                    figures=trial.figures(),
+                    sums=self._sums(name, trial),
                 )
         return found
+
+    def _sums(self, name: str, trial: Trial | None) -> Sums | None:
+        return trial.sums() if trial is not None and name in self._trials.watched else None

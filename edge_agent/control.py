@@ -61,6 +61,7 @@ class Control:
         self._bundles = Bundles(profile, doors, trials, self._count)
         self._run, self._learning = "", ""
         self._resumed = self._waits = False
+        self._reported_ms = 0
         # Before anything was learned nobody has any: then no event need ask the store.
         self._has_personal = doors.holds("personal")
         self._personal: Kept[dict[str, Array]] = Kept(
@@ -73,6 +74,7 @@ class Control:
             self._desired = msgspec.msgpack.decode(value, type=Desired)
             self._bundles.wanted = self._desired.bundles
             self._windows.narrow(self._desired.maintenance)
+            self._trials.watch(self._desired.watch)
         elif key == "run":
             self._run, self._learning = msgspec.msgpack.decode(value, type=tuple[str, str])
             if self._learning == "running":
@@ -246,13 +248,21 @@ class Control:
 
     def report(self, batch: Batch) -> None:
         """Say what runs here."""
+        self._reported_ms = batch.now_ms
         states = self._bundles.states()
         self._gate.reported(self._desired.revision, states, self._learning, self._run, batch, ignored=self._ignored)
 
     def settle(self, batch: Batch) -> None:
         """The end of a step in which trials run."""
-        if self._bundles.settle(batch):
+        ended = self._bundles.settle(batch)
+        if ended or self._is_report_due(batch.now_ms):
             self.report(batch)
+
+    def _is_report_due(self, now_ms: int) -> bool:
+        """Whether a rollout waits for figures; after a leap of the clock rather at once than late."""
+        running = self._trials.running
+        periods = [watch.every_s for name, watch in self._desired.watch.items() if name in running]
+        return bool(periods) and not 0 <= now_ms - self._reported_ms < 1_000 * min(periods)
 
     def _count(self, name: str) -> None:
         self._counters[name] = self._counters.get(name, 0) + 1

@@ -7,7 +7,6 @@ decides for all, and is watched for a while. Which version serves changes only w
 
 import hashlib
 import hmac
-import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -18,12 +17,18 @@ from edge_agent.doors import Doors
 from edge_agent.effects import Log, Switch
 from edge_agent.infer.model import LoadedModel
 from edge_agent.sources import HOUSEHOLD
+from firmware_configs.histogram import bucket_of
+from firmware_configs.messages import Sums, Tally
 from firmware_configs.profile import Model, Stage, Swap
+from models.experiments.sequences import bounded_difference
 
 LATENCY_MIN_S = 0.001
 """A call below this is quick enough, however much quicker the old version was."""
-STANDARD_ERRORS = 3.0
-"""How far beyond chance a drop of the mean reward must be."""
+ALPHA = 0.001
+"""How often, at most, a version that earns no less than is allowed is ever sent back for its reward, however often one
+looks (`bounded_difference`). Small, because a fleet is many devices, each of which looks for itself."""
+LOOK_GROWTH = 1.1
+"""By how much the rewards must have grown since the last look: bounds cost more than a decision does."""
 
 
 class Side(Struct):
@@ -37,6 +42,10 @@ class Side(Struct):
     rewards: int = 0
     reward: float = 0.0
     """The sum; each in [0, 1]."""
+    squares: float = 0.0
+    """The sum of their squares."""
+    buckets: dict[int, int] = msgspec.field(default_factory=dict)
+    """Calls by how long they took, as in `firmware_configs.histogram`."""
 
     @property
     def mean_s(self) -> float:
@@ -47,10 +56,20 @@ class Side(Struct):
         return self.reward / self.rewards if self.rewards else 0.0
 
     @property
-    def reward_variance(self) -> float:
-        """Of the mean; a bound for values in [0, 1], with one more reward of 0 and of 1 (Agresti and Coull 1998)."""
-        p = (self.reward + 1.0) / (self.rewards + 2.0)
-        return p * (1.0 - p) / (self.rewards + 2.0)
+    def earned(self) -> tuple[float, float, float]:
+        """Rewards, their sum, the sum of their squares."""
+        return float(self.rewards), self.reward, self.squares
+
+    def tally(self) -> Tally:
+        """As it is told."""
+        return Tally(
+            decisions=self.decisions,
+            errors=self.errors,
+            calls=dict(self.buckets),
+            rewards=self.rewards,
+            reward=self.reward,
+            squares=self.squares,
+        )
 
 
 class Trial(Struct, kw_only=True):
@@ -67,6 +86,8 @@ class Trial(Struct, kw_only=True):
     """How often both had the same best candidate."""
     difference: float = 0.0
     """Sum of the absolute differences of the chosen item's score."""
+    looked: int = 0
+    """Rewards of both at the last look at how far they differ."""
 
     def figures(self) -> dict[str, float]:
         """For the report, in the units that people read."""
@@ -85,6 +106,18 @@ class Trial(Struct, kw_only=True):
             found["score_difference"] = round(self.difference / self.compared, 6)
         return found
 
+    def sums(self) -> Sums:
+        """For a rollout, which adds them up."""
+        return Sums(new=self.new.tally(), old=self.old.tally(), compared=self.compared, agreed=self.agreed)
+
+    def look(self) -> bool:
+        """Whether there are enough new rewards to look again; looking at fewer moments is as valid as at all."""
+        seen = self.new.rewards + self.old.rewards
+        if seen < self.looked * LOOK_GROWTH or seen == self.looked:
+            return False
+        self.looked = seen
+        return True
+
 
 _unpack = msgspec.msgpack.Decoder(Trial).decode
 
@@ -92,9 +125,13 @@ _unpack = msgspec.msgpack.Decoder(Trial).decode
 def unpack(packed: bytes) -> Trial | None:
     """The trial of a stored form; None when another version of the agent stored it otherwise."""
     try:
-        return _unpack(packed)
+        trial = _unpack(packed)
     except msgspec.MsgspecError:
         return None
+    for side in (trial.new, trial.old):
+        if side.reward > 0.0 and not side.squares:
+            side.squares = side.reward  # stored before squares were counted: the most that they can be
+    return trial
 
 
 def broken(trial: Trial, limits: Swap) -> str:
@@ -107,10 +144,11 @@ def broken(trial: Trial, limits: Swap) -> str:
         LATENCY_MIN_S, limits.latency_ratio_max * old.mean_s
     ):
         return f"a call takes {new.mean_s * 1_000:.2f} ms, the old version's {old.mean_s * 1_000:.2f}"
-    if min(new.rewards, old.rewards) >= limits.decisions_min:
-        drop = old.mean_reward - new.mean_reward
-        chance = STANDARD_ERRORS * math.sqrt(old.reward_variance + new.reward_variance)
-        if drop > limits.reward_drop_max + chance:
+    # The bounds lie around the means: where those do not differ by so much, there is nothing to work out.
+    drops = old.mean_reward - new.mean_reward > limits.reward_drop_max
+    if min(new.rewards, old.rewards) >= limits.decisions_min and drops and trial.look():
+        _, high = bounded_difference(old.earned, new.earned, ALPHA)
+        if high < -limits.reward_drop_max:
             return f"its mean reward is {new.mean_reward:.3f}, the old version's {old.mean_reward:.3f}"
     return ""
 
@@ -145,6 +183,8 @@ class Trials:
         self._limits = {model.name: model.swap for model in models}
         self._doors = doors
         self._dirty: set[str] = set()
+        self.watched: frozenset[str] = frozenset()
+        """Bundles that a rollout watches: their trials go on until it lets go."""
         self._asked: set[str] = set()
         """Trials whose end or next stage the shell was asked for, and has not answered."""
 
@@ -166,7 +206,7 @@ class Trials:
         if known is not None and known.version == version:
             old = msgspec.structs.replace(known.old, decisions=0, errors=0)
         self.end(name, batch)
-        if stage == "full" and (not base or not self.limits(name).watched_decisions):
+        if stage == "full" and (not base or not (self.limits(name).watched_decisions or name in self.watched)):
             return
         self.running[name] = Trial(version=version, base=base, stage=stage, old=old)
         self._dirty.add(name)
@@ -226,6 +266,8 @@ class Trials:
         if not failed:
             side.calls += 1
             side.seconds += seconds
+            number = bucket_of(seconds * 1_000)
+            side.buckets[number] = side.buckets.get(number, 0) + 1
 
     def decided(self, models: Iterable[LoadedModel], *, overran: bool) -> None:
         """One decision by these models."""
@@ -251,6 +293,16 @@ class Trials:
             if side is not None:
                 side.rewards += 1
                 side.reward += value
+                side.squares += value * value
+
+    def watch(self, names: Iterable[str]) -> None:
+        """What a rollout watches from now on; whose trial is over without it, is kept with the next step."""
+        self.watched = frozenset(names)
+        self._dirty |= self.running.keys()
+
+    def _is_over(self, name: str, trial: Trial) -> bool:
+        enough = trial.new.decisions >= self.limits(name).watched_decisions
+        return trial.stage == "full" and name not in self.watched and enough
 
     def _side(self, name: str, version: str) -> Side | None:
         trial = self.running.get(name)
@@ -274,7 +326,7 @@ class Trials:
                     self._asked.add(name)
                     batch.effects.append(asked)
                     batch.effects.append(Log(level="info", code="swap", text=_told(asked, trial)))
-                elif trial.stage == "full" and trial.new.decisions >= limits.watched_decisions:
+                elif self._is_over(name, trial):
                     kept.append(name)
                     continue
             batch.put("meta", key_of(name), msgspec.msgpack.encode(trial))

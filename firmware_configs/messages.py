@@ -138,6 +138,13 @@ class ExperimentReport(Struct, frozen=True, kw_only=True):
     time_ms: int
 
 
+class Watch(Struct, frozen=True, kw_only=True):
+    """How closely a rollout looks at a new version; while it is wanted, the version stays compared with the old one."""
+
+    every_s: float = 60.0
+    """Seconds between two reports of a trial."""
+
+
 class Desired(Struct, frozen=True, kw_only=True):
     """`…/desired` (retained): what the coordinator wants of this device."""
 
@@ -159,6 +166,34 @@ class Desired(Struct, frozen=True, kw_only=True):
     """Id of the coordinator that wrote it; a device that was enrolled with another one ignores it. Empty: not told."""
     maintenance: tuple[str, ...] = ()
     """Windows such as `mon-fri 02:00-05:00`, within those of the profile; empty: as the profile says."""
+    watch: dict[str, Watch] = {}
+    """Bundle → how its new version is watched; left out: as the profile's [model.swap] says."""
+
+
+class Tally(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a device counted of one version on trial: sums, which add up over a fleet."""
+
+    decisions: int = 0
+    errors: int = 0
+    """Calls that failed, and decisions that overran their budget."""
+    calls: dict[int, int] = {}
+    """Calls by how long they took: a bucket's number as in `firmware_configs.histogram` → how many."""
+    rewards: int = 0
+    reward: float = 0.0
+    """Sum of the rewards, each in [0, 1]."""
+    squares: float = 0.0
+    """Sum of their squares."""
+
+
+class Sums(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A trial in sums, since its stage began (`old`: calls and rewards since the trial began)."""
+
+    new: Tally = Tally()
+    old: Tally = Tally()
+    compared: int = 0
+    """Decisions for which both versions scored."""
+    agreed: int = 0
+    """Of them, those in which both had the same best candidate."""
 
 
 class BundleState(Struct, frozen=True, kw_only=True):
@@ -174,6 +209,8 @@ class BundleState(Struct, frozen=True, kw_only=True):
     """The version that serves meanwhile, where that is another one."""
     figures: dict[str, float] = {}
     """Of a trial: decisions, errors, mean milliseconds and mean reward of both versions, how often they agree."""
+    sums: Sums | None = None
+    """The same as sums, while a rollout watches (`Desired.watch`)."""
 
 
 class Reported(Struct, frozen=True, kw_only=True):

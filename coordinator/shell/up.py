@@ -24,6 +24,7 @@ from coordinator.shell.leash import leashed
 from coordinator.shell.listening import Listener
 from coordinator.shell.mqtt_control import Control
 from coordinator.shell.registry_store import Registry
+from coordinator.shell.rollout_child import RolloutChild
 from coordinator.shell.store import Store
 
 LOOPBACK = "127.0.0.1"
@@ -110,6 +111,7 @@ def up(options: Options, say: Callable[[str], None]) -> None:
 
 
 def _serve(running: Running, options: Options, say: Callable[[str], None], stopping: Callable[[], bool]) -> None:
+    rollouts = None
     try:
         for name in Endpoints.__struct_fields__:
             say(f"{name:<10} {getattr(running.endpoints, name)}")
@@ -119,14 +121,18 @@ def _serve(running: Running, options: Options, say: Callable[[str], None], stopp
             if options.ready_file is not None:
                 options.ready_file.write_text("ready\n")
             refreshed = time.monotonic()
+            rollouts = RolloutChild(options.home, running.endpoints.broker, running.logs)
             while not stopping():
                 time.sleep(0.2)
                 running.check()
                 listener.check()
+                rollouts.tend()
                 if time.monotonic() - refreshed > REFRESH_S:
                     refreshed = time.monotonic()
                     Registry.existing(options.home).refresh()
     finally:
+        if rollouts is not None:
+            rollouts.stop()
         running.stop()
         if options.ready_file is not None:
             options.ready_file.unlink(missing_ok=True)

@@ -48,7 +48,7 @@ class Swap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         float, Meta(ge=1.0, description="mean time of a call, as a multiple of the old version's; counts above 1 ms")
     ] = 3.0
     reward_drop_max: Annotated[
-        Share, Meta(description="mean reward below the old version's, beyond three standard errors")
+        Share, Meta(description="mean reward below the old version's, beyond bounds that hold whenever one looks")
     ] = 0.05
 
 

@@ -1,10 +1,11 @@
 """Who is drawn for a canary, and the verdict on a new version: pure functions, as properties."""
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.trials import Side, Trial, broken, in_canary, next_stage
+from edge_agent.trials import Side, Trial, broken, in_canary, next_stage, unpack
 from firmware_configs.profile import Swap
 
 
@@ -47,16 +48,45 @@ def test_more_errors_never_make_it_better(decisions: int, errors: int) -> None:
     assert bool(verdict) == (errors > 0.1 * max(20, decisions))
 
 
-def test_chance_alone_seldom_sends_an_equal_version_back() -> None:
+def reward(trial: Trial, new: float, old: float) -> None:
+    for side, value in ((trial.new, new), (trial.old, old)):
+        side.rewards += 1
+        side.reward += value
+        side.squares += value * value
+
+
+def sent_back_after(dice: np.random.Generator, new: float, old: float, rewards: int) -> int:
+    """Rewards of each side until the new version is sent back, looking after every one; 0: it is not."""
+    trial = Trial(version="2", base="1", stage="canary")
+    for count in range(1, rewards + 1):
+        reward(trial, float(dice.random() < new), float(dice.random() < old))
+        if broken(trial, Swap()):
+            return count
+    return 0
+
+
+def test_chance_alone_never_sends_an_equal_version_back_however_often_one_looks() -> None:
     dice = np.random.default_rng(3)
-    returned = 0
-    for _ in range(200):
-        trial = Trial(version="2", base="1", stage="canary")
-        for _ in range(150):
-            for side in (trial.new, trial.old):
-                side.rewards += 1
-                side.reward += float(dice.random() < 0.3)
-            if broken(trial, Swap()):
-                returned += 1
-                break
-    assert returned <= 2  # 1 %, looking after every reward
+    assert [sent_back_after(dice, 0.3, 0.3, 150) for _ in range(100)] == [0] * 100  # at most 0.1 % are allowed
+
+
+def test_a_version_that_loses_just_what_is_allowed_is_not_sent_back_either() -> None:
+    dice = np.random.default_rng(4)
+    assert [sent_back_after(dice, 0.45, 0.5, 300) for _ in range(30)] == [0] * 30
+
+
+def test_a_version_that_earns_much_less_is_sent_back_soon() -> None:
+    dice = np.random.default_rng(5)
+    waited = [sent_back_after(dice, 0.1, 0.6, 400) for _ in range(20)]
+    assert all(waited)
+    assert np.median(waited) < 120
+
+
+def test_a_trial_that_was_stored_before_squares_were_counted_is_judged_as_if_they_were_large() -> None:
+    trial = Trial(version="2", base="1", stage="canary")
+    for _ in range(30):
+        reward(trial, 0.5, 0.6)
+    trial.new.squares = trial.old.squares = 0.0
+    found = unpack(msgspec.msgpack.encode(trial))
+    assert found is not None
+    assert (found.new.squares, found.old.squares) == (found.new.reward, found.old.reward)
