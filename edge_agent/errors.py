@@ -17,8 +17,10 @@ EdgeError
 ├── UpdateError     AGT7xx  keep the bundle that runs
 │   ├── RegistryUnreachable, SignatureRejected, RollbackRefused, MetadataExpired,
 │   │   BundleUnavailable, ProbeFailed, DiskFull, VersionForbidden, BundleUnfit
-└── ChildError      AGT8xx  end the child process; the agent goes on
-    ├── FrameMalformed, ChildDied, ChildOverdue
+├── ChildError      AGT8xx  end the child process; the agent goes on
+│   ├── FrameMalformed, ChildDied, ChildOverdue
+└── EnrolmentError  AGT9xx  nothing on this device has changed
+    ├── TokenInvalid, CoordinatorUnknown, CoordinatorUnreachable, EnrolmentRefused
 """
 
 from typing import ClassVar
@@ -217,3 +219,24 @@ class ChildDied(ChildError):
 
 class ChildOverdue(ChildError):
     code: ClassVar[str] = "AGT803"
+
+
+class EnrolmentError(EdgeError):
+    code: ClassVar[str] = "AGT900"
+
+
+class TokenInvalid(EnrolmentError):
+    code: ClassVar[str] = "AGT901"
+    exit_status: ClassVar[int] = 2
+
+
+class CoordinatorUnknown(EnrolmentError):
+    code: ClassVar[str] = "AGT902"
+
+
+class CoordinatorUnreachable(EnrolmentError):
+    code: ClassVar[str] = "AGT903"
+
+
+class EnrolmentRefused(EnrolmentError):
+    code: ClassVar[str] = "AGT904"

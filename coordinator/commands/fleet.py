@@ -194,6 +194,51 @@ def want(
     show({"revisions": data}, f"told {len(told)} devices", as_json)
 
 
+@fleet.command("profile")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("devices", nargs=-1)
+@where_option
+@home_option
+@json_option
+def give_profile(file: Path, devices: Sequence[str], where: Sequence[str], home: Path, as_json: bool) -> None:
+    """Say that DEVICES run the profile FILE: what they may read and write at the broker follows from it."""
+    from coordinator.fleet.access import topology
+    from coordinator.shell.fleet_store import FleetStore
+    from coordinator.shell.mosquitto import write_access
+    from firmware_configs.loader import load
+
+    topics = topology(load(file).profile)
+    chosen = _chosen(home, devices, where)
+    FleetStore(home).give_profile(topics, chosen)
+    write_access(home)
+    show({"profile": topics.name, "devices": chosen}, f"{topics.name}: {len(chosen)} devices", as_json)
+
+
+@fleet.command("acl")
+@click.option(
+    "--for",
+    "broker",
+    type=click.Choice(["mosquitto", "embedded"]),
+    default="mosquitto",
+    show_default=True,
+    help="Which broker's words.",
+)
+@home_option
+@json_option
+def acl(broker: str, home: Path, as_json: bool) -> None:
+    """Print who may read and write which topics, from enrolment, profiles and apps' roles."""
+    from coordinator.errors import BrokerUnfit
+    from coordinator.shell.mosquitto import of_devices
+
+    if broker == "embedded":
+        raise BrokerUnfit(
+            "the embedded broker has no access lists, and asks nobody for a certificate",
+            hint="keep it on this machine, or run mosquitto: edge-coordinator up --broker mosquitto",
+        )
+    text = of_devices(home)
+    show({"broker": broker, "acl": text.splitlines()}, text.rstrip(), as_json)
+
+
 @fleet.command("sync")
 @click.argument("devices", nargs=-1)
 @where_option

@@ -1,5 +1,6 @@
 """`edge-coordinator nodes`: devices that may take part."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -23,6 +24,74 @@ def enrol(device: str, public_key: Path, home: Path, as_json: bool) -> None:
 
     done = run(home, device, public_key)
     show({"device": done.name, "node": str(done.node)}, f"enrolled {done.name} as node {done.node}", as_json)
+
+
+@nodes.command("invite")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Tokens.")
+@click.option("--expires", default="24h", show_default=True, help="How long they are good: 30m, 24h, 7d.")
+@click.option("--device", default="", help="The only name that the token is good for; with --count 1.")
+@click.option("--group", "groups", multiple=True, help="What the device is put into; repeat.")
+@click.option("--withdraw", is_flag=True, help="Let no token that is unused be used, and make none.")
+@home_option
+@json_option
+def invite(
+    count: int, expires: str, device: str, groups: Sequence[str], withdraw: bool, home: Path, as_json: bool
+) -> None:
+    """Make tokens that let one device in each, once: `edge-agent enrol URL TOKEN`."""
+    from coordinator.fleet.selection import seconds, word
+    from coordinator.shell.authority import fingerprint
+    from coordinator.shell.home import endpoints_of
+    from coordinator.shell.invitations import Invitations
+
+    tokens = Invitations(home)
+    if withdraw:
+        gone = tokens.withdraw()
+        show({"withdrawn": gone}, f"withdrew {gone} tokens", as_json)
+        return
+    if device and count > 1:
+        raise click.UsageError("--device goes with one token")
+    url, lasts_s = endpoints_of(home).registry, seconds(expires)
+    made = [str(one) for one in tokens.make(count, lasts_s, device=device, groups=[word(g, "a group") for g in groups])]
+    lines = [f"edge-agent enrol {url} {one}" for one in made]
+    pin = fingerprint(home)
+    data = {"url": url, "tokens": made, "expires_s": lasts_s, "fingerprint": pin}
+    told = f"each is good once, for {expires}; it pins the coordinator's authority, SHA-256 {pin}"
+    show(data, "\n".join([*lines, told]), as_json)
+
+
+@nodes.command("app")
+@click.argument("name")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.Choice(["app", "consent", "sensor", "viewer"]),
+    help="What it may do; repeat.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for its key, certificate and authority.")
+@click.option("--days", default=90.0, show_default=True, type=click.FloatRange(0.01, 397), help="Its certificate's.")
+@click.option("--revoke", is_flag=True, help="Let it in no more.")
+@home_option
+@json_option
+def app(
+    name: str, roles: Sequence[str], out: Path | None, days: float, revoke: bool, home: Path, as_json: bool
+) -> None:
+    """Give an app NAME a certificate for the broker; it may do what its roles say.
+
+    app: reads decisions, writes feedback and requests. consent: writes people's word. sensor: writes what profiles'
+    sources read. viewer: reads status, reports and alerts.
+    """
+    from coordinator.shell.apps import admit, dismiss
+
+    if revoke:
+        gone = dismiss(home, name)
+        show({"app": name, "revoked": gone}, f"revoked {gone} certificates of {name}", as_json)
+        return
+    if not roles or out is None:
+        raise click.UsageError("pass --role and --out")
+    files = admit(home, name, roles, out, days)
+    data = {"app": name, "roles": list(roles), **{key: str(path) for key, path in files.items()}}
+    show(data, "\n".join(f"{key:<12} {path}" for key, path in files.items()), as_json)
 
 
 @nodes.command("revoke")

@@ -14,8 +14,8 @@ from coordinator.commands.options import home_option
 @click.option(
     "--name", "names", multiple=True, help="DNS name or address under which devices reach this machine; repeat."
 )
-@click.option("--broker", default="", help="mqtt://HOST:PORT of a broker of your own; default: an embedded one.")
-@click.option("--broker-port", default=0, type=click.IntRange(0, 65_535), help="Embedded broker's port; 0: any.")
+@click.option("--broker", default="", help="mqtt://HOST:PORT of your own, or mosquitto: run it with mutual TLS.")
+@click.option("--broker-port", default=0, type=click.IntRange(0, 65_535), help="Its port, where we run it; 0: any.")
 @click.option("--port", default=0, type=click.IntRange(0, 65_535), help="HTTPS port of registry and rounds; 0: any.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written when everything answers.")
 def up(

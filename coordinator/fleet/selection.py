@@ -15,6 +15,7 @@ HINT = "write tag:KEY=VALUE, tag:KEY, group:NAME, name:home-*, presence:online|o
 HINT += "profile:HASH, bundle:NAME=VERSION or learning:STATE; join with commas; ! before one turns it around"
 WORD = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 TEXT_MAX = 2_000
+YEAR_S = 366 * 86_400
 SORTS = ("name", "seen", "agent", "presence", "profile")
 
 
@@ -70,7 +71,7 @@ def _term(part: str) -> Term:
     if kind not in {"tag", "bundle"}:
         return Term(kind, "", rest, negated)
     key, equals, value = rest.partition("=")
-    if not WORD.match(key) or (equals and not value):
+    if not WORD.fullmatch(key) or (equals and not value):
         raise SelectionInvalid(f"`{part}`: a {kind} is written {kind}:KEY=VALUE", hint=HINT)
     return Term(kind, key, value if equals else None, negated)
 
@@ -103,11 +104,24 @@ def tag(text: str) -> tuple[str, str | None]:
         TagInvalid: it is neither.
     """
     key, equals, value = text.partition("=")
-    if not equals and key.endswith("-") and WORD.match(key[:-1]):
+    if not equals and key.endswith("-") and WORD.fullmatch(key[:-1]):
         return key[:-1], None
-    if not equals or not WORD.match(key) or not WORD.match(value):
+    if not equals or not WORD.fullmatch(key) or not WORD.fullmatch(value):
         raise TagInvalid(f"`{text}` is no tag", hint="write KEY=VALUE of letters, digits, . _ -; KEY- takes it away")
     return key, value
+
+
+def seconds(text: str) -> float:
+    """A duration such as `30m`, `24h` or `7d`, in seconds.
+
+    Raises:
+        TagInvalid: it is none, or longer than a year.
+    """
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    lasts_s = int(found[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[found[2]] if found else 0
+    if not 0 < lasts_s <= YEAR_S:
+        raise TagInvalid(f"`{text[:40]}` is no duration within a year", hint="write 30m, 24h or 7d")
+    return float(lasts_s)
 
 
 def word(text: str, what: str) -> str:
@@ -116,6 +130,6 @@ def word(text: str, what: str) -> str:
     Raises:
         TagInvalid: it cannot be one.
     """
-    if not WORD.match(text):
+    if not WORD.fullmatch(text):
         raise TagInvalid(f"`{text}` cannot be {what}", hint="use at most 63 letters, digits, `.`, `_` and `-`")
     return text

@@ -31,6 +31,9 @@ class DeviceView(Struct, frozen=True, kw_only=True):
     certificate_ends_ms: int = 0
     """When its newest certificate for MQTT ends; 0: it has none of ours."""
 
+    profile_given: str = ""
+    """Name of the profile that it was given with `fleet profile`: its access list follows from it."""
+
     @property
     def presence(self) -> str:
         """In one word."""

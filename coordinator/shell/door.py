@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from coordinator.shell import artefacts
+from coordinator.shell import artefacts, enrolling
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 """Flower cuts arrays into pieces of 5 MiB; each is a call of its own."""
@@ -75,6 +75,7 @@ def application(folder: Path, door: FleetDoor) -> Starlette:
         Route("/health", lambda _request: PlainTextResponse("ok")),
         Route("/v1/fleet/{call}", door.pass_on, methods=["POST"]),
         *artefacts.routes(folder),
+        *enrolling.routes(folder.parent),
     ]
     return Starlette(routes=routes, lifespan=life)
 

@@ -10,16 +10,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from coordinator.errors import DeviceTaken, KeyInvalid
 from coordinator.shell import flower
+from coordinator.shell.authority import withdraw
+from coordinator.shell.fleet_store import FleetStore
 from coordinator.shell.home import endpoints_of
+from coordinator.shell.mosquitto import write_access
 from coordinator.shell.mqtt_control import Control
 from coordinator.shell.store import Device, Store
 from firmware_configs.messages import Desired
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 """As in agent.toml: part of topics, so no wildcards and no slashes."""
+HINT = "make one on the device: edge-agent keys new; then give its node.pub"
 
 
-def enrol(home: Path, device: str, public_key: Path) -> Device:
+def enrol(home: Path, device: str, path: Path) -> Device:
     """Enrol a device, and tell it what is wanted of the others. The same device and key again change nothing.
 
     Raises:
@@ -27,9 +31,23 @@ def enrol(home: Path, device: str, public_key: Path) -> Device:
         DeviceTaken: no possible name, or enrolled with another key.
         NotRunning, FlowerFailed: the coordinator is not up.
     """
-    if not NAME.match(device):
+    check_name(home, device)
+    return enrol_key(home, device, _read_key(path))
+
+
+def check_name(home: Path, device: str) -> None:
+    """Whether a device can be called so.
+
+    Raises:
+        DeviceTaken: no.
+    """
+    if not NAME.fullmatch(device) or device in FleetStore(home).apps():
         raise DeviceTaken(f"`{device}` cannot be a device's name", hint="use letters, digits, `.`, `_` and `-`")
-    key = _read_key(public_key)
+
+
+def enrol_key(home: Path, device: str, key: str) -> Device:
+    """The same with the key itself, as OpenSSH writes it."""
+    check_name(home, device)
     store = Store(home)
     known = next((d for d in store.devices(revoked=True) if d.name == device and not d.revoked), None)
     if known is not None:
@@ -44,6 +62,7 @@ def enrol(home: Path, device: str, public_key: Path) -> Device:
     place = keys / f"{device}.pub"
     place.write_text(key)
     store.enrol(device, flower.register(home, place), key)
+    write_access(home)
     newest = _common(store, device)
     if newest.bundles:
         with Control(endpoints.broker, store) as control:
@@ -64,7 +83,12 @@ def revoke(home: Path, device: str) -> Device:
     found = store.device(device)
     if not found.revoked:
         flower.unregister(home, found.node)
-    return store.revoke(device)
+    done = store.revoke(device)
+    # The broker lets it in no more with its certificate, and takes nothing from it that is connected still.
+    withdraw(home, device)
+    FleetStore(home).forget_tokens(device)
+    write_access(home)
+    return done
 
 
 def _common(store: Store, device: str) -> Desired:
@@ -75,13 +99,24 @@ def _common(store: Store, device: str) -> Desired:
 
 def _read_key(path: Path) -> str:
     """An EC public key as OpenSSH writes it, from OpenSSH or PEM."""
-    hint = "make one on the device: edge-agent keys new; then give its node.pub"
     try:
         raw = path.read_bytes()
+    except OSError as error:
+        raise KeyInvalid(f"{path} is no public key: {error}", hint=HINT) from error
+    return public_key(raw, str(path))
+
+
+def public_key(raw: bytes, where: str) -> str:
+    """An EC public key as OpenSSH writes it, from OpenSSH or PEM.
+
+    Raises:
+        KeyInvalid: it is none; `where` says of what.
+    """
+    try:
         load = serialization.load_pem_public_key if raw.startswith(b"-----") else serialization.load_ssh_public_key
         key = load(raw)
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise KeyInvalid(f"{path} is no public key: {error}", hint=hint) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyInvalid(f"{where} is no public key: {error}", hint=HINT) from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise KeyInvalid(f"{path} holds no EC key", hint=hint)
+        raise KeyInvalid(f"{where} holds no EC key", hint=HINT)
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()

@@ -10,6 +10,18 @@ CREATE TABLE IF NOT EXISTS fleet_group (
     device TEXT NOT NULL,
     PRIMARY KEY (name, device)
 );
+CREATE TABLE IF NOT EXISTS fleet_profile (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL                     -- coordinator.fleet.access.Topology, msgpack
+);
+CREATE TABLE IF NOT EXISTS fleet_given (
+    device TEXT PRIMARY KEY,
+    profile TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS fleet_app (
+    name TEXT PRIMARY KEY,
+    roles TEXT NOT NULL                     -- JSON
+);
 CREATE TABLE IF NOT EXISTS fleet_seen (
     device TEXT PRIMARY KEY,
     online INTEGER,                         -- NULL: nobody has said

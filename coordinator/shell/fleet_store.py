@@ -1,5 +1,6 @@
 """What the coordinator knows of each device: tags, groups, what it said, what is wanted, invitations, certificates."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from coordinator.errors import UnknownDevice
+from coordinator.fleet.access import Topology
 from coordinator.fleet.shadow import Change, revise
 from coordinator.fleet.view import DeviceView
 from coordinator.shell.store import Store
@@ -156,6 +158,45 @@ class FleetStore:
                 found[device] = new
         return found
 
+    def give_profile(self, profile: Topology, devices: Iterable[str]) -> None:
+        """Say which profile devices run, so that their access lists follow from it."""
+        with self.open() as database:
+            packed = msgspec.msgpack.encode(profile)
+            database.execute("INSERT OR REPLACE INTO fleet_profile VALUES (?, ?)", (profile.name, packed))
+            database.executemany(
+                "INSERT OR REPLACE INTO fleet_given VALUES (?, ?)", [(d, profile.name) for d in devices]
+            )
+
+    def topologies(self) -> dict[str, Topology]:
+        """Profiles that were given to devices, by name."""
+        with self.open() as database:
+            rows = database.execute("SELECT name, value FROM fleet_profile ORDER BY name").fetchall()
+        return {name: msgspec.msgpack.decode(value, type=Topology) for name, value in rows}
+
+    def put_app(self, name: str, roles: Sequence[str]) -> None:
+        """Remember an app and what it may do."""
+        with self.open() as database:
+            database.execute("INSERT OR REPLACE INTO fleet_app VALUES (?, ?)", (name, json.dumps(list(roles))))
+
+    def drop_app(self, name: str) -> bool:
+        """Forget an app; False: there was none."""
+        with self.open() as database:
+            return bool(database.execute("DELETE FROM fleet_app WHERE name = ?", (name,)).rowcount)
+
+    def apps(self) -> dict[str, list[str]]:
+        """App → its roles."""
+        with self.open() as database:
+            return {name: json.loads(roles) for name, roles in database.execute("SELECT name, roles FROM fleet_app")}
+
+    def forget_tokens(self, device: str) -> None:
+        """Let a token that a device came in with bring it in no more."""
+        with self.open() as database:
+            now = int(time.time() * 1_000)
+            database.execute(
+                "UPDATE fleet_invite SET withdrawn_ms = ? WHERE substr(used_by, 1, ?) = ?",
+                (now, len(device) + 1, f"{device} "),
+            )
+
     def hear(self, heard: Sequence[Heard]) -> int:
         """Take in what devices said; what comes from one that is not enrolled is left out.
 
@@ -191,12 +232,13 @@ class FleetStore:
 
 _VIEW = """
 SELECT d.name, d.node, d.enrolled_ms, d.revoked, s.online, s.said_by, s.seen_ms, s.skew_ms, s.status, s.reported,
-       w.value, wish.time_ms,
+       w.value, wish.time_ms, g.profile,
        (SELECT max(not_after_ms) FROM fleet_certificate c WHERE c.name = d.name AND c.revoked_ms = 0)
 FROM device d
 LEFT JOIN fleet_seen s ON s.device = d.name
 LEFT JOIN desired w ON w.device = d.name
 LEFT JOIN fleet_wish wish ON wish.device = d.name
+LEFT JOIN fleet_given g ON g.device = d.name
 """
 _status = msgspec.msgpack.Decoder(Status)
 _reported = msgspec.msgpack.Decoder(Reported)
@@ -204,7 +246,7 @@ _desired = msgspec.msgpack.Decoder(Desired)
 
 
 def _view(row: Sequence[object], tags: dict[str, str], groups: tuple[str, ...]) -> DeviceView:
-    name, node, enrolled, revoked, online, said_by, seen, skew, status, reported, wanted, wished, ends = row
+    name, node, enrolled, revoked, online, said_by, seen, skew, status, reported, wanted, wished, given, ends = row
     return DeviceView(
         name=str(name),
         node=int(node) % 2**64,  # type: ignore[call-overload]
@@ -220,6 +262,7 @@ def _view(row: Sequence[object], tags: dict[str, str], groups: tuple[str, ...]) 
         wished_ms=int(wished or 0),  # type: ignore[call-overload]
         tags=tags,
         groups=groups,
+        profile_given=str(given or ""),
         certificate_ends_ms=int(ends or 0),  # type: ignore[call-overload]
     )
 

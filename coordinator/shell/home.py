@@ -24,6 +24,8 @@ class Endpoints(Struct, frozen=True, kw_only=True):
     """The trusted root that devices are given."""
     control: str
     """`host:port` of the SuperLink itself, on loopback; whoever reaches it can start runs."""
+    device_broker: str = ""
+    """The broker as devices reach it; empty: as we do."""
 
 
 def endpoints_of(home: Path) -> Endpoints:

@@ -17,8 +17,9 @@ from iotcore import Broker
 from msgspec import Struct
 
 from coordinator.errors import ChildFailed, PortTaken
+from coordinator.shell import authority as device_authority
 from coordinator.shell import broker as brokers
-from coordinator.shell import flower, pki
+from coordinator.shell import flower, mosquitto, pki
 from coordinator.shell.home import Endpoints, alone, last_endpoints, note_pid
 from coordinator.shell.leash import leashed
 from coordinator.shell.listening import Listener
@@ -31,6 +32,7 @@ LOOPBACK = "127.0.0.1"
 ANY = ("0.0.0.0", "::")  # noqa: S104 - to recognise it
 READY_S = 40.0
 STOP_S = 8.0
+MOSQUITTO = "mosquitto"
 REFRESH_S = 6 * 3_600
 """How often the registry is signed again; its timestamp lives for a week."""
 
@@ -45,7 +47,7 @@ class Options(Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = pki.LOCAL
     """What the server certificate is for."""
     broker: str = ""
-    """URL of a broker of your own; empty: the embedded one."""
+    """URL of a broker of your own; `mosquitto`: one is run with mutual TLS; empty: the embedded one."""
     broker_port: int = 0
     port: int = 0
     """Of registry and rounds."""
@@ -114,28 +116,40 @@ def _serve(running: Running, options: Options, say: Callable[[str], None], stopp
     rollouts = None
     try:
         for name in Endpoints.__struct_fields__:
-            say(f"{name:<10} {getattr(running.endpoints, name)}")
-        with Listener(running.endpoints.broker, options.home, broker_log="mosquitto" in running.processes) as listener:
+            if value := getattr(running.endpoints, name):
+                say(f"{name:<13} {value}")
+        with Listener(running.endpoints.broker, options.home, broker_log=MOSQUITTO in running.processes) as listener:
             _repeat(running.endpoints, options.home)
             say("ready; Ctrl-C stops everything")
             if options.ready_file is not None:
                 options.ready_file.write_text("ready\n")
-            refreshed = time.monotonic()
             rollouts = RolloutChild(options.home, running.endpoints.broker, running.logs)
+            refreshed, stamp = time.monotonic(), mosquitto.stamp(options.home)
             while not stopping():
                 time.sleep(0.2)
                 running.check()
                 listener.check()
                 rollouts.tend()
+                stamp = _reread(running, options.home, stamp)
                 if time.monotonic() - refreshed > REFRESH_S:
                     refreshed = time.monotonic()
                     Registry.existing(options.home).refresh()
+                    if MOSQUITTO in running.processes:
+                        device_authority.publish(options.home)
     finally:
         if rollouts is not None:
             rollouts.stop()
         running.stop()
         if options.ready_file is not None:
             options.ready_file.unlink(missing_ok=True)
+
+
+def _reread(running: Running, home: Path, known: tuple[float, ...]) -> tuple[float, ...]:
+    """Have mosquitto read its lists again when one has changed."""
+    now = mosquitto.stamp(home)
+    if now != known and MOSQUITTO in running.processes:
+        running.processes[MOSQUITTO].send_signal(signal.SIGHUP)
+    return now
 
 
 def _repeat(endpoints: Endpoints, home: Path) -> None:
@@ -158,13 +172,20 @@ def start(options: Options) -> Running:
     control_port = _port(LOOPBACK, 0)
     port = _port(options.host, options.port, before.registry if before else None)
     broker = None
-    broker_url = options.broker
-    if not broker_url:
+    broker_url, device_broker = options.broker, ""
+    own_port = 0
+    if options.broker == MOSQUITTO:
+        broker_port = _port(options.host, options.broker_port, before.device_broker if before else None)
+        own_port = _port(LOOPBACK, 0, before.broker if before else None)
+        mosquitto.write(home, server, options.host, broker_port, own_port)
+        broker_url, device_broker = f"mqtts://{LOOPBACK}:{own_port}", f"mqtts://{options.reach}:{broker_port}"
+    elif not broker_url:
         broker_port = _port(options.host, options.broker_port, before.broker if before else None)
         broker = brokers.start(home, options.host, broker_port)
         broker_url = f"mqtt://{options.reach}:{broker_port}"
     endpoints = Endpoints(
         broker=broker_url,
+        device_broker=device_broker,
         registry=f"https://{options.reach}:{port}",
         superlink=f"{options.reach}:{port}",
         ca=str(authority.certificate),
@@ -173,6 +194,9 @@ def start(options: Options) -> Running:
     )
     running = Running(endpoints, broker=broker, logs=home / "logs")
     try:
+        if own_port:
+            _spawn(running, MOSQUITTO, mosquitto.command(home), home)
+            _wait_port(running, LOOPBACK, own_port)
         flower.write_connection(home, endpoints.control, authority.certificate)
         link = flower.superlink_command(
             home, LOOPBACK, control_port, authority.certificate, server.certificate, server.key
@@ -242,6 +266,20 @@ def _wait_tls(running: Running, host: str, port: int, ca: Path) -> None:
                 raise ChildFailed(
                     f"nothing answers at {host}:{port}", hint=f"read the logs in {running.logs}"
                 ) from None
+            time.sleep(0.1)
+
+
+def _wait_port(running: Running, host: str, port: int) -> None:
+    """Until something listens."""
+    deadline = time.monotonic() + READY_S
+    while True:
+        running.check()
+        try:
+            with socket.create_connection((host, port), 1):
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise ChildFailed(f"nothing listens at {host}:{port}", hint=f"read {running.logs}") from None
             time.sleep(0.1)
 
 

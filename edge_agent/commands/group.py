@@ -5,6 +5,7 @@ import click
 from edge_agent.commands.bundles import bundles
 from edge_agent.commands.daemon import check, run
 from edge_agent.commands.device import doctor, keys
+from edge_agent.commands.enrolment import enrol
 from edge_agent.commands.evaluation import evaluate
 from edge_agent.commands.inspection import experiments, explain, ledger, replay, status
 from edge_agent.commands.metrics import metrics
@@ -19,7 +20,9 @@ from firmware_configs.cli_group import EdgeGroup
     cls=EdgeGroup,
     examples="""
     edge-agent check firmware_configs/profiles/home-gateway.toml
+    edge-agent enrol https://10.0.0.2:8443 edgeward1.AbC… --settings agent.toml
     edge-agent keys new --state-dir ./state
+    edge-agent keys renew --settings agent.toml
     edge-agent run --settings agent.toml
     edge-agent status --state-dir ./state
     edge-agent doctor --settings agent.toml
@@ -50,6 +53,7 @@ _COMMANDS = (
     rules,
     bundles,
     people,
+    enrol,
     keys,
     install_service,
     uninstall_service,
