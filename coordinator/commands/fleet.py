@@ -90,6 +90,8 @@ def logs(device: str, kinds: Sequence[str], limit: int, follow: bool, home: Path
             data = json.dumps(msgspec.to_builtins(row), ensure_ascii=False)
             click.echo(data if as_json else log_line(row.time_ms, row.kind, row.value))
         if not follow:
+            if not after:
+                click.echo(f"{device} has said nothing of this", err=True)
             return
         time.sleep(0.5)
 

@@ -162,7 +162,7 @@ def test_up_starts_everything_and_a_signal_stops_it_all(
 ) -> None:
     process, home = started
     endpoints = json.loads((home / "endpoints.json").read_text())
-    assert set(endpoints) == {"broker", "registry", "superlink", "ca", "root", "control"}
+    assert set(endpoints) == {"broker", "registry", "superlink", "ca", "root", "control", "device_broker"}
     told = json.loads(call("status", "--home", str(home), "--json").output)
     assert told == {"endpoints": endpoints, "devices": {}}
     children = _children_of(process.pid)
