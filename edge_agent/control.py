@@ -237,14 +237,11 @@ class Control:
 
     def personal(self, model: LoadedModel, subject: str) -> Mapping[str, Array]:
         """The subject's own parameters for a model; what no longer fits its shapes starts again."""
-        if not model.personal or not self._has_personal:
+        if not self._has_personal:
             return {}
         held = self._personal.get(personal_key(model.name, subject))
-        return {
-            name: value
-            for name, value in held.items()
-            if name in model.personal and value.shape == model.personal[name].shape
-        }
+        # Parameters of the shared part are in it too, where rounds train a copy of it for each person.
+        return {name: value for name, value in held.items() if value.shape == model.shapes.get(name)}
 
     def report(self, batch: Batch) -> None:
         """Say what runs here."""

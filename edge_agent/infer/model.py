@@ -51,6 +51,7 @@ class LoadedModel(Struct, frozen=True, kw_only=True, eq=False):
     index: dict[str, int] = {}
     candidate: str = ""
     rows_of: str = ""
+    shapes: dict[str, tuple[int, ...]] = {}
 
     def __post_init__(self) -> None:
         force_setattr(self, "name", self.spec.name)
@@ -58,6 +59,7 @@ class LoadedModel(Struct, frozen=True, kw_only=True, eq=False):
         named = next((given.name for given in self.spec.inputs if given.from_ == "candidate"), "")
         force_setattr(self, "candidate", named)
         force_setattr(self, "index", {item: row for row, item in enumerate(self.catalogue)})
+        force_setattr(self, "shapes", {p.name: tuple(p.shape) for p in self.spec.parameters})
         # An input whose length is the number of rows.
         force_setattr(self, "rows_of", self.spec.inputs[0].name)
 

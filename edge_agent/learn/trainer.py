@@ -3,8 +3,9 @@
 The graph `train_step.onnx` does the arithmetic; this module makes its batches.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
@@ -19,6 +20,7 @@ F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 Array = NDArray[np.generic]
 Weights = dict[str, F32]
+Part = Literal["both", "personal", "shared"]
 Step = Callable[[Mapping[str, F32], Mapping[str, Array], F32, float], tuple[Weights, float]]
 """(weights, inputs, label float32 (B,), learning rate) → (weights after, loss before).
 
@@ -35,7 +37,17 @@ class Schedule(Struct, frozen=True, kw_only=True):
     negatives: int
     """Unseen items sampled for each positive of a model with a catalogue, label 0."""
     prox_mu: float = 0.0
-    """FedProx: pull of the shared part towards where the round began. Li et al. 2020, equation 2."""
+    """Pull of the shared part towards an anchor, without another one towards where the round began: FedProx, Li et
+    al. 2020, equation 2."""
+    personal_epochs: int = 0
+    """Above 0: so many epochs of the personal parts first, the shared part held; then `epochs` of the shared part, the
+    personal parts held. FedRep: Collins et al. 2021, algorithm 1."""
+    steps: int = 0
+    """Above 0: exactly so many steps, over as many epochs as that takes, instead of `epochs`."""
+    only: Literal["both", "shared"] = "both"
+    """shared: the personal parts are held."""
+    factors: dict[str, float] = {}
+    """Tensor → how far a step moves it; 1.0 where it is not named, 0.0 for a frozen one."""
 
 
 @dataclass(slots=True)
@@ -50,6 +62,12 @@ class Trained:
     """Mean loss over the first epoch's batches as they came, before each step."""
     loss_after: float
     """The same over the last epoch."""
+    copies: dict[str, Weights] = field(default_factory=dict)
+    """Subject → its own copy of the shared part, where the round asks for one."""
+    model: int = 0
+    """Which of several models was trained."""
+    control: Weights = field(default_factory=dict)
+    """The fleet's control variate, where the round sends one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +112,9 @@ def train(
     items: int,
     schedule: Schedule,
     dice: np.random.Generator,
+    *,
+    correction: Mapping[str, F32] | None = None,
+    anchor: Mapping[str, F32] | None = None,
 ) -> Trained:
     """Train the shared part and each subject's personal part on the subject's own rows.
 
@@ -104,31 +125,75 @@ def train(
         rows: subject → examples.
         items: length of the catalogue; 0 without one.
         dice: makes order and negatives; the same seed gives the same result.
+        correction: what is added to each step's gradient of the shared part; SCAFFOLD, Karimireddy et al. 2020.
+        anchor: what `prox_mu` pulls towards; None: where the round began.
     """
     mine = {name: np.array(value, np.float32) for name, value in shared.items()}
     own = {subject: {n: np.array(v, np.float32) for n, v in parts.items()} for subject, parts in personal.items()}
     candidate = next((given.name for given in spec.inputs if given.from_ == "candidate"), "")
+    towards = shared if anchor is None else anchor
     losses: list[list[float]] = []
-    for _ in range(schedule.epochs):
-        epoch: list[float] = []
-        for subject in sorted(rows):
-            for inputs, label in _batches(rows[subject], candidate, items, schedule, dice):
+    made = 0
+    for part, epochs in _phases(schedule):
+        for _ in range(epochs):
+            epoch: list[float] = []
+            for subject, inputs, label in _epoch(rows, candidate, items, schedule, dice):
+                if schedule.steps and made == schedule.steps:
+                    break
                 after, loss = step({**mine, **own[subject]}, inputs, label, schedule.lr)
-                own[subject] = belonging(after, personal[subject])
-                mine = belonging(after, shared)
-                mine |= {name: _pulled(mine[name], start, schedule) for name, start in shared.items()}
+                if part != "shared":
+                    own[subject] = _gone(own[subject], belonging(after, personal[subject]), schedule)
+                if part != "personal":
+                    gone = _gone(mine, belonging(after, shared), schedule)
+                    mine = gone | {n: _pulled(gone[n], towards[n], n, schedule, correction) for n in shared}
                 epoch.append(loss)
-        losses.append(epoch)
+                made += 1
+            if not epoch:
+                break
+            losses.append(epoch)
     mine = {name: mine[name] for name in shared}
     own = {subject: {name: parts[name] for name in personal[subject]} for subject, parts in own.items()}
     count = sum(len(r.label) for r in rows.values())
     return Trained(mine, own, count, _mean(losses[:1]), _mean(losses[-1:]))
 
 
-def _pulled(value: F32, start: F32, schedule: Schedule) -> F32:
-    if schedule.prox_mu == 0.0:
-        return value
-    return np.asarray(value - schedule.lr * schedule.prox_mu * (value - start), np.float32)
+def _phases(schedule: Schedule) -> list[tuple[Part, int]]:
+    """What is trained, and for how many epochs at most."""
+    if schedule.personal_epochs:
+        return [("personal", schedule.personal_epochs), ("shared", schedule.epochs)]
+    # Every epoch that has a row makes a step.
+    return [(schedule.only, schedule.steps or schedule.epochs)]
+
+
+def _epoch(
+    rows: Mapping[str, Rows], candidate: str, items: int, schedule: Schedule, dice: np.random.Generator
+) -> Iterator[tuple[str, dict[str, Array], F32]]:
+    """Every subject's batches, one subject after the other."""
+    for subject in sorted(rows):
+        for inputs, label in _batches(rows[subject], candidate, items, schedule, dice):
+            yield subject, inputs, label
+
+
+def _gone(before: Mapping[str, F32], after: Weights, schedule: Schedule) -> Weights:
+    """After a step, each tensor as far as its factor says."""
+    if not schedule.factors:
+        return after
+    return {
+        name: value
+        if (factor := schedule.factors.get(name, 1.0)) == 1.0 or name not in before
+        else np.asarray(before[name] + factor * (value - before[name]), np.float32)
+        for name, value in after.items()
+    }
+
+
+def _pulled(value: F32, anchor: F32, name: str, schedule: Schedule, correction: Mapping[str, F32] | None) -> F32:
+    """After a step, what the anchor and the correction add to it."""
+    pull = schedule.lr * schedule.factors.get(name, 1.0)
+    if pull and schedule.prox_mu:
+        value = np.asarray(value - pull * schedule.prox_mu * (value - anchor), np.float32)
+    if pull and correction is not None:
+        value = np.asarray(value - pull * correction[name], np.float32)
+    return value
 
 
 def _batches(

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from edge_agent.errors import EgressError, RoundError, RoundRefused, TrainingFailed
 from edge_agent.learn import budget, parameters
+from edge_agent.learn.personalised import next_control
 from edge_agent.learn.plan import Plan, read_plan, read_shared
 from edge_agent.learn.secret import Part, noise_told, vector_of
-from edge_agent.learn.trainer import Schedule, Trained, train
-from edge_agent.learn.update import bucketed, make_update
+from edge_agent.learn.trainer import Trained
+from edge_agent.learn.update import bucketed, dequantise, make_update
+from edge_agent.shell.exercise import train_as_planned
 from edge_agent.shell.lessons import Lessons, load_lessons
 from edge_agent.shell.pipe import AskEgress, EgressAnswer, Ended, LearnTask, ParentLine, TrainedReport, parent_line
 from firmware_configs import gaussian
@@ -125,7 +127,7 @@ def _take_part_in_secret(
 
     def update() -> NDArray[np.float64]:
         asked = {name: value for name, value in ask.plan.items() if name != SECRET}
-        plan, shared, trained = trained_as_asked(task, lessons, ask.arrays, asked)
+        plan, shared, trained = trained_as_asked(task, lessons, ask.arrays, asked, in_secret=True)
         if plan.top_k:
             raise RoundRefused(
                 "the positions of the largest numbers would tell what this device learned", hint="train --random-k"
@@ -135,6 +137,10 @@ def _take_part_in_secret(
         change, lessons.residual = vector_of(plan, shared, trained.shared, lessons.residual, clip)
         if task.noise_multiplier > 0.0:
             change = change + noise_dice().normal(0.0, task.noise_multiplier * clip, change.shape)
+        if plan.control:
+            parts = lessons.bundle.spec.of_share("shared")
+            moved = flat.split(parts, change[: flat.size_of(parts)])
+            lessons.control = next_control(lessons.control, trained.control, moved, plan.steps, plan.lr)
         return change
 
     try:
@@ -159,9 +165,17 @@ def _take_part_in_secret(
 
 
 def trained_as_asked(
-    task: LearnTask, lessons: Lessons, arrays: Mapping[str, NDArray[np.generic]], asked: Mapping[str, Any]
+    task: LearnTask,
+    lessons: Lessons,
+    arrays: Mapping[str, NDArray[np.generic]],
+    asked: Mapping[str, Any],
+    *,
+    in_secret: bool = False,
 ) -> tuple[Plan, dict[str, F32], Trained]:
     """Train as asked, within what the device allows.
+
+    Args:
+        in_secret: whether the update leaves as part of a sum.
 
     Returns:
         The plan, the shared parameters before, and what was trained.
@@ -175,14 +189,17 @@ def trained_as_asked(
     elif plan.count_weight:
         raise RoundRefused("with noise of its own this device tells no count beside", hint="a fixed --clip-norm")
     spec = lessons.bundle.spec
-    shared = read_shared(spec, plan, arrays)
-    dice = np.random.default_rng([*task.seed, plan.seed, plan.round])
-    schedule = Schedule(
-        epochs=plan.epochs, lr=plan.lr, batch=plan.batch, negatives=plan.negatives, prox_mu=plan.prox_mu
-    )
-    items = len(lessons.bundle.catalogue())
-    trained = train(lessons.step, spec, shared, lessons.personal, lessons.rows, items, schedule, dice)
-    made = (*trained.shared.values(), *(value for own in trained.personal.values() for value in own.values()))
+    sent = read_shared(spec, plan, arrays)
+    seed = [*task.seed, plan.seed, plan.round]
+    dice = np.random.default_rng(seed)
+    if plan.models > 1 and (task.noise_multiplier > 0.0 or task.secret or in_secret):
+        raise RoundRefused(
+            "which of several models fits here would be told without noise, and to the server alone",
+            hint="use a strategy that sends one model",
+        )
+    shared, trained = train_as_planned(lessons, plan, sent, seed, dice)
+    own = [*trained.personal.values(), *trained.copies.values()]
+    made = (*trained.shared.values(), *(value for parts in own for value in parts.values()))
     if not all(np.isfinite(value).all() for value in made):
         raise TrainingFailed(f"training {plan.bundle} diverged", hint="lower the plan's learning rate")
     return plan, shared, trained
@@ -221,6 +238,11 @@ def answer(
         "loss_after": 0.0 if own else trained.loss_after,
         "round": plan.round,
     }
+    if plan.models > 1:
+        facts["cluster"] = trained.model
+    if plan.control:
+        moved = {name: dequantise(update.delta[name], update.scale[name]) for name in plan.names}
+        lessons.control = next_control(lessons.control, trained.control, moved, plan.steps, plan.lr)
     if plan.count_weight:
         facts["within"] = clip < plan.clip_norm or update.norm <= plan.clip_norm
     delta = flat.join(lessons.bundle.spec.of_share("shared"), update.delta)
@@ -281,7 +303,7 @@ def _ask_ledger(line: ParentLine, token: str, kind: str, payload: bytes, privacy
 def _keep(lessons: Lessons, trained: Trained) -> None:
     if not lessons.rounds:
         lessons.loss_before = trained.loss_before
-    lessons.personal = trained.personal
+    lessons.personal, lessons.copies = trained.personal, trained.copies
     lessons.loss_after = trained.loss_after
     lessons.rounds += 1
 
@@ -291,7 +313,8 @@ def _report(task: LearnTask, lessons: Lessons) -> TrainedReport:
         run=task.run,
         bundle=task.bundle,
         version=task.version,
-        personal={subject: parameters.pack(own) for subject, own in lessons.personal.items()},
+        # A copy counts until the person's device takes part in a run without copies.
+        personal={s: parameters.pack({**own, **lessons.copies.get(s, {})}) for s, own in lessons.personal.items()},
         examples=sum(len(rows.label) for rows in lessons.rows.values()),
         loss_before=lessons.loss_before,
         loss_after=lessons.loss_after,

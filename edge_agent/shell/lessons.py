@@ -31,6 +31,8 @@ class Lessons:
         rows: subject → examples.
         personal: subject → own parameters; every subject in `rows` has an entry.
         residual: what rounding took from the last update.
+        copies: subject → own copy of the shared part, of those who have one (Ditto).
+        control: this device's control variate of the run (SCAFFOLD); empty at first.
         rounds: rounds taken part in.
     """
 
@@ -39,6 +41,8 @@ class Lessons:
     rows: dict[str, Rows]
     personal: dict[str, dict[str, F32]]
     residual: dict[str, F32] = field(default_factory=dict)
+    copies: dict[str, dict[str, F32]] = field(default_factory=dict)
+    control: dict[str, F32] = field(default_factory=dict)
     rounds: int = 0
     loss_before: float = 0.0
     loss_after: float = 0.0
@@ -58,18 +62,23 @@ def load_lessons(task: LearnTask) -> Lessons:
     start = {p.name: weights[p.name] for p in bundle.spec.of_share("personal")}
     rows: dict[str, Rows] = {}
     personal: dict[str, dict[str, F32]] = {}
+    copies: dict[str, dict[str, F32]] = {}
+    shared = {p.name: weights[p.name] for p in bundle.spec.of_share("shared")}
     try:
         with closing(sqlite3.connect(f"file:{task.database}?mode=ro", uri=True, timeout=BUSY_S)) as database:
             for subject in task.subjects:
                 fitting = rows_of(bundle.spec, _examples(database, task, subject), index)
                 if fitting is not None:
                     rows[subject] = fitting
-                    personal[subject] = _personal(database, task.bundle, subject, start)
+                    held = _personal(database, task.bundle, subject)
+                    personal[subject] = {n: _fitting(held, n, value) for n, value in start.items()}
+                    if all(n in held and held[n].shape == value.shape for n, value in shared.items()):
+                        copies[subject] = {n: held[n] for n in shared}
     except sqlite3.Error as error:
         raise StoreUnavailable(f"the examples cannot be read: {error}", hint="is the agent running?") from error
     if not rows:
         raise RoundRefused(f"no examples of {task.bundle} fit version {task.version}", hint="wait for more events")
-    return Lessons(bundle, TrainStep(bundle.read("train_step.onnx")), rows, personal)
+    return Lessons(bundle, TrainStep(bundle.read("train_step.onnx")), rows, personal, copies=copies)
 
 
 def _examples(database: sqlite3.Connection, task: LearnTask, subject: str) -> list[examples.Example]:
@@ -86,7 +95,7 @@ def _examples(database: sqlite3.Connection, task: LearnTask, subject: str) -> li
     return own
 
 
-def _personal(database: sqlite3.Connection, bundle: str, subject: str, start: Mapping[str, F32]) -> dict[str, F32]:
+def _personal(database: sqlite3.Connection, bundle: str, subject: str) -> dict[str, F32]:
     row = database.execute(
         "SELECT value FROM state WHERE room = 'personal' AND key = ?", (personal_key(bundle, subject),)
     ).fetchone()
@@ -94,4 +103,8 @@ def _personal(database: sqlite3.Connection, bundle: str, subject: str, start: Ma
     if row is not None:
         with suppress(ValueError):
             held = parameters.unpack(row[0])
-    return {n: held[n] if n in held and held[n].shape == value.shape else value for n, value in start.items()}
+    return held
+
+
+def _fitting(held: Mapping[str, F32], name: str, start: F32) -> F32:
+    return held[name] if name in held and held[name].shape == start.shape else start

@@ -37,7 +37,7 @@ def _plan(**other: Any) -> Plan:
 
 
 def test_a_plan_within_bounds_is_taken() -> None:
-    shared = read_shared(SPEC, _plan(), {"shared": VECTOR})
+    (shared,) = read_shared(SPEC, _plan(), {"shared": VECTOR})
     assert {name: value.shape for name, value in shared.items()} == {p.name: p.shape for p in SHARED}
 
 
