@@ -2,6 +2,7 @@
 
 from coordinator.errors import StrategyRefused
 from coordinator.shell.request import Request
+from coordinator.strategies.layers import read_layer
 from coordinator.strategies.settings import Strategy, chosen
 
 
@@ -32,4 +33,6 @@ def strategy_of(request: Request) -> Strategy:
             f"--rule {request.rule} and `{strategy.name}` both say how updates become one",
             hint="name the strategy alone, or --rule with one of means such as fedadam",
         )
+    for word in request.layers:
+        read_layer(word)
     return strategy

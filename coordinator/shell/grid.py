@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -66,7 +66,7 @@ def online(grid: Grid, enough: int, join_s: float) -> list[int]:
 def ask(
     grid: Grid,
     nodes: Sequence[int],
-    vector: F32,
+    vectors: Mapping[str, F32],
     plan: dict[str, Any],
     shared: Sequence[Parameter],
     *,
@@ -76,12 +76,12 @@ def ask(
     """Send the round's message to each node and read what comes back.
 
     Args:
-        vector: the shared parameters end to end.
+        vectors: what the message holds beside the plan, as `plans.vectors_of` makes them.
         plan: `edge_agent`'s plan of a round; its `clip_norm` bounds each report here too.
         wanted: reports that are enough; 0: one from each node.
         deadline_s: how long to wait.
     """
-    record = RecordDict({"shared": ArrayRecord({"shared": Array(vector)}), "plan": ConfigRecord(plan)})
+    record = record_of(vectors, plan)
     messages = [
         Message(
             content=record, dst_node_id=node, message_type="train", group_id=str(plan["round"]), ttl=deadline_s + 60
@@ -104,6 +104,13 @@ def ask(
             except AggregationFailed as error:
                 refusals.append(error.what)
     return Replies(reports=tuple(reports), refusals=tuple(refusals), bytes_up=up, bytes_down=size)
+
+
+def record_of(vectors: Mapping[str, F32], plan: dict[str, Any]) -> RecordDict:
+    """A round's message: each vector in a record of its own name, and the plan."""
+    record = RecordDict({name: ArrayRecord({name: Array(vector)}) for name, vector in vectors.items()})
+    record["plan"] = ConfigRecord(plan)
+    return record
 
 
 def _read(reply: Message, shared: Sequence[Parameter]) -> Report:

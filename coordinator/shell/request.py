@@ -22,6 +22,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """A name of `coordinator.strategies.names`."""
     options: dict[str, float] = {}
     """Of the strategy; what is missing is as it says."""
+    layers: tuple[str, ...] = ()
+    """`coordinator.strategies.layers`: PATTERN=FACTOR@FIRST-LAST."""
     prox_mu: Annotated[float, Meta(ge=0.0)] = 0.01
     epochs: Annotated[int, Meta(ge=0)] = 0
     lr: Annotated[float, Meta(ge=0.0)] = 0.0

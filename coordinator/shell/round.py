@@ -13,14 +13,14 @@ from coordinator import cohort, rounds
 from coordinator.errors import TooFewReports
 from coordinator.rounds import Round
 from coordinator.shell import grid as nodes
+from coordinator.shell.checkpoint import Checkpoint
 from coordinator.shell.grid import Replies
 from coordinator.shell.job import Job
-from coordinator.shell.plans import plan_of
+from coordinator.shell.plans import plan_of, vectors_of
 from coordinator.shell.private_run import enter_noised
 from coordinator.shell.secret_grid import Secret, Summed, sum_in_secret
 from coordinator.shell.store import Store
 from coordinator.shell.vetting import allowed, vetted
-from models import flat
 from models.bundle import Bundle
 
 F32 = NDArray[np.float32]
@@ -39,7 +39,7 @@ def secret_dice() -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(os.urandom(32)))
 
 
-def gather(grid: Grid, job: Job, store: Store, row: Round, bundle: Bundle, shared: dict[str, F32]) -> Gathered:
+def gather(grid: Grid, job: Job, store: Store, row: Round, bundle: Bundle, now: Checkpoint) -> Gathered:
     """Choose the nodes, ask them, and close the round.
 
     Raises:
@@ -60,8 +60,8 @@ def gather(grid: Grid, job: Job, store: Store, row: Round, bundle: Bundle, share
             hint="are the agents up, do they have examples and consent? see `reported.learning` of each device",
         )
     if job.secret is not None:
-        return _in_secret(grid, job, job.secret, store, row, asked, bundle, shared)
-    return _plainly(grid, job, store, row, asked, bundle, shared)
+        return _in_secret(grid, job, job.secret, store, row, asked, bundle, now)
+    return _plainly(grid, job, store, row, asked, bundle, now)
 
 
 def put(store: Store, row: Round) -> Round:
@@ -71,13 +71,13 @@ def put(store: Store, row: Round) -> Round:
 
 
 def _plainly(
-    grid: Grid, job: Job, store: Store, row: Round, asked: list[int], bundle: Bundle, shared: dict[str, F32]
+    grid: Grid, job: Job, store: Store, row: Round, asked: list[int], bundle: Bundle, now: Checkpoint
 ) -> Gathered:
     parameters = bundle.spec.of_share("shared")
     replies = nodes.ask(
         grid,
         asked,
-        flat.join(parameters, shared),
+        vectors_of(job, bundle, now),
         plan_of(job, row, bundle),
         parameters,
         # Stopping early at the fastest would choose among those that the coin chose.
@@ -114,7 +114,7 @@ def _in_secret(
     row: Round,
     asked: list[int],
     bundle: Bundle,
-    shared: dict[str, F32],
+    now: Checkpoint,
 ) -> Gathered:
     closed = row
 
@@ -126,7 +126,7 @@ def _in_secret(
         grid,
         asked,
         f"{job.key}:{row.number}",
-        flat.join(bundle.spec.of_share("shared"), shared),
+        vectors_of(job, bundle, now),
         plan_of(job, row, bundle),
         secret,
         minimum=job.minimum_reports,

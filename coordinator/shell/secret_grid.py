@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from coordinator.errors import AggregationFailed, TooFewReports
-from coordinator.shell.grid import POLL_S, REASON_MAX, size_of
+from coordinator.shell.grid import POLL_S, REASON_MAX, record_of, size_of
 from models import sparse
 from models.errors import SecureSumFailed
 from models.secure_sum import noise as noises
@@ -127,7 +127,7 @@ def sum_in_secret(
     grid: Grid,
     nodes: Sequence[int],
     context: str,
-    vector: F32,
+    vectors: Mapping[str, F32],
     plan: dict[str, Any],
     secret: Secret,
     *,
@@ -141,7 +141,7 @@ def sum_in_secret(
 
     Args:
         context: names the sum: run and round.
-        vector: the shared parameters end to end.
+        vectors: what the message holds beside the plan, as `plans.vectors_of` makes them.
         plan: of the round, as `edge_agent` reads it.
         minimum: members that must be in the sum; with fewer nothing is unmasked.
         deadline_s: for each stage.
@@ -152,11 +152,11 @@ def sum_in_secret(
         TooFewReports: too few members at some stage; nothing is known of anybody.
         AggregationFailed: the masks could not be taken off.
     """
-    members_max = max(3, len(nodes))
+    members_max, whole_size = max(3, len(nodes)), len(vectors["shared"])
     # Where the clipping norm is adapted, a count is one more number of each vector.
     weight = float(plan["count_weight"])
     share = float(plan["random_k"])
-    sent = sparse.kept(len(vector), share) if share else len(vector)
+    sent = sparse.kept(whole_size, share) if share else whole_size
     size = sent + (weight > 0.0)
     ring = Ring(bound=math.hypot(plan["clip_norm"], weight), bits=secret.bits, members_max=members_max)
     noise = noise_of(secret, members_max)
@@ -174,7 +174,7 @@ def sum_in_secret(
         told = {one: pack(directory) for one, directory in server.directories(keys).items()}
         passed = server.forwarded(talk.stage("shares", told, Shares))
         _enough(len(passed), minimum, talk)
-        parameters = RecordDict({"shared": ArrayRecord({"shared": Array(vector)}), "plan": ConfigRecord(plan)})
+        parameters = record_of(vectors, plan)
         sealed = {one: pack(shares) for one, shares in passed.items()}
         arrived = server.arrived(talk.stage("masked", sealed, Masked, parameters))
         closing(len(arrived))
@@ -186,7 +186,7 @@ def sum_in_secret(
         raise AggregationFailed(f"the secret sum failed: {error.what}", hint=error.hint) from error
     whole = ring.decode(total, len(members)) if noise is None else noises.decode(total, ring)
     return Summed(
-        total=_placed(whole, len(vector), sent, plan) if share else whole,
+        total=_placed(whole, whole_size, sent, plan) if share else whole,
         members=len(members),
         refusals=tuple(talk.refusals),
         bytes_up=talk.up,

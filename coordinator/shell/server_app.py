@@ -58,7 +58,7 @@ def _run(grid: Grid, job: Job, store: Store) -> dict[str, F32]:
         started = time.monotonic()
         try:
             asked = as_clipped(job, now.state)
-            found = gather(grid, asked, store, row, bundle, now.shared)
+            found = gather(grid, asked, store, row, bundle, now)
             row = found.row
             now = combined(asked, number, now, found)
         except RoundError as error:

@@ -24,6 +24,7 @@ from coordinator.shell.registry_store import Registry, Target
 from coordinator.shell.request import Request, refuse_compression
 from coordinator.shell.secret_grid import Secret
 from coordinator.shell.store import Store
+from coordinator.strategies.layers import read_layer
 from firmware_configs.errors import EdgeError
 from firmware_configs.messages import Desired, Reported, RoundOffer
 from models.bundle import Bundle, open_bundle
@@ -206,6 +207,7 @@ def _job(
         clip_norm=request.clip_norm,
         prox_mu=strategy.options.get("prox_mu", 0.0),
         strategy=strategy,
+        layers=tuple(map(read_layer, request.layers)),
         devices=devices,
         seed=request.seed,
         rule=request.rule,
