@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from firmware_configs import gaussian
 from firmware_configs.consistency.fault import Fault, fields, purposes, unknown
 from firmware_configs.consistency.placements import expression_faults
-from firmware_configs.profile import Profile
+from firmware_configs.profile import Privacy, Profile
 from firmware_configs.topics import topic_fault
 
 LIMIT_NAMES = frozenset({"item", "fields", "hour", "weekday", "actuators"})
@@ -23,6 +24,20 @@ def actuator_faults(profile: Profile) -> Iterator[Fault]:
             yield from expression_faults(profile, where, limit.never, LIMIT_NAMES)
 
 
+def _local_budget(where: str, privacy: Privacy) -> Iterator[Fault]:
+    """Noise of the device's own of which not even one update fits the budget."""
+    if privacy.noise_multiplier == 0.0 or privacy.epsilon_max is None:
+        return
+    alone = gaussian.epsilon(gaussian.local_mu_squared(privacy.noise_multiplier), privacy.delta)
+    if alone > privacy.epsilon_max:
+        yield Fault(
+            f"{where}.epsilon_max",
+            f"one update with noise {privacy.noise_multiplier:g} costs a local ε of {alone:.3g} at δ = "
+            f"{privacy.delta:g}, more than {privacy.epsilon_max:g}: none would ever leave",
+            "a larger noise_multiplier, or secret_sum and the coordinator's noise instead",
+        )
+
+
 def egress_faults(profile: Profile) -> Iterator[Fault]:
     """What contradicts in the egress tables, or cannot leave though something needs it to."""
     for n, egress in enumerate(profile.egress):
@@ -39,6 +54,8 @@ def egress_faults(profile: Profile) -> Iterator[Fault]:
             )
         if egress.kind == "update" and egress.privacy is None:
             yield Fault(where, "an update without [egress.privacy]", "declare at least clip_norm")
+        if egress.kind == "update" and egress.privacy is not None:
+            yield from _local_budget(f"{where}.privacy", egress.privacy)
     kinds = {e.kind for e in profile.egress}
     if profile.placement and "decision" not in kinds:
         yield Fault("egress", "placements decide, but no [[egress]] lets a decision out", 'add kind = "decision"')

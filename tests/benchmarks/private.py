@@ -5,6 +5,11 @@ counts once, and Gaussian noise is added to their sum; ε is what `dp-accounting
 privacy is one client. The clipping norm is the median norm of the first rounds' updates of another seed, and cohort and
 rounds were chosen on the last but one item: what they were chosen by is not in ε, as in most of the literature.
 
+Adaptive: the same, with a clipping norm that starts a tenth as large and follows the median by a noised count whose
+noise is in the same ε. Distributed: everyone is asked in every round, rounds and adds its share of discrete Gaussian
+noise as a device does under a secret sum, made for three quarters of them; ε holds against the server as well, so no
+sampling is counted, and comes from RDP. The server has the ring's sum of what they send and nothing else.
+
 Secret: the updates are rounded into a ring and summed; every `--every` rounds the whole protocol runs on real keys and
 its sum must equal the ring's.
 """
@@ -17,14 +22,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from coordinator.accountant import Budget, Spend, epsilon, noise_for
+from coordinator.clipping import Adaptive, next_norm, vector_multiplier
 from models.federated import Combine, Named, Plan
 from models.secure_sum.collector import Collector
 from models.secure_sum.graph import plan as graph
 from models.secure_sum.member import Member
+from models.secure_sum.noise import Noise, decode, encode, spare_bits
 from models.secure_sum.ring import Ring
 from tests.benchmarks.federation import Trial, flat, shaped, trial
 
@@ -46,6 +54,43 @@ def gaussian(clip: float, noise: float, expected: float, seed: int) -> Combine:
             vector = flat(update)
             total += vector * min(1.0, clip / max(float(np.linalg.norm(vector)), 1e-12))
         return shaped((total + dice.normal(0.0, noise * clip, len(total))) / expected, updates[0])
+
+    return combine
+
+
+def adaptive(clip: float, noise: float, expected: float, seed: int, norms: list[float]) -> Combine:
+    """`gaussian` with a clipping norm that follows the median; `norms` takes its path."""
+    dice = np.random.default_rng(seed)
+    own = Adaptive(quantile=0.5, learning_rate=0.2, count_noise=expected / 20.0)
+    norms.append(clip)
+
+    def combine(_number: int, _cohort: I64, updates: Sequence[Named], _weight: F32) -> Named:
+        bound = norms[-1]
+        lengths = [float(np.linalg.norm(flat(one))) for one in updates]
+        total = np.sum(
+            [flat(one) * min(1.0, bound / max(n, 1e-12)) for one, n in zip(updates, lengths, strict=True)], 0
+        )
+        total = total + dice.normal(0.0, vector_multiplier(noise, own) * bound, len(total))
+        count = sum((length <= bound) - 0.5 for length in lengths) + dice.normal(0.0, own.count_noise)
+        norms.append(next_norm(bound, count / expected + 0.5, own))
+        return shaped(total / expected, updates[0])
+
+    return combine
+
+
+def distributed(clip: float, multiplier: float, bits: int) -> Combine:
+    """The server of a secret sum to which the members added the noise; it divides by how many they are."""
+    dice = np.random.default_rng(7)
+
+    def combine(_number: int, _cohort: I64, updates: Sequence[Named], _weight: F32) -> Named:
+        size, members = len(flat(updates[0])), len(updates)
+        noise = Noise(multiplier=multiplier, least=-(-3 * members // 4))
+        ring = Ring(bound=clip, bits=bits, members_max=members)
+        ring = structs.replace(ring, spare=spare_bits(noise, ring, size))
+        total = np.zeros(size, np.uint64)
+        for one in updates:
+            total += encode(flat(one), noise, ring, dice, os.urandom)
+        return shaped(decode(total & np.uint64(ring.mask), ring) / members, updates[0])
 
     return combine
 
@@ -100,6 +145,7 @@ def main() -> None:
     parser.add_argument("--participations", type=int, default=20, help="rounds that ask a client, on average")
     parser.add_argument("--dimensions", type=int, default=8, help="of the private model's embeddings")
     parser.add_argument("--server-lr", type=float, default=0.03)
+    parser.add_argument("--bits", type=int, default=12, help="of a number, where the members add the noise")
     parser.add_argument("--every", type=int, default=40, help="rounds between runs of the whole secret protocol")
     parser.add_argument("--validation", action="store_true", help="ask for the last but one item, to choose by")
     parser.add_argument("--skip-secret", action="store_true")
@@ -115,7 +161,29 @@ def main() -> None:
     print(f"{rounds} rounds, q = {rate:.3f}, noise {noise:.3f}, clip {clip:.3g}", file=sys.stderr)
     private = held.hr10(gaussian(clip, noise, given.cohort, given.seed), own, name="private")
     same_without = held.hr10(gaussian(clip, 0.0, given.cohort, given.seed), own, name="same rounds, no noise")
+    everyone = replace(own, cohort=clients, sampling="turns")
+    shares = noise_for(Budget(epsilon=given.epsilon, delta=given.delta, accountant="rdp"), 1.0, rounds, "devices")
+    everyone = replace(everyone, participations=rounds)
+    by_members = held.hr10(distributed(clip, shares, given.bits), everyone, name="noise by the members")
+    norms: list[float] = []
+    following = held.hr10(adaptive(clip / 10, noise, given.cohort, given.seed, norms), own, name="adaptive clipping")
     report = {
+        "hr10_adaptive": following,
+        "clip_norms": [norms[0], norms[len(norms) // 2], norms[-1]],
+        "hr10_distributed": by_members,
+        "distributed": {
+            "epsilon": epsilon(
+                [Spend(noise_multiplier=shares, rate=1.0, rounds=rounds, noise_by="devices")], given.delta, "rdp"
+            ),
+            "delta": given.delta,
+            "unit": "one client (person), against the server too",
+            "sampling": "none",
+            "accountant": "RDP (dp-accounting)",
+            "noise_multiplier": shares,
+            "least_members": -(-3 * clients // 4),
+            "rounds": rounds,
+            "bits": given.bits,
+        },
         "hr10": None if given.skip_secret else held.hr10(None, name="neither"),
         "hr10_private": private,
         "hr10_same_rounds_without_noise": same_without,

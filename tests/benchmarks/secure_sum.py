@@ -39,10 +39,10 @@ class Watch:
         self.seconds += time.process_time() - self._from
 
 
-def measure(members: int, vanished: float, size: int, seed: int) -> dict[str, Any]:
+def measure(members: int, vanished: float, size: int, seed: int, bits: int = 8) -> dict[str, Any]:
     """One sum: whether it is exact, and what it cost."""
     found = plan(members, VANISH, COLLUDE, 1e-6)
-    ring = Ring(bound=1.0, bits=8, members_max=members)
+    ring = Ring(bound=1.0, bits=bits, members_max=members)
     dice = np.random.default_rng(seed)
     gone = {int(one) for one in dice.choice(members, round(vanished * members), replace=False)}
     costs, server_cost = [Watch() for _ in range(members)], Watch()

@@ -182,6 +182,20 @@ def test_noise_of_the_devices_costs_what_dp_accounting_says_when_called_directly
     assert "the coordinator saw no sum without it" in told.text
 
 
+def test_the_command_tells_what_noise_of_the_devices_and_of_one_device_costs() -> None:
+    from firmware_configs.gaussian import epsilon as exactly
+    from firmware_configs.gaussian import local_mu_squared
+
+    asked = ["accountant", "--rounds", "40", "--json"]
+    shares = json.loads(CliRunner().invoke(main, [*asked, "--noise", "3.0", "--noise-by", "devices"]).output)
+    spent = [Spend(noise_multiplier=3.0, rate=1.0, rounds=40, noise_by="devices")]
+    assert shares["epsilon"] == {"rdp": epsilon(spent, 1e-5, "rdp")}
+    own = json.loads(CliRunner().invoke(main, [*asked, "--noise", "20", "--noise-by", "device"]).output)
+    assert own["epsilon"]["pld"] == pytest.approx(exactly(40 * local_mu_squared(20.0), 1e-5), rel=1e-3)
+    assert own["unit"] == "one device, any two updates"
+    assert CliRunner().invoke(main, [*asked, "--epsilon", "8", "--noise-by", "device"]).exit_code == 2
+
+
 def test_noise_of_the_devices_has_no_pld_and_no_sampling() -> None:
     with pytest.raises(BudgetInvalid, match="no PLD"):
         epsilon([Spend(noise_multiplier=1.0, rate=1.0, noise_by="devices")], 1e-5, "pld")

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from coordinator.aggregate import EXAMPLES_MAX, Report, average, bounded, checked, weighted
 from coordinator.errors import AggregationFailed
+from models.sparse import pack
 from models.spec import Parameter
 
 SHARED = (
@@ -114,3 +115,16 @@ def test_a_report_within_the_clip_norm_is_left_alone() -> None:
 def test_an_average_that_is_not_finite_is_not_published() -> None:
     with pytest.raises(AggregationFailed):
         average({"weight": np.zeros(2, np.float32), "bias": np.zeros(1, np.float32)}, [_report([127, 127], 1, 1, 1e38)])
+
+
+def test_a_sparse_reply_is_the_whole_vector_with_zeros_between() -> None:
+    facts = {**FACTS, "positions": pack(np.array([0, 2]))}
+    report = checked({"delta": np.array([7, -3], np.int8)}, facts, SHARED)
+    assert report.delta["weight"].tolist() == [7, 0]
+    assert report.delta["bias"].tolist() == [-3]
+
+
+@pytest.mark.parametrize("positions", [pack(np.array([0])), pack(np.array([0, 3])), b"\xff", b"", "text", 7])
+def test_a_sparse_reply_whose_positions_do_not_fit_counts_as_none(positions: object) -> None:
+    with pytest.raises(AggregationFailed, match="position"):
+        checked({"delta": np.array([7, -3], np.int8)}, {**FACTS, "positions": positions}, SHARED)

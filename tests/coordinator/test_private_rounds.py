@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,12 @@ from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import Request
 from coordinator.shell.train import Outcome, train
+from edge_agent.shell.learner import answer
+from edge_agent.shell.lessons import load_lessons
+from firmware_configs.messages import RoundOffer
+from models import flat
 from models.bundle import open_bundle
-from tests.coordinator.fleet import Coordinator, Device, coordinator, learn_together
+from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, coordinator, learn_together
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,13 @@ def devices(place: Coordinator, tmp_path_factory: pytest.TempPathFactory) -> lis
 
 
 def _together(place: Coordinator, devices: list[Device], request: Request) -> tuple[Outcome | None, RoundError | None]:
+    done, failed, _ = _with_ledger(place, devices, request)
+    return done, failed
+
+
+def _with_ledger(
+    place: Coordinator, devices: list[Device], request: Request, **task: object
+) -> tuple[Outcome | None, RoundError | None, list[Said]]:
     outcome: list[Outcome] = []
     failure: list[RoundError] = []
 
@@ -49,9 +61,10 @@ def _together(place: Coordinator, devices: list[Device], request: Request) -> tu
     worker.start()
     offer = place.offer_of(devices[0].name, known.run if known else "")
     parent = Registry.existing(place.home).find("context", offer.version)
-    learn_together([d.task(offer, place.ca, version=offer.version, path=str(parent)) for d in devices])
+    given = {"version": offer.version, "path": str(parent), **task}
+    said = learn_together([device.task(offer, place.ca, **given) for device in devices])
     worker.join(90)
-    return (outcome or [None])[0], (failure or [None])[0]
+    return (outcome or [None])[0], (failure or [None])[0], said
 
 
 def test_a_private_run_claims_what_it_spent_and_a_spent_budget_refuses_the_next(
@@ -88,6 +101,75 @@ def test_a_private_run_claims_what_it_spent_and_a_spent_budget_refuses_the_next(
     assert place.store.desired(devices[0].name).offer is None  # nobody was asked
     assert [target.version for target in Registry.existing(place.home).published()] == before
     assert len(PrivacyStore(place.home).accounts("context")[-1].spent) == 2
+
+
+def test_a_run_adapts_its_clipping_norm_and_states_to_the_devices_what_it_will_have_cost(
+    place: Coordinator, devices: list[Device]
+) -> None:
+    request = Request(
+        bundle="context",
+        rounds=2,
+        minimum_reports=3,
+        wait_s=0.0,
+        clip_norm=0.001,
+        clip_quantile=0.5,
+        count_noise=1.0,
+        epsilon_max=9.0,
+        accountant="rdp",
+        population="houses",
+    )
+    done, failed, said = _with_ledger(place, devices, request, epsilon_max=9.0, delta=1e-5, population="houses")
+    assert failed is None
+    assert done is not None
+    assert "followed the 0.5 quantile" in done.privacy
+    (account,) = [one for one in PrivacyStore(place.home).accounts("context") if one.population == "houses"]
+    rows = [ask.privacy for one in said for ask in one.asked if ask.kind == "update"]
+    assert len(rows) == 6
+    after = [epsilon(account.spent[:rounds], 1e-5, "rdp") for rounds in (1, 2)]
+    for reached in after:
+        assert sum(f"ε = {reached:.4g} at δ = 1e-05 after this round; unit: one device" in row for row in rows) == 3
+    # The second round's norm is another: the first one's count moved it.
+    clips = {row.split(",")[0] for row in rows}
+    assert len(clips) == 2
+    assert "clip 0.001" in clips
+
+
+def test_devices_refuse_a_run_that_costs_more_than_their_profiles_allow(
+    place: Coordinator, devices: list[Device]
+) -> None:
+    request = Request(
+        bundle="context", minimum_reports=1, wait_s=0.0, epsilon_max=5.0, accountant="rdp", population="barns"
+    )
+    done, failed, said = _with_ledger(place, devices, request, epsilon_max=2.0, delta=1e-5)
+    assert done is None
+    assert failed is not None
+    assert "this profile lets 2 be spent on a bundle" in str(failed)
+    assert {ask.kind for one in said for ask in one.asked} == {"status"}
+
+
+def test_with_noise_of_its_own_a_device_tells_neither_losses_nor_counts_and_never_repeats_its_noise(
+    devices: list[Device],
+) -> None:
+    offer = RoundOffer(run="r", bundle="context", version="1.0.0", superlink="", app_hash="", closes_ms=0)
+    asked = {"bundle": "context", "version": "1.0.0", "round": 1, "rounds": 1, "epochs": 1, "lr": 0.1, "batch": 16}
+    asked |= {"negatives": 0, "clip_norm": 1.0, "prox_mu": 0.0, "seed": 3}
+    bundle = open_bundle(CONTEXT)
+    shared = bundle.spec.of_share("shared")
+    asked["names"] = [parameter.name for parameter in shared]
+    sent = {"shared": flat.join(shared, {p.name: bundle.weights()[p.name] for p in shared})}
+
+    def reply(noise: float) -> tuple[np.ndarray, dict[str, Any]]:
+        task = devices[0].task(offer, "", clip_norm=1.0, noise_multiplier=noise)
+        _, delta, facts, _ = answer(task, load_lessons(task), sent, asked)
+        return delta, facts
+
+    quiet, told = reply(0.0)
+    assert told["loss_before"] > 0.0
+    assert told["examples"] > 1
+    assert (quiet == reply(0.0)[0]).all()
+    noisy, told = reply(0.5)
+    assert (told["loss_before"], told["loss_after"], told["examples"]) == (0.0, 0.0, 1)
+    assert (noisy != reply(0.5)[0]).any()  # the same plan again, and other noise
 
 
 def test_a_run_by_a_robust_rule_says_so_on_the_card(place: Coordinator, devices: list[Device]) -> None:

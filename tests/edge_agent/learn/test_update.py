@@ -81,3 +81,31 @@ def test_a_count_leaves_only_as_a_power_of_two_at_most_as_large(count: int) -> N
 
 def test_one_event_more_does_not_show() -> None:
     assert bucketed(40) == bucketed(41)
+
+
+@given(TENSORS, TENSORS, st.floats(0.01, 1.0))
+def test_top_k_sends_the_largest_numbers_and_carries_the_rest_over(
+    first: np.ndarray, second: np.ndarray, share: float
+) -> None:
+    before = {"a": np.zeros_like(first), "b": np.zeros_like(second)}
+    after = {"a": first, "b": second}
+    update, left = make_update(before, after, NOTHING, 1e9, 0.0, np.random.default_rng(0), share)
+    whole = np.concatenate([first.reshape(-1), second.reshape(-1)]).astype(np.float64)
+    sent = np.concatenate([dequantise(update.delta[n], update.scale[n]).reshape(-1) for n in before])
+    rest = np.concatenate([left[n].reshape(-1) for n in before])
+    assert update.positions is not None
+    assert len(update.positions) == max(1, round(share * len(whole)))
+    others = np.delete(np.arange(len(whole)), update.positions)
+    assert not sent[others].any()
+    assert len(others) == 0 or np.abs(whole[others]).max() <= np.abs(whole[update.positions]).min()
+    assert np.allclose(sent + rest, whole, rtol=1e-5, atol=1e-4)
+
+
+def test_with_top_k_everything_arrives_over_the_rounds() -> None:
+    """One large and nine small numbers, one number a round: the small ones wait, and arrive."""
+    step = np.array([9.0] + [1.0] * 9, np.float32)
+    before, residual, arrived = {"w": np.zeros(10, np.float32)}, NOTHING, np.zeros(10)
+    for _ in range(400):
+        update, residual = make_update(before, {"w": step}, residual, 1e9, 0.0, np.random.default_rng(0), 0.1)
+        arrived += dequantise(update.delta["w"], update.scale["w"])
+    assert arrived / 400 == pytest.approx(step, rel=0.08)

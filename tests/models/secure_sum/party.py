@@ -13,7 +13,7 @@ from models.secure_sum.graph import Plan
 from models.secure_sum.member import Member
 from models.secure_sum.messages import Arrived, Directory, Keys, Masked, Revealed, Shares
 from models.secure_sum.ring import Ring
-from models.secure_sum.shares import Entropy
+from models.secure_sum.shares import SHARE_BYTES, Entropy
 
 U64 = NDArray[np.uint64]
 STAGES = ("keys", "shares", "masked", "reveal")
@@ -27,6 +27,10 @@ class Heard(Struct):
     included: tuple[int, ...]
     received: list[bytes]
     masked: dict[int, U64]
+    keys: dict[int, Keys]
+    partners: dict[int, tuple[int, ...]]
+    """Member → with whom it has masks in common."""
+    revealed: dict[int, Revealed]
 
 
 def coins(seed: int) -> Entropy:
@@ -42,9 +46,19 @@ def coins(seed: int) -> Entropy:
 
 
 def sum_in_secret(
-    vectors: Mapping[int, U64], ring: Ring, plan: Plan, vanish: Mapping[int, str], seed: int = 0
+    vectors: Mapping[int, U64],
+    ring: Ring,
+    plan: Plan,
+    vanish: Mapping[int, str],
+    seed: int = 0,
+    *,
+    both: bool = False,
 ) -> Heard:
-    """The sum of the vectors; a member in `vanish` sends nothing from that stage on. Everything crosses as bytes."""
+    """The sum of the vectors; a member in `vanish` sends nothing from that stage on. Everything crosses as bytes.
+
+    Args:
+        both: members that break the rule, and reveal both secrets of each neighbour.
+    """
     size = len(next(iter(vectors.values())))
     members = {one: Member(one, CONTEXT, coins(seed * 100_003 + one)) for one in vectors}
     server, received = Collector(CONTEXT, plan, ring, size, seed), []
@@ -68,11 +82,23 @@ def sum_in_secret(
     }
     arrived = server.arrived(masked)
     revealed = {
-        one: messages.unpack(sent(members[one].revealed(_over(arrived[one], Arrived))), Revealed)
+        one: messages.unpack(sent(_careless(members[one]) if both else members[one].revealed(said)), Revealed)
         for one in there("reveal")
+        if (said := _over(arrived[one], Arrived))
     }
     total, included = server.total(revealed)
-    return Heard(total, included, received, {n: ring.unpack(m.vector, size) for n, m in masked.items()})
+    vectors_masked = {n: ring.unpack(m.vector, size) for n, m in masked.items()}
+    partners = {one: tuple(sorted(passed[one].sealed)) for one in passed}
+    return Heard(total, included, received, vectors_masked, keys, partners, revealed)
+
+
+def _careless(member: Member) -> Revealed:
+    """A member that reveals both secrets of each neighbour: what `Member.revealed` must never do."""
+    held = member._received
+    return Revealed(
+        seeds={other: plain[:SHARE_BYTES] for other, plain in held.items()},
+        keys={other: plain[SHARE_BYTES:] for other, plain in held.items()},
+    )
 
 
 def _over(message: messages.Told, kind: type[messages.Told]) -> messages.Told:

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from models.errors import SecureSumFailed
 from models.secure_sum.graph import Plan, neighbours, plan
-from models.secure_sum.member import Member
+from models.secure_sum.masks import agreed, stream
+from models.secure_sum.member import Member, pair_purpose
 from models.secure_sum.messages import Arrived, Directory, Keys, Masked, Revealed, Shares, unpack
+from models.secure_sum.noise import Noise, decode, encode, spare_bits
 from models.secure_sum.ring import Ring
 from models.secure_sum.shares import PRIME, recover, split
-from tests.models.secure_sum.party import CONTEXT, STAGES, coins, sum_in_secret
+from tests.models.secure_sum.party import CONTEXT, STAGES, Heard, coins, sum_in_secret
 
 U64 = NDArray[np.uint64]
 RING = Ring(bound=1.0, bits=8, members_max=64)
@@ -73,6 +75,78 @@ def test_what_the_server_receives_holds_no_single_vector() -> None:
     assert np.abs(pairs - np.eye(len(pairs))).max() < 0.1
     plain = [RING.pack(vector) for vector in vectors.values()]
     assert not any(raw in received for raw in plain for received in heard.received)
+
+
+def _unmasked(heard: Heard, ring: Ring, threshold: int, size: int) -> dict[int, U64]:
+    """What a server finds that tries: of each member it takes off every mask whose secret it can put together.
+
+    It has all that it received: public keys, sealed shares (which it cannot open), masked vectors, and what members
+    revealed.
+    """
+    shares: dict[str, dict[int, dict[int, bytes]]] = {"seeds": {}, "keys": {}}
+    for at, told in heard.revealed.items():
+        for kind, known in shares.items():
+            for one, share in getattr(told, kind).items():
+                known.setdefault(one, {})[at + 1] = share
+    seeds, keys = (
+        {one: recover(held, threshold) for one, held in shares[kind].items() if len(held) >= threshold}
+        for kind in ("seeds", "keys")
+    )
+    found = {}
+    for one, masked in heard.masked.items():
+        if one not in seeds:
+            continue
+        vector = masked - stream(seeds[one], size, ring.ring_bits)
+        for other in heard.partners[one]:
+            secret, public = (keys[one], other) if one in keys else (keys.get(other), one)
+            if secret is None:
+                break  # this mask stays on
+            mask = stream(agreed(secret, heard.keys[public].masking, pair_purpose(CONTEXT)), size, ring.ring_bits)
+            vector = vector - mask if one < other else vector + mask
+        else:
+            found[one] = vector & np.uint64(ring.mask)
+    return found
+
+
+@pytest.mark.parametrize("noise", [None, Noise(multiplier=1.0, least=6)])
+def test_the_whole_view_of_the_server_holds_no_single_vector_though_some_vanish(noise: Noise | None) -> None:
+    """A server that takes off every mask that its view lets it take off gets at nobody's vector, noised or not.
+
+    The same attempt, on members that reveal both secrets of a neighbour, gets at every one: it is no empty attempt.
+    """
+    size, threshold = 300, 5
+    ring = Ring(bound=1.0, bits=12, members_max=8)
+    if noise is not None:
+        ring = Ring(bound=1.0, bits=12, members_max=8, spare=spare_bits(noise, ring, size))
+    dice = np.random.default_rng(3)
+    real = {one: dice.normal(0.0, 0.03, size) for one in range(8)}
+    vectors = {
+        one: ring.encode(vector, dice) if noise is None else encode(vector, noise, ring, dice, coins(500 + one))
+        for one, vector in real.items()
+    }
+    graph, vanish = Plan(degree=7, threshold=threshold), {2: "masked", 5: "reveal"}
+    heard = sum_in_secret(vectors, ring, graph, vanish)
+    assert heard.included == (0, 1, 3, 4, 5, 6, 7)
+    assert (heard.total == sum(vectors[n] for n in heard.included) & np.uint64(ring.mask)).all()
+    assert _unmasked(heard, ring, threshold, size) == {}
+    loose = sum_in_secret(vectors, ring, graph, vanish, both=True)
+    broken = _unmasked(loose, ring, threshold, size)
+    assert set(broken) == set(heard.included)
+    assert all((broken[one] == vectors[one]).all() for one in broken)
+
+
+def test_with_noise_of_the_members_not_even_the_sum_is_told_exactly() -> None:
+    """The server's own result differs from the true sum by noise as wide as was stated, in every coordinate."""
+    size, noise = 2_000, Noise(multiplier=2.0, least=6)
+    plain = Ring(bound=1.0, bits=12, members_max=8)
+    ring = Ring(bound=1.0, bits=12, members_max=8, spare=spare_bits(noise, plain, size))
+    dice = np.random.default_rng(3)
+    real = {one: dice.normal(0.0, 0.01, size) for one in range(8)}
+    vectors = {one: encode(vector, noise, ring, dice, coins(500 + one)) for one, vector in real.items()}
+    heard = sum_in_secret(vectors, ring, Plan(degree=7, threshold=5), {})
+    apart = decode(heard.total, ring) - sum(real.values())
+    assert np.sqrt((apart**2).mean()) >= 2.0 * 0.95
+    assert np.abs(np.corrcoef(decode(heard.total, ring), sum(real.values()))[0, 1]) < 0.1
 
 
 def test_the_same_sum_from_other_vectors_looks_the_same_to_the_server() -> None:
