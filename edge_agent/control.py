@@ -141,6 +141,10 @@ class Control:
             self._pursue(self._desired, batch)
             self.report(batch)
 
+    def wanted(self, name: str) -> str:
+        """The version of a bundle that the coordinator wants; empty: it has no wish."""
+        return self._bundles.wanted.get(name, "")
+
     def _runs(self, name: str, version: str) -> bool:
         model = self._doors.models.get(name)
         return model is not None and model.version == version

@@ -16,7 +16,8 @@ EdgeError
 │   ├── BrokerUnreachable, BrokerRefused
 ├── UpdateError     AGT7xx  keep the bundle that runs
 │   ├── RegistryUnreachable, SignatureRejected, RollbackRefused, MetadataExpired,
-│   │   BundleUnavailable, ProbeFailed, DiskFull, VersionForbidden, BundleUnfit
+│   │   BundleUnavailable, ProbeFailed, DiskFull, VersionForbidden, BundleUnfit, FleetForbidden,
+│   │   AttestationRejected, RetrievalSlow, OversizeRefused, ApprovalMissing, TargetInvalid, DocumentUnfit
 ├── ChildError      AGT8xx  end the child process; the agent goes on
 │   ├── FrameMalformed, ChildDied, ChildOverdue
 └── EnrolmentError  AGT9xx  nothing on this device has changed
@@ -203,6 +204,34 @@ class VersionForbidden(UpdateError):
 
 class BundleUnfit(UpdateError):
     code: ClassVar[str] = "AGT709"
+
+
+class FleetForbidden(UpdateError):
+    code: ClassVar[str] = "AGT710"
+
+
+class AttestationRejected(UpdateError):
+    code: ClassVar[str] = "AGT711"
+
+
+class RetrievalSlow(UpdateError):
+    code: ClassVar[str] = "AGT712"
+
+
+class OversizeRefused(UpdateError):
+    code: ClassVar[str] = "AGT713"
+
+
+class ApprovalMissing(UpdateError):
+    code: ClassVar[str] = "AGT714"
+
+
+class TargetInvalid(UpdateError):
+    code: ClassVar[str] = "AGT715"
+
+
+class DocumentUnfit(UpdateError):
+    code: ClassVar[str] = "AGT716"
 
 
 class ChildError(EdgeError):

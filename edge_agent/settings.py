@@ -83,6 +83,17 @@ class Registry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trusted_root: Annotated[
         str, Meta(description="TUF root.json that this device trusts from the start; empty: no updates")
     ] = ""
+    rate_max_kib: Annotated[
+        int, Meta(ge=0, le=1_048_576, description="KiB a second that a download may take; 0: as fast as the line is")
+    ] = 0
+    attested: Annotated[
+        bool,
+        Meta(description="refuse bundles of which nothing is attested; a wrong attestation is refused in any case"),
+    ] = False
+    approvals: Annotated[
+        int,
+        Meta(ge=0, le=16, description="people who must have signed a profile that widens what is collected; 0: nobody"),
+    ] = 2
 
 
 class SuperLink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

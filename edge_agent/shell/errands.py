@@ -1,12 +1,24 @@
 """What children are sent for: bundles are fetched, rounds are learned from; and what they bring back, as happenings."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec import Struct
+
 from edge_agent.effects import Answer, Fetch, Post, Switch, Train
-from edge_agent.errors import BundleUnavailable, ChildError, RoundRefused, SignatureRejected
+from edge_agent.errors import (
+    BundleUnavailable,
+    ChildDied,
+    ChildError,
+    ChildOverdue,
+    RegistryUnreachable,
+    RetrievalSlow,
+    RoundRefused,
+    SignatureRejected,
+)
 from edge_agent.happenings import (
     BundleFailed,
     BundleReady,
@@ -38,10 +50,25 @@ from edge_agent.shell.shelf import BundleShelf
 from firmware_configs.profile import Profile
 
 FETCH_S = 600.0
+FETCH_BYTES = 256 * 1024 * 1024
+"""What a download that is held to a rate gets time for, beside FETCH_S."""
+PASSING = frozenset({RegistryUnreachable.code, RetrievalSlow.code, ChildDied.code, ChildOverdue.code})
+"""Reasons why a fetch failed that may be gone later: it is tried again by itself."""
+AGAIN_S = 30.0
+AGAIN_S_MAX = 3_600.0
 LEARN_GRACE_S = 30.0
 FETCHES_MAX = 64
 SILENCES = 6
 """A sender may wait for its server so many times a letter before it is overdue."""
+
+
+class Again(Struct):
+    """A fetch that failed for a reason that may pass."""
+
+    fetch: Fetch
+    times: int = 0
+    due_s: float = 0.0
+    """Monotonic seconds."""
 
 
 class Errands:
@@ -57,9 +84,16 @@ class Errands:
         self.news: list[Happening] = []
         self._settings, self._profile, self._shelf, self._say = settings, profile, shelf, say
         self._database = database
+        self._now_s = 0.0
         self._fetches: deque[Fetch] = deque()
         self._posts: dict[str, bytes] = {}
         """Key → letter, to be taken along by the next sender."""
+        self._again: dict[str, Again] = {}
+        """Name → a fetch that is tried again, unless something else is wanted meanwhile."""
+        self.settled_ms: Callable[[], int] = lambda: 0
+        """Unix ms that have passed for certain (docs/time.md)."""
+        self.wanted: Callable[[str], str] = lambda _name: ""
+        """Name → the version that the coordinator wants now; empty: it has no wish."""
         self._trying: set[str] = set()
         """Keys that the sender took along and has said nothing of."""
 
@@ -80,6 +114,7 @@ class Errands:
 
     def take_news(self, now_s: float) -> list[Happening]:
         """Everything that has happened since this was last asked."""
+        self._now_s = now_s
         news, self.news = self.news, []
         if not self.children.running:
             return news
@@ -87,6 +122,7 @@ class Errands:
 
     def fetch(self, fetch: Fetch) -> None:
         """Queue a bundle to be fetched."""
+        self._again.pop(fetch.name, None)
         if len(self._fetches) < FETCHES_MAX:
             self._fetches.append(fetch)
 
@@ -134,6 +170,11 @@ class Errands:
         """Send the sender and the updater for what waits for them, unless they are out already."""
         if self._posts:
             self._send_next(now_s)
+        for name in [name for name, again in self._again.items() if now_s >= again.due_s]:
+            if self._is_wanted(name, self._again[name].fetch.version):
+                self._fetches.append(self._again[name].fetch)
+            else:
+                del self._again[name]
         if not self._fetches or self.children.busy("updater"):
             return
         fetch = self._fetches.popleft()
@@ -154,12 +195,33 @@ class Errands:
             backend=self._shelf.backends.get(fetch.name, "onnx"),
             to=fetch.to,
             memory_mib=self._profile.device.memory_mib_max,
+            fleet=self._profile.device.fleet,
+            rate_max=registry.rate_max_kib * 1_024,
+            not_before_ms=self.settled_ms(),
+            attested=registry.attested,
+            approvals=registry.approvals,
         )
+        if (again := self._again.get(fetch.name)) is not None:
+            again.due_s = math.inf
+        longest_s = FETCH_S + (FETCH_BYTES / task.rate_max if task.rate_max else 0.0)
         try:
-            self.children.start("updater", task, now_s + FETCH_S)
+            self.children.start("updater", task, now_s + longest_s)
         except ChildError as error:
             code = BundleUnavailable.code
             self.news.append(BundleFailed(name=fetch.name, version=fetch.version, code=code, reason=error.what))
+
+    def _is_wanted(self, name: str, version: str) -> bool:
+        return self.wanted(name) in ("", version)
+
+    def _try_again(self, task: FetchTask) -> str:
+        """Note that a fetch is tried again; returns when, in words."""
+        held = self._again.get(task.name)
+        if held is None or held.fetch.version != task.version:
+            held = Again(Fetch(name=task.name, version=task.version, registry=task.registry, to=task.to))
+        wait_s = min(AGAIN_S_MAX, AGAIN_S * 2**held.times)
+        held.times, held.due_s = held.times + 1, self._now_s + wait_s
+        self._again[task.name] = held
+        return f"; tried again in {wait_s:.0f} s"
 
     def train(self, train: Train, wall_ms: int, now_s: float) -> None:
         """Start the learner, or say why not."""
@@ -193,6 +255,10 @@ class Errands:
             case TrainedReport():
                 return [Learned(**{name: getattr(word, name) for name in Learned.__struct_fields__})]
             case Fetched(name=name, version=version):
+                self._again.pop(name, None)
+                if not self._is_wanted(name, version):
+                    self._say("info", "bundle", f"{name} {version} is here, and no longer wanted")
+                    return []
                 to = task.to if isinstance(task, FetchTask) else "full"
                 return [self.switch(Switch(name=name, version=version, to=to))]
             case Ended(code=code, reason=reason) if isinstance(task, LearnTask):
@@ -205,6 +271,7 @@ class Errands:
             case Ended(reason=reason) if isinstance(task, SendTask):
                 return self._untried(reason or "the sender ended early")
             case Ended(code=code, reason=reason) if isinstance(task, FetchTask) and code:
+                reason += self._try_again(task) if code in PASSING else ""
                 self._say("warning", code, f"{task.name} {task.version}: {reason}")
                 return [BundleFailed(name=task.name, version=task.version, code=code, reason=reason)]
             case _:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from edge_agent.errors import FrameMalformed
 from edge_agent.settings import Push, Smtp
 from firmware_configs.profile import Stage
+from firmware_configs.targets import Kind
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 """Personal parameters of every subject go back in one frame."""
@@ -62,7 +63,7 @@ class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):
 
 
 class FetchTask(Struct, frozen=True, kw_only=True, tag="fetch-task"):
-    """Fetch and verify one bundle from the signed registry."""
+    """Fetch and verify one bundle, profile or set of experiments from the signed registry."""
 
     name: str
     version: str
@@ -79,6 +80,23 @@ class FetchTask(Struct, frozen=True, kw_only=True, tag="fetch-task"):
     """What this device runs, so what the probe runs."""
     memory_mib: int = 128
     """What the profile lets the agent use."""
+    kind: Kind = "bundle"
+    fleet: str = ""
+    """Of this device; a target of other fleets is refused."""
+    rate_max: int = 0
+    """Bytes a second at most; 0: as fast as the line is."""
+    rate_min: int = 512
+    """Bytes a second, on average, below which a server is given up."""
+    patience_s: float = 30.0
+    """How long it may be slower than that."""
+    not_before_ms: int = 0
+    """Unix ms that have passed for certain: metadata that had expired by then has, whatever the clock says."""
+    attested: bool = False
+    """Whether a bundle without an attestation is refused; one with a wrong attestation always is."""
+    profile: str = ""
+    """The profile that runs (path), which a new one is compared with."""
+    approvals: int = 2
+    """People who must have signed a profile that widens what is collected; 0: it is not asked for."""
 
 
 class ProbeTask(Struct, frozen=True, kw_only=True, tag="probe-task"):
@@ -88,6 +106,8 @@ class ProbeTask(Struct, frozen=True, kw_only=True, tag="probe-task"):
     backend: Literal["onnx", "tflite"] = "onnx"
     memory_mib: int = 128
     """Private memory that the bundle may cost, MiB, beside the runtimes' own."""
+    holds: str = ""
+    """`NAME VERSION` that it must be; empty: anything."""
     cpu_s: int = 60
     """Processor time, s; the wall clock is limited along with it."""
 

@@ -36,7 +36,7 @@ def main() -> None:
     confine(task)
     code, reason = "", ""
     try:
-        probe(Path(task.path), task.backend)
+        probe(Path(task.path), task.backend, task.holds)
     except EdgeError as error:
         code, reason = error.code, f"{error.what}; fix: {error.hint}"
     except MemoryError:
@@ -66,11 +66,12 @@ def confine(task: ProbeTask) -> None:
         resource.setrlimit(kind, (min(most, hard), hard))
 
 
-def probe(path: Path, backend: str) -> None:
+def probe(path: Path, backend: str, holds: str = "") -> None:
     """Check a bundle as if it were hostile.
 
     Args:
         backend: `onnx` or `tflite`, what this device will run.
+        holds: `NAME VERSION` that it must be; empty: anything.
     Raises:
         ProbeFailed: the first finding.
     """
@@ -80,7 +81,19 @@ def probe(path: Path, backend: str) -> None:
     # A device that scores with TFLite trains with ONNX all the same.
     for finding in check_bundle(path, "both" if chosen == "tflite" else "onnx"):
         raise ProbeFailed(f"{path.name}: {finding.where}: {finding.what}", hint=finding.fix)
+    _refuse_other(path, holds)
     _run_as_the_agent_will(path, chosen)
+
+
+def _refuse_other(path: Path, holds: str) -> None:
+    from models.bundle import open_bundle
+
+    spec = open_bundle(path).spec
+    if holds and holds != f"{spec.name} {spec.version}":
+        raise ProbeFailed(
+            f"{path.name}: it holds {spec.name} {spec.version}, and {holds} was asked for",
+            hint="publish it again under its own name",
+        )
 
 
 def _run_as_the_agent_will(path: Path, backend: Literal["onnx", "tflite"]) -> None:

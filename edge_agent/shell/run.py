@@ -118,6 +118,8 @@ class Loop:
         self.link = outside.link(settings.broker, settings.device, self._will(), self.now_ms, self._vigil.wake)
         self.link.settled_ms = lambda: self._timeline.settled_ms
         self.errands = Errands(settings, loaded.profile, self.shelf, self.say, self.store.path)
+        self.errands.settled_ms = lambda: self._timeline.settled_ms
+        self.errands.wanted = self.agent.control.wanted
         self.errands.take_up(self.store.recall)
         self.agent.models_changed()
         self._pressure = Pressure(

@@ -203,7 +203,7 @@ class BundleShelf:
 
     def ensure_trust(self, trusted_root: str) -> bool:
         """Lay the trusted root down for the updater, once; False when the device was given none."""
-        if (self.trust / "root.json").exists():
+        if any((self.trust / name).exists() for name in ("anchor.json", "root.json")):
             return True
         if not trusted_root:
             return False

@@ -1,65 +1,41 @@
-"""The updater: fetches one bundle through TUF, probes it, and hands the file to the agent.
+"""The updater: fetches a bundle, a profile or experiments through TUF, tries it, and hands the file to the agent.
 
-Everything that the network says is checked by python-tuf against the root that the device was given: signatures,
-versions that only rise, expiry, lengths and hashes. Only then the file is opened, in a probe process.
+Everything that the network says is checked against the root that the device was given (`edge_agent/shell/trust.py`).
+Only then the file is opened: a bundle in a probe process, a document by the profile's own reader.
 """
 
-import contextlib
 import hashlib
+import os
+import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import urllib3
-from tuf.api import exceptions
-from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+from packaging.version import InvalidVersion, Version
+from tuf.api.metadata import TargetFile
 
 from edge_agent.errors import (
     BundleUnavailable,
     DiskFull,
-    MetadataExpired,
+    FleetForbidden,
+    OversizeRefused,
     ProbeFailed,
-    RegistryUnreachable,
-    RollbackRefused,
-    SignatureRejected,
+    TargetInvalid,
     UpdateError,
 )
+from edge_agent.shell.attested import check_attestation
+from edge_agent.shell.download import Line, Pace
 from edge_agent.shell.pipe import Ended, Fetched, FetchTask, ProbeTask, parent_line
 from edge_agent.shell.probing import probed
+from edge_agent.shell.trust import Trust
+from firmware_configs import targets
 from firmware_configs.errors import EdgeError
 
 BUNDLE_BYTES_MAX: Final = 256 * 1024 * 1024
 SPARE_BYTES: Final = 8 * 1024 * 1024
 """Disk that stays free beside a fetched bundle."""
-CHUNK: Final = 65_536
-TIMEOUT_S: Final = 15.0
-
-
-class Fetcher(FetcherInterface):
-    """HTTPS, trusting one certificate authority and nothing else."""
-
-    def __init__(self, ca: str) -> None:
-        self._pool = urllib3.PoolManager(
-            cert_reqs="CERT_REQUIRED",
-            ca_certs=ca or None,
-            timeout=urllib3.Timeout(connect=TIMEOUT_S, read=TIMEOUT_S),
-            retries=urllib3.Retry(total=3, backoff_factor=0.3, redirect=0, raise_on_status=False),
-        )
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        response = self._pool.request("GET", url, preload_content=False)
-        if response.status != 200:
-            response.release_conn()
-            raise exceptions.DownloadHTTPError(f"{response.status} for {url}", response.status)
-        return self._chunks(response)
-
-    @staticmethod
-    def _chunks(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-        # python-tuf counts the bytes against the signed length and stops an endless download.
-        yield from response.stream(CHUNK)
-        response.release_conn()
+_NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
 
 
 def main() -> None:
@@ -81,94 +57,99 @@ def main() -> None:
 
 
 def fetch(task: FetchTask) -> Fetched:
-    """Fetch, verify and probe.
+    """Fetch, verify and try.
 
     Raises:
         UpdateError: each reason has its own class, see `edge_agent.errors`.
     """
-    name = f"bundles/{task.name}-{task.version}.edgeward"
-    draft = Path(task.bundles_dir) / f".{task.name}-{task.version}.edgeward.part"
-    target = Path(task.bundles_dir) / f"{task.name}-{task.version}.edgeward"
-    Path(task.bundles_dir).mkdir(parents=True, exist_ok=True)
-    with named_errors(task.registry, name):
-        found = download(task, name, draft, target)
+    _refuse_invalid(task)
+    folder = Path(task.bundles_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    trust = opened(task)
+    trust.refresh()
+    if task.kind != "bundle":
+        from edge_agent.shell.documents import fetch_document
+
+        return fetch_document(trust, task)
+    draft = folder / f".{task.name}-{task.version}{targets.BUNDLE}.part"
+    target = folder / f"{task.name}-{task.version}{targets.BUNDLE}"
+    signed = find(trust, task, targets.bundle(task.name, task.version), BUNDLE_BYTES_MAX)
+    check_attestation(trust, task.name, task.version, signed, folder, needed=task.attested)
+    found = next((path for path in (target, draft) if trust.is_held(signed, path)), draft)
+    if not trust.is_held(signed, found):
+        refuse_full(folder, draft, signed)
+        trust.bring(signed, draft)
     try:
-        probed(ProbeTask(path=str(found), backend=task.backend, memory_mib=task.memory_mib))
+        holds = f"{task.name} {task.version}"
+        probed(ProbeTask(path=str(found), backend=task.backend, memory_mib=task.memory_mib, holds=holds))
     except ProbeFailed:
         draft.unlink(missing_ok=True)
         raise
-    digest = hashlib.sha256(found.read_bytes()).hexdigest()
-    found.replace(target)
+    settle(found, target)
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
     return Fetched(name=task.name, version=task.version, path=str(target), sha256=digest)
 
 
-def download(task: FetchTask, name: str, draft: Path, held: Path) -> Path:
-    """Where the verified target's bytes are: at `draft`, or where an earlier time left them, when they still are
-    what is signed now."""
-    base = task.registry.rstrip("/")
-    updater = Updater(
-        metadata_dir=task.trust_dir,
-        metadata_base_url=f"{base}/metadata/",
-        target_dir=task.bundles_dir,
-        target_base_url=f"{base}/targets/",
-        fetcher=Fetcher(task.ca),
-        config=UpdaterConfig(prefix_targets_with_hash=True),
-        bootstrap=None,
-    )
-    updater.refresh()
-    info = updater.get_targetinfo(name)
-    if info is None:
-        raise BundleUnavailable(f"the registry has no {name}", hint="publish it: edge-coordinator registry publish")
-    if info.length > BUNDLE_BYTES_MAX:
+def opened(task: FetchTask) -> Trust:
+    """The registry, as this device believes it so far."""
+    line = Line(task.ca, lambda: Pace(task.rate_max, task.rate_min, task.patience_s))
+    return Trust(Path(task.trust_dir), task.registry, line, task.not_before_ms)
+
+
+def find(trust: Trust, task: FetchTask, path: str, bytes_max: int) -> TargetFile:
+    """What was signed under a path, when this device may have it.
+
+    Raises:
+        BundleUnavailable: nothing. OversizeRefused: too much. FleetForbidden: for others.
+    """
+    found = trust.find(path)
+    if found is None:
         raise BundleUnavailable(
-            f"{name} has {info.length} bytes; at most {BUNDLE_BYTES_MAX} are taken", hint="shrink it"
+            f"the registry has no {path} that its role has signed", hint="publish it: edge-coordinator registry publish"
         )
-    for path in (held, draft):
-        if updater.find_cached_target(info, str(path)) is not None:
-            return path
-    free = shutil.disk_usage(task.bundles_dir).free
-    if free < info.length + SPARE_BYTES:
-        raise DiskFull(f"{free} bytes are free, {name} needs {info.length}", hint=f"make room in {task.bundles_dir}")
-    updater.download_target(info, str(draft))
-    return draft
+    if found.length > bytes_max:
+        raise OversizeRefused(f"{path} has {found.length} bytes; at most {bytes_max} are taken", hint="shrink it")
+    custom = found.custom if isinstance(found.custom, dict) else {}
+    fleets = custom.get("fleets") or [task.fleet]
+    if task.fleet not in fleets:
+        raise FleetForbidden(
+            f"{path} is for {', '.join(map(str, fleets))}, and this device is of the fleet `{task.fleet}`",
+            hint="deploy a version that is published for this fleet",
+        )
+    return found
 
 
-@contextlib.contextmanager
-def named_errors(registry: str, name: str) -> Iterator[None]:
-    """python-tuf's errors, by what the reader can do."""
+def refuse_full(folder: Path, part: Path, signed: TargetFile) -> None:
+    """Refuse what the disk has no room for, before a byte of it is asked for.
+
+    Raises:
+        DiskFull: so much is missing.
+    """
+    free = shutil.disk_usage(folder).free
+    left = signed.length - (part.stat().st_size if part.exists() else 0)
+    if free < left + SPARE_BYTES:
+        raise DiskFull(f"{free} bytes are free, {signed.path} needs {left}", hint=f"make room in {folder}")
+
+
+def settle(found: Path, target: Path) -> None:
+    """Give a verified file its name; after that a power cut cannot take it away."""
+    found.replace(target)
+    descriptor = os.open(target.parent, os.O_RDONLY)
     try:
-        yield
-    except exceptions.DownloadLengthMismatchError as error:
-        raise SignatureRejected(
-            f"{name}: longer than what was signed ({error})", hint="do not trust it; check the registry"
-        ) from error
-    except exceptions.DownloadError as error:
-        status = getattr(error, "status_code", 0)
-        if status in {403, 404} and "targets" in str(error):
-            raise BundleUnavailable(f"{registry} does not serve {name}", hint="publish it again") from error
-        raise RegistryUnreachable(
-            f"{registry}: {error}", hint="check registry.url, registry.ca and the network"
-        ) from error
-    except exceptions.ExpiredMetadataError as error:
-        hint = "is the device's clock right? else the registry must be refreshed: keep `edge-coordinator up` running"
-        raise MetadataExpired(f"{registry}: {error}", hint=hint) from error
-    except (exceptions.BadVersionNumberError, exceptions.EqualVersionNumberError) as error:
-        raise RollbackRefused(
-            f"{registry} offers older metadata: {error}", hint="restore the newest registry"
-        ) from error
-    except exceptions.RepositoryError as error:
-        raise SignatureRejected(
-            f"{registry}: {error}",
-            hint="the registry was changed by someone without its keys, or registry.trusted_root is of another one",
-        ) from error
-    except OSError as error:
-        if error.errno == 28:
-            raise DiskFull(
-                f"no space left for {name}", hint="make room, then the next `desired` tries again"
-            ) from error
-        raise RegistryUnreachable(
-            f"{registry}: {error}", hint="check registry.trusted_root and the state folder"
-        ) from error
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_invalid(task: FetchTask) -> None:
+    try:
+        plain = str(Version(task.version)) == task.version
+    except InvalidVersion:
+        plain = False
+    if not plain or not _NAME.match(task.name) or (task.fleet and not _NAME.match(task.fleet)):
+        raise TargetInvalid(
+            f"`{task.name}` `{task.version}` cannot be a name and a version", hint="names are a-z, 0-9 and -; PEP 440"
+        )
 
 
 if __name__ == "__main__":

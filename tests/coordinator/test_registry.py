@@ -26,6 +26,7 @@ from coordinator.shell.registry_store import Registry
 from edge_agent.errors import (
     BundleUnavailable,
     MetadataExpired,
+    OversizeRefused,
     ProbeFailed,
     RegistryUnreachable,
     RollbackRefused,
@@ -179,7 +180,7 @@ def test_a_flipped_byte_in_the_bundle_is_refused(served: Served) -> None:
 
 def test_a_longer_bundle_than_signed_is_refused(served: Served) -> None:
     served.target().write_bytes(served.target().read_bytes() + b"x")
-    _refused(served, SignatureRejected)
+    _refused(served, OversizeRefused)
 
 
 @pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets"])

@@ -1,0 +1,212 @@
+"""Power cuts during an update: `python -m tests.attack.powercut --loops 100 --seed 1 --json`.
+
+Each loop: a real agent with the old version is told to update from a real HTTPS registry, and at a random moment agent
+and updater are killed with SIGKILL together (as a power cut ends both). Then the agent starts again and is asked to
+decide. Whole means: it decides, by the old or the new version; what lies under a bundle's name is what was signed; and
+the trust that it holds can be loaded. Nothing is repaired between loops but that the old version is wanted again.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+from paho.mqtt import publish
+from paho.mqtt.enums import MQTTProtocolVersion
+from tuf.api.metadata import Metadata
+
+from coordinator.shell import pki
+from coordinator.shell.registry_store import Registry
+from edge_agent.shell.trust import anchor
+from firmware_configs.messages import DecisionMade, Desired, Topics
+from tests.attack.mirror import Mirror, mirror
+from tests.attack.yard import CONTEXT, version
+from tests.benchmarks.load import DEVICE, PROFILE, READING, agent_command, broker, wait_for, write_agent
+from tests.edge_agent.shell.test_run import Ear, tell
+
+START_S = 90.0
+SWAP = 'swap = { start = "full", watched_decisions = 1 }\n[[placement]]'
+
+
+class Bench:
+    """One device whose power fails again and again."""
+
+    def __init__(self, folder: Path, port: int, served: Mirror, registry: Registry) -> None:
+        self.folder, self.port, self.served, self.registry = folder, port, served, registry
+        self.settings = write_agent(folder / "agent", port, PROFILE.replace("[[placement]]", SWAP))
+        self.state, self.log = folder / "agent" / "state", folder / "agent.log"
+        trust = self.state / "trust"
+        trust.mkdir(parents=True)
+        (trust / "root.json").write_bytes(registry.root_path.read_bytes())
+        ca = registry.home / "keys" / "ca.pem"
+        self.settings.write_text(self.settings.read_text() + f'[registry]\nurl = "{served.url}"\nca = "{ca}"\n')
+        self.ear = Ear(port, "edgeward/1/+/decision/#")
+        self.running: subprocess.Popen[bytes] | None = None
+        self.revision = self.events = self.starts = 0
+
+    def start(self) -> None:
+        """The agent, in a session of its own."""
+        out = self.log.open("ab")
+        self.running = subprocess.Popen(agent_command(self.settings), stdout=out, stderr=out, start_new_session=True)
+        self.starts += 1
+        wait_for(lambda: self.log.read_text().count(" connected ") >= self.starts, "the agent", START_S)
+
+    def want(self, number: str) -> None:
+        """The coordinator's word."""
+        self.revision += 1
+        word = Desired(revision=self.revision, bundles={"context": number}, registry=self.served.url)
+        payload = msgspec.msgpack.encode(word)
+        publish.single(
+            Topics(DEVICE).of("desired"),
+            payload,
+            qos=1,
+            retain=True,
+            hostname="127.0.0.1",
+            port=self.port,
+            protocol=MQTTProtocolVersion.MQTTv5,
+        )
+
+    def cut(self) -> str:
+        """The power fails: agent, updater and probe die at once; returns who was alive."""
+        assert self.running is not None
+        family = _family(self.running.pid)
+        for pid in (self.running.pid, *family):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.running.wait()
+        wait_for(lambda: not any(_alive(pid) for pid in family), "the children's end", START_S)
+        return f"agent and {len(family)} children"
+
+    def decides(self) -> str:
+        """The version that decides about one more event."""
+        self.events += 1
+        before = self.ear.count("/decision/")
+        tell(self.port, {"id": f"e{self.events}-{time.monotonic_ns()}", **READING, "light": 400.0})
+        wait_for(lambda: self.ear.count("/decision/") > before, "a decision", START_S)
+        payload = next(p for t, p in reversed(self.ear.heard) if "/decision/" in t)
+        return msgspec.msgpack.decode(payload, type=DecisionMade).bundles["context"]
+
+    def faults(self) -> list[str]:
+        """What is not whole on the disk."""
+        found: list[str] = []
+        signed = {f"context-{t.version}.edgeward": t.sha256 for t in self.registry.published()}
+        found += [
+            f"{path.name} is not what was signed"
+            for path in (self.state / "bundles").glob("*.edgeward")
+            if hashlib.sha256(path.read_bytes()).hexdigest() != signed.get(path.name)
+        ]
+        try:
+            Metadata.from_bytes(anchor(self.state / "trust"))
+            for path in (self.state / "trust").glob("*.json"):
+                if path.exists():
+                    Metadata.from_bytes(path.read_bytes())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a fault
+            found.append(f"trust: {error!r}")
+        return found
+
+    def close(self) -> None:
+        if self.running is not None and self.running.poll() is None:
+            self.cut()
+        self.ear.close()
+
+
+def _family(pid: int) -> list[int]:
+    """The children of a process, and theirs."""
+    found = []
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found += [int(child), *_family(int(child))]
+    return found
+
+
+def _alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return False
+
+
+def run(loops: int, seed: int, folder: Path, say: bool = False) -> dict[str, object]:
+    """So many power cuts; what came of them."""
+    dice = random.Random(seed)  # noqa: S311 - when the power fails
+    home = folder / "home"
+    registry = Registry.ensure(home)
+    registry.publish(CONTEXT)
+    pki.ensure_server(home)
+    served_by: Counter[str] = Counter()
+    children: Counter[str] = Counter()
+    faults: list[str] = []
+    with broker("iotcore", folder) as port, mirror(home) as served:
+        served.folder = home / "registry"
+        bench = Bench(folder, port, served, registry)
+        bench.start()
+        assert bench.decides() == "1.0.0"
+        span_s, old = _span(bench, registry, folder), "1.0.1"
+        for number in range(loops):
+            new = f"1.0.{number + 2}"
+            registry.publish(version(folder, new))
+            bench.want(new)
+            time.sleep(dice.uniform(0.0, span_s * 1.2))
+            children[bench.cut()] += 1
+            faults += [f"loop {number}: {one}" for one in bench.faults()]
+            bench.start()
+            now = bench.decides()
+            if now not in (old, new):
+                faults.append(f"loop {number}: {now} decides, neither {old} nor {new}")
+            served_by["new" if now == new else "old"] += 1
+            # Once the power stays, the update goes through by itself.
+            deadline = time.monotonic() + START_S
+            while bench.decides() != new:
+                if time.monotonic() > deadline:
+                    faults.append(f"loop {number}: {new} never came")
+                    break
+                time.sleep(0.05)
+            old = new
+            if say:
+                print(f"{number + 1}/{loops}: {now} decided; {len(faults)} faults", file=sys.stderr, flush=True)
+        bench.close()
+    return {
+        "kills": loops,
+        "seed": seed,
+        "whole": loops - len({one.split(":")[0] for one in faults}),
+        "faults": faults,
+        "decided_by": dict(served_by),
+        "alive": dict(children),
+        "span_s": round(span_s, 2),
+    }
+
+
+def _span(bench: Bench, registry: Registry, folder: Path) -> float:
+    """Seconds that an update takes here and now."""
+    registry.publish(version(folder, "1.0.1"))
+    started = time.monotonic()
+    bench.want("1.0.1")
+    while bench.decides() != "1.0.1":
+        assert time.monotonic() - started < START_S, "the first update never came"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--loops", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    with TemporaryDirectory(prefix="edgeward-powercut-") as folder:
+        found = run(given.loops, given.seed, Path(folder), say=True)
+    print(json.dumps(found, indent=None if given.json else 2))
+    raise SystemExit(1 if found["faults"] else 0)
+
+
+if __name__ == "__main__":
+    main()
