@@ -34,7 +34,7 @@ from tests.attack.yard import CONTEXT, version
 from tests.benchmarks.load import DEVICE, PROFILE, READING, agent_command, broker, wait_for, write_agent
 from tests.edge_agent.shell.test_run import Ear, tell
 
-START_S = 90.0
+START_S = 240.0
 SWAP = 'swap = { start = "full", watched_decisions = 1 }\n[[placement]]'
 
 
