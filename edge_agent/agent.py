@@ -151,7 +151,7 @@ class Agent:
         return Reach(self)
 
     def _figures(self, now_ms: int) -> Figures:
-        return Figures(*self.doors.lags(), self.combined.at(now_ms))
+        return Figures(*self.doors.lags(), self.combined.at(now_ms), self.doors.seal())
 
     def _hold_states(self, doors: Doors) -> None:
         self.profiles: Folded[Profile] = Folded(

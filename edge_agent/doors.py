@@ -24,6 +24,7 @@ class Doors(Struct, frozen=True, kw_only=True):
         lags: how long decisions took until now, by placement: from the signal, and from its arrival; for status only.
         local_hour: unix ms → (hour 0-23, weekday 0-6 from Monday) where the device stands.
         coordinator: id of the coordinator that this device was enrolled with; empty: the first one that is believed.
+        seal: the newest seal of the ledger; for status only.
         local_ms: (days since 1970, minutes after midnight) by the device's local clock → unix ms.
         zoned: (unix ms, IANA zone; empty or unknown: the device's) → (hour, weekday, days since 1970) by local clocks.
     """
@@ -39,6 +40,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     home_key: str = ""
     lags: Callable[[], tuple[dict[str, Histogram], dict[str, Histogram]]] = lambda: ({}, {})
     coordinator: str = ""
+    seal: Callable[[], bytes] = bytes
     local_ms: Callable[[int, int], int] = lambda day, minute: (day * 1_440 + minute) * 60_000
     zoned: Callable[[int, str], tuple[int, int, int]] = lambda ms, _zone: utc(ms)
 

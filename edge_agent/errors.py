@@ -7,7 +7,8 @@ EdgeError
 │   ├── TopicUnknown, PayloadTooLarge, PayloadMalformed, FieldInvalid, FieldMissing,
 │   │   FeedbackUnknown, RequestInvalid, ControlInvalid, ClockImplausible
 ├── StoreError      AGT3xx  data at risk: stop, or go on in memory and say so
-│   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, DecisionUnknown, PeopleUnknown, LogSaysNothing
+│   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, DecisionUnknown, PeopleUnknown, LogSaysNothing,
+│   │   SealFailed
 ├── EgressError     AGT4xx  do not send
 │   ├── EgressUndeclared, BudgetSpent, SwitchForbidden, SenderUnfit
 ├── RoundError      AGT5xx  skip the round
@@ -112,6 +113,10 @@ class LogSaysNothing(StoreError):
 
 class PeopleUnknown(StoreError):
     code: ClassVar[str] = "AGT306"
+
+
+class SealFailed(StoreError):
+    code: ClassVar[str] = "AGT307"
 
 
 class EgressError(EdgeError):

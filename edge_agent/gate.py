@@ -38,6 +38,7 @@ class Figures(NamedTuple):
     signal_to_decision_ms: dict[str, Histogram]
     arrival_to_decision_ms: dict[str, Histogram]
     complete_to_ms: int
+    ledger_seal: bytes
 
 
 class Reply(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 EdgeError                    `code`, `hint`, `exit_status`
 ├── UsageError               the command line asks for something that cannot be
 ├── WaiversInvalid           a file of waivers that cannot be used
+├── EvidenceUnreadable       a ledger, key, seal or record that cannot be read
 └── ProfileError             FW1xx: a profile that cannot be used; nothing of it is applied
     ├── ProfileUnreadable    no such file, not UTF-8, not TOML
     ├── ProfileMalformed     an unknown key, a wrong type, a value out of range
@@ -33,6 +34,11 @@ class UsageError(EdgeError):
 
 class WaiversInvalid(EdgeError):
     code: ClassVar[str] = "FW002"
+    exit_status: ClassVar[int] = 2
+
+
+class EvidenceUnreadable(EdgeError):
+    code: ClassVar[str] = "FW003"
     exit_status: ClassVar[int] = 2
 
 

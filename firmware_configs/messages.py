@@ -244,4 +244,6 @@ class Status(Struct, frozen=True, kw_only=True):
     """The same from the reading of the event."""
     complete_to_ms: int = 0
     """The combined watermark, unix ms: no event before it is expected of a source that is not idle; 0: unknown."""
+    ledger_seal: bytes = b""
+    """The newest day of the ledger, sealed: `firmware_configs.ledger.Seal` in msgpack; empty: none yet."""
     time_ms: int = 0

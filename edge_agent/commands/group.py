@@ -2,12 +2,13 @@
 
 import click
 
+from edge_agent.commands.books import ledger
 from edge_agent.commands.bundles import bundles
 from edge_agent.commands.daemon import check, run
 from edge_agent.commands.device import doctor, keys
 from edge_agent.commands.enrolment import enrol
 from edge_agent.commands.evaluation import evaluate
-from edge_agent.commands.inspection import experiments, explain, ledger, replay, status
+from edge_agent.commands.inspection import experiments, explain, replay, status
 from edge_agent.commands.metrics import metrics
 from edge_agent.commands.people import people
 from edge_agent.commands.rules import rules

@@ -1,4 +1,4 @@
-"""What an operator asks of an agent, running or not: `status`, `explain`, `replay`, `ledger`."""
+"""What an operator asks of an agent, running or not: `status`, `explain`, `replay`."""
 
 import os
 from pathlib import Path
@@ -101,21 +101,3 @@ def experiments(state_dir: Path, as_json: bool) -> None:
 
     found = read(state_dir)
     show(found, "\n".join(in_words(found)), as_json)
-
-
-@click.command()
-@state_option
-@json_option
-@click.pass_context
-def ledger(ctx: click.Context, state_dir: Path, as_json: bool) -> None:
-    """What left this device, by kind, in bytes. Exit code 1 when the chain is broken."""
-    from edge_agent.shell.inspect import ledger_summary
-
-    found = ledger_summary(state_dir)
-    lines = [f"{kind:<14} {size:>12,} bytes" for kind, size in sorted(found["bytes"].items())]
-    broken = found["broken_at"]
-    if found["since"] > 1:
-        lines.append(f"entries before {found['since']:,} gave way when the database had reached its size")
-    lines.append(f"{found['entries']:,} entries, " + ("chain whole" if broken is None else f"chain broken at {broken}"))
-    show(found, "\n".join(lines), as_json)
-    ctx.exit(0 if broken is None else 1)

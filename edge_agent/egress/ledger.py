@@ -1,49 +1,21 @@
 """The egress ledger: nothing leaves that was not entered here first.
 
-Rows are chained by hash: a row's hash is SHA-256 over the previous row's hash and the row itself. `Entered` is
-made only here, and the outbox takes nothing else.
+Rows are chained by hash (`firmware_configs.ledger`, which the auditor reads too). `Entered` is made only here, and
+the outbox takes nothing else.
 """
 
 import hashlib
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
-from msgspec import Struct
-
 from edge_agent.errors import BudgetSpent, EgressUndeclared
 from edge_agent.limits import DAY_MS
+from firmware_configs.ledger import GENESIS, Pruned, Row, first_break, pack, prune, unpack
 from firmware_configs.profile import Egress
 
-GENESIS = "0" * 64
+__all__ = ["GENESIS", "Entered", "Ledger", "Pruned", "Row", "first_break", "key_of", "prune", "unpack"]
+
 _MAKER: Final = object()
-
-
-class Row(Struct, frozen=True, kw_only=True, array_like=True):
-    """One thing that left, or was about to."""
-
-    seq: int
-    kind: str
-    destination: str
-    bytes: int
-    sha256: str
-    """Of the payload, hex."""
-    purposes: tuple[str, ...]
-    profile: str
-    """Hash of the profile that allowed it."""
-    privacy: str
-    """DP cost in words; empty: none applies."""
-    time_ms: int
-    previous: str
-    """Hash of the row before, hex."""
-
-    def hash(self) -> str:
-        """SHA-256 (hex) over the row in msgpack, which holds the previous row's hash."""
-        return hashlib.sha256(_encoder.encode(self)).hexdigest()
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Row)
 
 
 class Entered:
@@ -80,7 +52,7 @@ class Ledger:
         """
         today = now_ms // DAY_MS
         for packed in rows:
-            row = _decoder.decode(packed)
+            row = unpack(packed)
             self.seq, self.head = row.seq, row.hash()
             if row.time_ms // DAY_MS == today:
                 self._roll(row.time_ms)
@@ -125,7 +97,7 @@ class Ledger:
             time_ms=now_ms,
             previous=self.head,
         )
-        packed = _encoder.encode(row)
+        packed = pack(row)
         self.seq, self.head = row.seq, hashlib.sha256(packed).hexdigest()
         return Entered(_MAKER, seq=row.seq, kind=kind), key_of(row.seq), packed
 
@@ -138,49 +110,3 @@ class Ledger:
 def key_of(seq: int) -> str:
     """The store's key of a row: keys sort as rows follow."""
     return f"{seq:012d}"
-
-
-def unpack(packed: bytes) -> Row:
-    """A stored row.
-
-    Raises:
-        msgspec.MsgspecError: it is no ledger row.
-    """
-    return _decoder.decode(packed)
-
-
-class Pruned(Struct, frozen=True, kw_only=True):
-    """What is left of rows that a device has no room to keep: their sums, and the hash that the next row names."""
-
-    through: int = 0
-    """Sequence number of the newest row that is gone."""
-    head: str = GENESIS
-    """Its hash, hex."""
-    bytes: dict[str, int] = {}
-    """Kind → bytes of the rows that are gone."""
-
-
-def prune(pruned: Pruned, rows: Iterable[Row]) -> Pruned:
-    """Fold the oldest rows into what was pruned before.
-
-    Args:
-        rows: those that follow, in order; what is folded already counts no second time.
-    """
-    total, through, head = dict(pruned.bytes), pruned.through, pruned.head
-    for row in rows:
-        if row.seq <= through:
-            continue
-        total[row.kind] = total.get(row.kind, 0) + row.bytes
-        through, head = row.seq, row.hash()
-    return Pruned(through=through, head=head, bytes=total)
-
-
-def first_break(rows: Iterable[Row], previous: str = GENESIS) -> int | None:
-    """The sequence number of the first row that does not follow from the one before; None: the chain is whole."""
-    expected = previous
-    last = None
-    for row in rows:
-        if row.previous != expected or (last is not None and row.seq != last + 1):
-            return row.seq
-        expected, last = row.hash(), row.seq
-    return None

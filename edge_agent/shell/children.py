@@ -1,4 +1,4 @@
-"""Child processes (learner, updater, probe, sender): started, spoken with, watched, and ended when overdue."""
+"""Child processes (learner, updater, probe, sender, sealer): started, spoken with, watched, and ended when overdue."""
 
 import contextlib
 import os
@@ -18,6 +18,7 @@ from edge_agent.shell.pipe import (
     Frames,
     LearnTask,
     ProbeTask,
+    SealTask,
     SendTask,
     ToChild,
     ToParent,
@@ -27,8 +28,8 @@ from edge_agent.shell.pipe import (
 if TYPE_CHECKING:
     import subprocess
 
-Kind = Literal["learner", "updater", "probe", "sender"]
-Task = LearnTask | FetchTask | ProbeTask | SendTask
+Kind = Literal["learner", "updater", "probe", "sender", "sealer"]
+Task = LearnTask | FetchTask | ProbeTask | SendTask | SealTask
 READ_BYTES = 65_536
 LINE_MAX = 1_000
 """Characters of a child's stderr line that go to the log."""

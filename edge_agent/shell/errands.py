@@ -40,12 +40,14 @@ from edge_agent.shell.pipe import (
     Fetched,
     FetchTask,
     LearnTask,
+    SealTask,
     SendTask,
     ToParent,
     TrainedReport,
     Tried,
 )
 from edge_agent.shell.say import Say
+from edge_agent.shell.seals import Seals
 from edge_agent.shell.shelf import BundleShelf
 from firmware_configs.profile import Profile
 
@@ -77,11 +79,13 @@ class Errands:
     Attributes:
         children: the processes.
         news: happenings for the next step.
+        seals: of the ledger's days.
     """
 
     def __init__(self, settings: Settings, profile: Profile, shelf: BundleShelf, say: Say, database: Path) -> None:
         self.children = Children(lambda kind, line: say("info", kind, line))
         self.news: list[Happening] = []
+        self.seals = Seals(Path(settings.state_dir), settings.device, settings.superlink.node_key, self.children, say)
         self._settings, self._profile, self._shelf, self._say = settings, profile, shelf, say
         self._database = database
         self._now_s = 0.0
@@ -270,6 +274,9 @@ class Errands:
                 return [Posted(**{name: getattr(word, name) for name in Posted.__struct_fields__})]
             case Ended(reason=reason) if isinstance(task, SendTask):
                 return self._untried(reason or "the sender ended early")
+            case Ended(code=code, reason=reason) if isinstance(task, SealTask):
+                self.seals.ended(code, reason)
+                return []
             case Ended(code=code, reason=reason) if isinstance(task, FetchTask) and code:
                 reason += self._try_again(task) if code in PASSING else ""
                 self._say("warning", code, f"{task.name} {task.version}: {reason}")

@@ -99,6 +99,16 @@ class FetchTask(Struct, frozen=True, kw_only=True, tag="fetch-task"):
     """People who must have signed a profile that widens what is collected; 0: it is not asked for."""
 
 
+class SealTask(Struct, frozen=True, kw_only=True, tag="seal-task"):
+    """Close the days of the ledger that are over, and sign them."""
+
+    device: str
+    state_dir: str
+    node_key: str
+    """Private key (PEM path, EC P-384) of this node."""
+    now_ms: int
+
+
 class ProbeTask(Struct, frozen=True, kw_only=True, tag="probe-task"):
     """Load a bundle and compare its golden outputs, in a process that may crash."""
 
@@ -182,7 +192,7 @@ class Ended(Struct, frozen=True, kw_only=True, tag="ended"):
     reason: str = ""
 
 
-ToChild = LearnTask | FetchTask | ProbeTask | SendTask | EgressAnswer
+ToChild = LearnTask | FetchTask | ProbeTask | SendTask | SealTask | EgressAnswer
 ToParent = AskEgress | TrainedReport | Fetched | Tried | Ended
 
 _encoder = msgspec.msgpack.Encoder()

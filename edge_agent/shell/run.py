@@ -111,6 +111,7 @@ class Loop:
             trials=self.shelf.trials,
             clock=self._monotonic_s,
             lags=self.lags.told,
+            seal=lambda: self.errands.seals.newest,
         )
         self.agent = Agent(loaded, settings.device, doors, record=settings.record)
         self.agent.restore(self.store.rows(self._rooms(), self.now_ms() // DAY_MS * DAY_MS), self.now_ms())  # type: ignore[arg-type]
@@ -354,6 +355,7 @@ class Loop:
         if not self.settings.record:  # a replay needs them all
             self.shelf.prune()
         kept = {model.name: model.examples_max for model in self.loaded.profile.model}
+        self.errands.seals.tend(self._timeline.settled_ms, now_s)
         gone = self.store.sweep(self._timeline.settled_ms, kept, self._retention_ms)
         self._due_sweep_s = now_s + (SWEEP_S if gone < SWEEP_ROWS else SWEEP_BUSY_S)
         if self._timeline.due:
