@@ -7,6 +7,7 @@ from coordinator.commands.attribution import attribution
 from coordinator.commands.deploy import deploy
 from coordinator.commands.experiments import experiments
 from coordinator.commands.fleet import fleet
+from coordinator.commands.listen import listen
 from coordinator.commands.nodes import nodes
 from coordinator.commands.registry import registry
 from coordinator.commands.rollout import rollout
@@ -51,6 +52,7 @@ for command in (
     experiments,
     attribution,
     status,
+    listen,
 ):
     main.add_command(command)
 

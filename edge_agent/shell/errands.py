@@ -31,7 +31,7 @@ from edge_agent.happenings import (
     Posted,
 )
 from edge_agent.settings import Settings
-from edge_agent.shell.children import Child, Children
+from edge_agent.shell.children import Child, Children, Task
 from edge_agent.shell.learn_task import learn_task
 from edge_agent.shell.pipe import (
     AskEgress,
@@ -265,19 +265,25 @@ class Errands:
                     return []
                 to = task.to if isinstance(task, FetchTask) else "full"
                 return [self.switch(Switch(name=name, version=version, to=to))]
-            case Ended(code=code, reason=reason) if isinstance(task, LearnTask):
-                if code:
-                    self._say("warning", code, f"round {task.run}: {reason}")
-                return [LearnerEnded(run=task.run, code=code, reason=reason)]
             case Tried(key=key):
                 self._trying.discard(key)
                 return [Posted(**{name: getattr(word, name) for name in Posted.__struct_fields__})]
-            case Ended(reason=reason) if isinstance(task, SendTask):
+            case Ended(code=code, reason=reason):
+                return self._hear_end(task, code, reason)
+
+    def _hear_end(self, task: Task, code: str, reason: str) -> list[Happening]:
+        """A child's last word."""
+        match task:
+            case LearnTask():
+                if code:
+                    self._say("warning", code, f"round {task.run}: {reason}")
+                return [LearnerEnded(run=task.run, code=code, reason=reason)]
+            case SendTask():
                 return self._untried(reason or "the sender ended early")
-            case Ended(code=code, reason=reason) if isinstance(task, SealTask):
+            case SealTask():
                 self.seals.ended(code, reason)
                 return []
-            case Ended(code=code, reason=reason) if isinstance(task, FetchTask) and code:
+            case FetchTask() if code:
                 reason += self._try_again(task) if code in PASSING else ""
                 self._say("warning", code, f"{task.name} {task.version}: {reason}")
                 return [BundleFailed(name=task.name, version=task.version, code=code, reason=reason)]
