@@ -23,9 +23,8 @@ def kept(size: int, share: float) -> int:
 
 
 def largest(vector: NDArray[np.floating], keep: int) -> I64:
-    """Positions of the `keep` numbers that are largest in magnitude, ascending; ties go to the first."""
-    order = np.argsort(-np.abs(vector), kind="stable")
-    return np.sort(order[:keep]).astype(np.int64)
+    """Positions of the `keep` numbers that are largest in magnitude, ascending; of equals, some."""
+    return _smallest(-np.abs(vector), keep)
 
 
 def drawn(size: int, keep: int, seed: int, number: int) -> I64:
@@ -36,9 +35,14 @@ def drawn(size: int, keep: int, seed: int, number: int) -> I64:
         number: of the round.
     """
     key = hashlib.sha256(f"random-k:{seed}:{number}".encode()).digest()
-    # Not a generator of numpy's: what those draw may change with its version.
-    order = np.argsort(stream(key, size, 32), kind="stable")
-    return np.sort(order[:keep]).astype(np.int64)
+    # Not a generator of numpy's: what those draw may change with its version. The position in the low bits decides
+    # between equals, so that everyone decides alike.
+    words = (stream(key, size, 32) << np.uint64(32)) | np.arange(size, dtype=np.uint64)
+    return _smallest(words, keep)
+
+
+def _smallest(values: NDArray[np.generic], keep: int) -> I64:
+    return np.sort(np.argpartition(values, keep - 1)[:keep]).astype(np.int64)
 
 
 def pack(positions: I64) -> bytes:

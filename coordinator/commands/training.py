@@ -109,5 +109,7 @@ def _is_given(name: str) -> bool:
 def _told(done: "Outcome") -> str:
     return (
         f"{done.bundle} {done.parent} → {done.version} in {done.seconds:.1f} s; "
-        f"{done.reported} of {done.devices} devices run it\n{done.privacy}"
+        f"{done.reported} of {done.devices} devices run it\n"
+        f"{sum(row.bytes_up for row in done.rounds):,} bytes up, {sum(row.bytes_down for row in done.rounds):,} down\n"
+        f"{done.privacy}"
     )

@@ -134,6 +134,24 @@ def test_a_run_adapts_its_clipping_norm_and_states_to_the_devices_what_it_will_h
     assert "clip 0.001" in clips
 
 
+def test_devices_that_send_their_largest_numbers_alone_send_less_and_move_the_model(
+    place: Coordinator, devices: list[Device]
+) -> None:
+    request = Request(bundle="context", minimum_reports=3, wait_s=0.0, top_k=0.1)
+    done, failed = _together(place, devices, request)
+    assert failed is None
+    assert done is not None
+    made = Registry.existing(place.home).find("context", done.version)
+    parent = Registry.existing(place.home).find("context", done.parent)
+    assert made is not None
+    assert parent is not None
+    new, old = open_bundle(made).weights(), open_bundle(parent).weights()
+    changed = sum(int((new[name] != old[name]).sum()) for name in new)
+    numbers = flat.size_of(open_bundle(made).spec.of_share("shared"))
+    assert 0 < changed <= 3 * 0.11 * numbers
+    assert "Devices sent 0.1 of an update's numbers a round, the largest." in open_bundle(made).read("card.md").decode()
+
+
 def test_devices_refuse_a_run_that_costs_more_than_their_profiles_allow(
     place: Coordinator, devices: list[Device]
 ) -> None:

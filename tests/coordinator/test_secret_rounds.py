@@ -123,6 +123,47 @@ def test_devices_add_the_noise_of_a_private_round_themselves_and_it_is_entered_b
     assert all("discrete Gaussian share" in row and "of 3 or more" in row for row in rows)
 
 
+def test_drawn_numbers_with_a_count_and_the_devices_noise_move_the_model_and_the_norm(
+    place: Coordinator, devices: list[Device]
+) -> None:
+    request = Request(
+        bundle="context",
+        rounds=2,
+        minimum_reports=4,
+        wait_s=0.0,
+        clip_norm=0.001,
+        secret_sum=True,
+        secret_bits=12,
+        random_k=0.5,
+        clip_quantile=0.5,
+        count_noise=2.0,
+        epsilon_max=20.0,
+        population="sheds",
+        deadline_s=40.0,
+    )
+    done, failed, said = _together(place, devices, request)
+    assert failed is None, [(one.ended, one.stderr) for one in said]
+    assert done is not None
+    assert [row.state for row in done.rounds] == ["published"] * 2
+    made = Registry.existing(place.home).find("context", done.version)
+    assert made is not None
+    card = open_bundle(made).read("card.md").decode()
+    assert "Devices sent 0.5 of an update's numbers a round, drawn alike by all." in card
+    assert "followed the 0.5 quantile" in card
+    clips = {ask.privacy.split("; ")[1].split(",")[0] for one in said for ask in one.asked if "masked" in ask.privacy}
+    assert "clip 0.001" in clips
+    assert len(clips) == 2
+
+
+def test_top_k_is_refused_under_a_secret_sum_and_random_k_without_one(
+    place: Coordinator, devices: list[Device]
+) -> None:
+    with pytest.raises(RoundError, match="tell what the device learned"):
+        train(place.home, Request(bundle="context", secret_sum=True, top_k=0.1), print)
+    with pytest.raises(RoundError, match="random-k is for secret sums"):
+        train(place.home, Request(bundle="context", random_k=0.1), print)
+
+
 def test_noise_by_the_devices_needs_a_secret_sum_and_a_budget(place: Coordinator, devices: list[Device]) -> None:
     with pytest.raises(BudgetInvalid, match="hides no single update"):
         train(place.home, Request(bundle="context", epsilon_max=8.0, noise_by="devices"), print)
