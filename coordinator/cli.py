@@ -7,6 +7,7 @@ from coordinator.commands.attribution import attribution
 from coordinator.commands.deploy import deploy
 from coordinator.commands.experiments import experiments
 from coordinator.commands.fleet import fleet
+from coordinator.commands.lineage import lineage
 from coordinator.commands.listen import listen
 from coordinator.commands.nodes import nodes
 from coordinator.commands.registry import registry
@@ -30,6 +31,7 @@ from firmware_configs.cli_group import EdgeGroup
     edge-coordinator fleet doctor
     edge-coordinator registry publish affinity-1.0.0.edgeward
     edge-coordinator deploy affinity 1.0.0
+    edge-coordinator lineage affinity
     edge-coordinator rollout start rollout.toml
     edge-coordinator train affinity --rounds 2
     """,
@@ -43,6 +45,7 @@ for command in (
     nodes,
     fleet,
     registry,
+    lineage,
     deploy,
     rollout,
     train,

@@ -125,7 +125,7 @@ def verify(home: Path, as_json: bool) -> None:
 @registry.command("gc")
 @click.option("--keep", default=5, show_default=True, type=click.IntRange(1), help="Newest versions of each bundle.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
-@click.option("--offline", is_flag=True, help="Do not ask the broker what devices run; go by what is wanted of them.")
+@click.option("--offline", is_flag=True, help="Do not ask the broker; go by what was heard of devices so far.")
 @keys_option
 @passphrase_option
 @home_option
@@ -140,14 +140,15 @@ def collect(
     as_json: bool,
 ) -> None:
     """Remove old versions: never what a device runs or is to run, nor the version before it."""
+    from coordinator.shell.fleet_store import FleetStore
     from coordinator.shell.running import reported_now
-    from coordinator.shell.store import Store
-    from coordinator.shell.sweeping import in_use, sweep
+    from coordinator.shell.sweeping import in_use, returned_to, sweep
 
-    store = Store(home)
-    told = {} if offline else reported_now(home)
-    desired = [store.desired(device.name) for device in store.devices()]
-    done = sweep(opened(home, keys, passphrase_file), keep, in_use(desired, told.values()), dry_run=dry_run)
+    views = FleetStore(home).views()
+    told = [view.reported for view in views if view.reported is not None]
+    told += [] if offline else list(reported_now(home).values())
+    needed = in_use([view.desired for view in views], told) | returned_to(home)
+    done = sweep(opened(home, keys, passphrase_file), keep, needed, dry_run=dry_run)
     word = "would remove" if dry_run else "removed"
     lines = [f"{word} {bundle} {version}" for bundle, version in done.versions]
     lines += [f"{word} {done.files} files, {done.bytes:,} bytes", *missing_lines(done.missing)]

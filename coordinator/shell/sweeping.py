@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from coordinator.registry import garbage
 from coordinator.shell.registry_store import Registry
+from coordinator.shell.rollout_store import RolloutStore
 from firmware_configs.messages import Desired, Reported
 
 METADATA_KEPT: Final = 8
@@ -36,6 +37,17 @@ def in_use(desired: Iterable[Desired], reported: Iterable[Reported]) -> set[tupl
         if version
     }
     return wanted | told
+
+
+def returned_to(home: Path) -> set[tuple[str, str]]:
+    """(bundle, version) that a rollout brings out, or would return a device to."""
+    store = RolloutStore(home)
+    try:
+        rollouts = store.all()
+    finally:
+        store.close()
+    brought = {(one.plan.bundle, one.plan.version) for one in rollouts}
+    return brought | {(one.plan.bundle, member.before) for one in rollouts for member in one.members.values()}
 
 
 def sweep(registry: Registry, keep: int, needed: Collection[tuple[str, str]], *, dry_run: bool) -> Swept:
