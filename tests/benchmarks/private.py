@@ -30,9 +30,10 @@ from coordinator.accountant import Budget, Spend, epsilon, noise_for
 from coordinator.clipping import Adaptive, next_norm, vector_multiplier
 from models.federated import Combine, Named, Plan
 from models.secure_sum.collector import Collector
+from models.secure_sum.discrete import discrete_gaussian
 from models.secure_sum.graph import plan as graph
 from models.secure_sum.member import Member
-from models.secure_sum.noise import Noise, decode, encode, spare_bits
+from models.secure_sum.noise import Noise, decode, encode, rounded, share_variance, spare_bits
 from models.secure_sum.ring import Ring
 from tests.benchmarks.federation import Trial, flat, shaped, trial
 
@@ -78,18 +79,25 @@ def adaptive(clip: float, noise: float, expected: float, seed: int, norms: list[
     return combine
 
 
-def distributed(clip: float, multiplier: float, bits: int) -> Combine:
-    """The server of a secret sum to which the members added the noise; it divides by how many they are."""
+def distributed(clip: float, multiplier: float, bits: int, every: int) -> Combine:
+    """The server of a secret sum to which the members added the noise; it divides by how many they are.
+
+    Every so many rounds each member draws its share; in the others their sum is drawn as the one discrete Gaussian from
+    which it differs by less than 1e-12, which is a thousand times quicker.
+    """
     dice = np.random.default_rng(7)
 
-    def combine(_number: int, _cohort: I64, updates: Sequence[Named], _weight: F32) -> Named:
+    def combine(number: int, _cohort: I64, updates: Sequence[Named], _weight: F32) -> Named:
         size, members = len(flat(updates[0])), len(updates)
         noise = Noise(multiplier=multiplier, least=-(-3 * members // 4))
         ring = Ring(bound=clip, bits=bits, members_max=members)
         ring = structs.replace(ring, spare=spare_bits(noise, ring, size))
-        total = np.zeros(size, np.uint64)
-        for one in updates:
-            total += encode(flat(one), noise, ring, dice, os.urandom)
+        if number % every == 0:
+            total = np.sum([encode(flat(one), noise, ring, dice, os.urandom) for one in updates], axis=0)
+        else:
+            whole = np.sum([rounded(flat(one), ring, dice) for one in updates], axis=0)
+            drawn = discrete_gaussian(share_variance(noise, ring, size) * members, size, os.urandom)
+            total = (whole + drawn).astype(np.uint64)
         return shaped(decode(total & np.uint64(ring.mask), ring) / members, updates[0])
 
     return combine
@@ -164,7 +172,7 @@ def main() -> None:
     everyone = replace(own, cohort=clients, sampling="turns")
     shares = noise_for(Budget(epsilon=given.epsilon, delta=given.delta, accountant="rdp"), 1.0, rounds, "devices")
     everyone = replace(everyone, participations=rounds)
-    by_members = held.hr10(distributed(clip, shares, given.bits), everyone, name="noise by the members")
+    by_members = held.hr10(distributed(clip, shares, given.bits, given.every), everyone, name="noise by the members")
     norms: list[float] = []
     following = held.hr10(adaptive(clip / 10, noise, given.cohort, given.seed, norms), own, name="adaptive clipping")
     report = {
