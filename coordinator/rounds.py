@@ -36,6 +36,8 @@ class Round(Struct, frozen=True, kw_only=True, rename={"number": "round"}):
     """Replies that were aggregated."""
     refused: int = 0
     """Replies that said no, with a reason, and replies that were not usable."""
+    staleness: float = 0.0
+    """Of an asynchronous version: mean age of what its reports started from, in versions."""
     loss_before: float = 0.0
     loss_after: float = 0.0
     """Weighted means of what the devices reported."""

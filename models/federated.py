@@ -20,6 +20,8 @@ I64 = NDArray[np.int64]
 Named = dict[str, F32]
 Combine = Callable[[int, I64, Sequence[Named], F32], Named]
 """(round from 0, the cohort's clients, their updates, their weights) → the update that the server takes."""
+Server = Callable[[Named, Named, float], Named]
+"""(values, update, share of the rounds that lie ahead) → the values after the round."""
 Progress = Callable[[int, int, float], None]
 """(round, rounds, mean loss of the cohort in nats)."""
 FADE = 8.0
@@ -125,6 +127,7 @@ def train(
     factors: Factors,
     progress: Progress | None = None,
     combine: Combine | None = None,
+    server: Server | None = None,
 ) -> tuple[Shared, Personal]:
     """All rounds.
 
@@ -135,6 +138,7 @@ def train(
         start: the shared part that the first round sends.
         factors: of the clients' local step.
         combine: what the server does with the single updates; None: their weighted mean, computed at once.
+        server: what the server does with the one update; None: as `plan.server` says.
     Returns:
         The shared part after the last round, and what each client holds.
     """
@@ -147,7 +151,7 @@ def train(
         np.zeros((len(histories), plan.dimensions), np.float32),
         np.zeros(len(histories), np.float32),
     )
-    shared, server = start, (Adam if plan.server == "adam" else Plain)(plan.server_lr)
+    shared, take = start, server or (Adam if plan.server == "adam" else Plain)(plan.server_lr)
     cohorts = list(_cohorts(able, plan, dice))
     for number, cohort in enumerate(cohorts):
         dices = [np.random.default_rng([plan.seed, number, int(one)]) for one in cohort]
@@ -169,7 +173,7 @@ def train(
             updates, after, loss = _one_by_one(shared, held, lessons, items, plan, factors)
             update = combine(number, cohort, updates, weight[cohort])
         own.user_vector[cohort], own.user_bias[cohort] = after.user_vector, after.user_bias
-        shared = Shared(**server(_named(shared), update, 1.0 - number / len(cohorts)))
+        shared = Shared(**take(_named(shared), update, 1.0 - number / len(cohorts)))
         if progress is not None:
             progress(number + 1, len(cohorts), float(loss.mean()))
     return shared, own

@@ -29,6 +29,9 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 10_000), help="How many rounds.")
 @click.option("--strategy", default="fedavg", show_default=True, help="A name of `edge-coordinator strategies`.")
 @click.option("--option", "options", multiple=True, callback=_options, help="Of the strategy, KEY=VALUE; repeat.")
+@click.option("--asynchronous", is_flag=True, help="Count reports as they come; ROUNDS are versions then.")
+@click.option("--buffer", default=10, show_default=True, type=click.IntRange(1, 10_000), help="Reports of a version.")
+@click.option("--staleness", default="poly:0.5", show_default=True, help="constant, poly:A or hinge:A,B.")
 @click.option("--layer", "layers", multiple=True, help="PATTERN=FACTOR@FIRST-LAST: how far tensors move; repeat.")
 @click.option("--prox-mu", default=0.01, show_default=True, help="FedProx: pull towards the round's start.")
 @click.option(

@@ -2,6 +2,7 @@
 
 from coordinator.errors import StrategyRefused
 from coordinator.shell.request import Request
+from coordinator.strategies.asynchronous import Asynchronous, read_staleness
 from coordinator.strategies.layers import read_layer
 from coordinator.strategies.settings import Strategy, chosen
 
@@ -33,6 +34,46 @@ def strategy_of(request: Request) -> Strategy:
             f"--rule {request.rule} and `{strategy.name}` both say how updates become one",
             hint="name the strategy alone, or --rule with one of means such as fedadam",
         )
+    if request.asynchronous:
+        _refuse_in_common(request, strategy)
     for word in request.layers:
         read_layer(word)
     return strategy
+
+
+def asynchronous_of(request: Request, devices: int) -> Asynchronous | None:
+    """How the run goes on without common rounds; None: it has them.
+
+    Args:
+        devices: enrolled.
+    Raises:
+        StrategyRefused: the buffer can never fill: a device has one say in a version.
+    """
+    if not request.asynchronous:
+        return None
+    if request.buffer > devices:
+        raise StrategyRefused(
+            f"a buffer of {request.buffer} never fills with {devices} devices, each with one say in a version",
+            hint=f"--buffer {max(1, devices // 2)}",
+        )
+    return Asynchronous(buffer=request.buffer, staleness=read_staleness(request.staleness))
+
+
+def _refuse_in_common(request: Request, strategy: Strategy) -> None:
+    """What needs a round's devices together goes with no asynchronous run."""
+    read_staleness(request.staleness)
+    reasons = {
+        "a secret sum": (request.secret_sum, "its members must be online together"),
+        "a privacy budget": (
+            request.epsilon_max > 0.0,
+            "who is in a buffer is decided by who comes, not by a coin of known rate: the account would be wrong",
+        ),
+        "--rule": (request.rule is not None, "a stale update is far from the others for an honest reason"),
+        f"`{strategy.name}`": (
+            strategy.preset.single or strategy.preset.device == "scaffold",
+            "it compares or corrects reports that started from the same parameters",
+        ),
+    }
+    for what, (asked, why) in reasons.items():
+        if asked:
+            raise StrategyRefused(f"{what} does not go with --asynchronous: {why}", hint="leave one of them out")

@@ -98,7 +98,7 @@ def ask(
         for reply in grid.pull_messages(list(waiting)):
             waiting.discard(reply.metadata.reply_to_message_id)
             try:
-                own = msgspec.structs.replace(_read(reply, shared), node=reply.metadata.src_node_id)
+                own = msgspec.structs.replace(read_report(reply, shared), node=reply.metadata.src_node_id)
                 reports.append(aggregate.bounded(own, plan["clip_norm"]))
                 up += size_of(reply)
             except AggregationFailed as error:
@@ -113,7 +113,12 @@ def record_of(vectors: Mapping[str, F32], plan: dict[str, Any]) -> RecordDict:
     return record
 
 
-def _read(reply: Message, shared: Sequence[Parameter]) -> Report:
+def read_report(reply: Message, shared: Sequence[Parameter]) -> Report:
+    """A device's reply, once it has the form that it must have.
+
+    Raises:
+        AggregationFailed: it says no, or is not usable; the reply counts as none.
+    """
     if reply.has_error():
         said = "".join(c for c in str(reply.error.reason)[:REASON_MAX] if c.isprintable())
         raise AggregationFailed(said, hint="see the device's log")

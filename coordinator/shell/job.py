@@ -7,6 +7,7 @@ from coordinator.accountant import Budget, NoiseBy
 from coordinator.clipping import Adaptive
 from coordinator.rule_names import Rule
 from coordinator.shell.secret_grid import Secret
+from coordinator.strategies.asynchronous import Asynchronous
 from coordinator.strategies.layers import Layer
 from coordinator.strategies.settings import Strategy
 
@@ -65,6 +66,8 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     strategy: Strategy = Strategy()
     layers: tuple[Layer, ...] = ()
     """How far a step moves which tensors, in which rounds."""
+    asynchronous: Asynchronous | None = None
+    """Reports count as they come; None: in common rounds."""
     devices: int = 0
     """Enrolled when the run began."""
     seed: int = 0

@@ -22,6 +22,12 @@ class Request(Struct, frozen=True, kw_only=True):
     """A name of `coordinator.strategies.names`."""
     options: dict[str, float] = {}
     """Of the strategy; what is missing is as it says."""
+    asynchronous: bool = False
+    """Count reports as they come, instead of in common rounds."""
+    buffer: Annotated[int, Meta(ge=1, le=10_000)] = 10
+    """With `asynchronous`: reports that make a version; `rounds` are versions then."""
+    staleness: str = "poly:0.5"
+    """With `asynchronous`: how much less an old report counts; `coordinator.strategies.asynchronous`."""
     layers: tuple[str, ...] = ()
     """`coordinator.strategies.layers`: PATTERN=FACTOR@FIRST-LAST."""
     prox_mu: Annotated[float, Meta(ge=0.0)] = 0.01

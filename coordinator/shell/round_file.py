@@ -24,6 +24,7 @@ def _same(names: str) -> dict[str, str]:
 SECTIONS: dict[str, dict[str, str]] = {
     "round": _same("bundle rounds minimum_reports wanted join_s deadline_s wait_s seed"),
     "strategy": {"name": "strategy", **_same("options prox_mu layers")},
+    "asynchronous": {"enabled": "asynchronous", **_same("buffer staleness")},
     "device": _same("epochs lr clip_norm"),
     "privacy": _same("epsilon_max delta accountant clip_quantile clip_lr count_noise noise noise_by rate population"),
     "compression": _same("top_k random_k"),

@@ -13,6 +13,7 @@ from coordinator import aggregate, rounds
 from coordinator.errors import RoundError
 from coordinator.rounds import Round
 from coordinator.shell import grid as nodes
+from coordinator.shell.buffered import as_they_come
 from coordinator.shell.checkpoint import Checkpoint
 from coordinator.shell.clip_path import as_clipped
 from coordinator.shell.combining import combined
@@ -53,6 +54,8 @@ def _run(grid: Grid, job: Job, store: Store) -> dict[str, F32]:
     bundle = open_bundle(Path(job.bundle))
     weights = bundle.weights()
     now = Checkpoint(shared={p.name: weights[p.name] for p in bundle.spec.of_share("shared")})
+    if job.asynchronous is not None:
+        return as_they_come(grid, job, job.asynchronous, store, bundle, now).shared
     for number in range(1, job.rounds + 1):
         row = put(store, Round(run=job.key, number=number))
         started = time.monotonic()

@@ -14,7 +14,7 @@ from coordinator import rounds
 from coordinator.errors import FlowerFailed, RoundError, UnknownBundle, UnknownDevice
 from coordinator.rounds import Round
 from coordinator.shell import flower
-from coordinator.shell.choosing import strategy_of
+from coordinator.shell.choosing import asynchronous_of, strategy_of
 from coordinator.shell.home import endpoints_of
 from coordinator.shell.job import Job, Private
 from coordinator.shell.mqtt_control import Control
@@ -208,6 +208,7 @@ def _job(
         prox_mu=strategy.options.get("prox_mu", 0.0),
         strategy=strategy,
         layers=tuple(map(read_layer, request.layers)),
+        asynchronous=asynchronous_of(request, devices),
         devices=devices,
         seed=request.seed,
         rule=request.rule,

@@ -85,7 +85,9 @@ def _learn(task: LearnTask, line: ParentLine) -> None:
             part = Part(os.urandom, task.k_min)
             while (ask := fleet.next()) is not None:
                 take = _take_part_in_secret if SECRET in ask.plan else _take_part
-                if take(task, lessons, part, fleet, ask, line) and not reported:
+                # In a run without common rounds each reply may be this device's last.
+                again = bool(ask.plan.get("asynchronous"))
+                if take(task, lessons, part, fleet, ask, line) and (again or not reported):
                     line.send(_report(task, lessons))
                     reported = True
     except RoundError:
@@ -115,7 +117,7 @@ def _take_part(task: LearnTask, lessons: Lessons, _part: Part, fleet: "Fleet", a
     _ask_ledger(line, f"{task.run}-{plan.round}", "update", reply.payload, _privacy(task, plan), _cost(task))
     fleet.send(reply, time.monotonic() - started)
     _keep(lessons, trained)
-    return plan.round >= plan.rounds
+    return plan.asynchronous or plan.round >= plan.rounds
 
 
 def _take_part_in_secret(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models import federated, federated_affinity, splits
 from models.bench.ml_100k import measure, summary
 from models.datasets import find, read_ratings
-from models.federated import Combine, Plan
+from models.federated import Combine, Plan, Server
 from models.splits import Question
 from models.zoo.affinity_recent import FACTORS, PLAN
 
@@ -30,13 +30,17 @@ class Trial(Struct, frozen=True):
     items: int
     plan: Plan
 
-    def hr10(self, combine: Combine | None, plan: Plan | None = None, *, name: str = "") -> float:
+    def hr10(
+        self, combine: Combine | None, plan: Plan | None = None, *, name: str = "", server: Server | None = None
+    ) -> float:
         """HR@10 in percent after one training with this server."""
-        scores = self.scores(combine, plan, name=name)
+        scores = self.scores(combine, plan, name=name, server=server)
         found = measure(scores, self.question, self.items, (plan or self.plan).seed)
         return summary("", "ours", [found]).hr10
 
-    def scores(self, combine: Combine | None, plan: Plan | None = None, *, name: str = "") -> F32:
+    def scores(
+        self, combine: Combine | None, plan: Plan | None = None, *, name: str = "", server: Server | None = None
+    ) -> F32:
         """Every person's scores (clients, items) after one training."""
         chosen = plan or self.plan
 
@@ -45,7 +49,9 @@ class Trial(Struct, frozen=True):
                 print(f"{name}: round {number} of {rounds}, loss {loss:.4f}", file=sys.stderr)
 
         start = federated.start(self.items, chosen)
-        shared, own = federated.train(self.question.histories, self.items, chosen, start, FACTORS, tell, combine)
+        shared, own = federated.train(
+            self.question.histories, self.items, chosen, start, FACTORS, tell, combine, server
+        )
         return federated_affinity.scores(shared, own, self.question.histories)
 
 
