@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from edge_agent.infer.model import LoadedModel
+from edge_agent.learn.checkin import Readings
 from firmware_configs.histogram import Histogram
 
 
@@ -26,6 +27,7 @@ class Doors(Struct, frozen=True, kw_only=True):
         coordinator: id of the coordinator that this device was enrolled with; empty: the first one that is believed.
         seal: the newest seal of the ledger; for status only.
         local_ms: (days since 1970, minutes after midnight) by the device's local clock → unix ms.
+        readings: what the device knows of its power, network and load, now.
         zoned: (unix ms, IANA zone; empty or unknown: the device's) → (hour, weekday, days since 1970) by local clocks.
     """
 
@@ -42,6 +44,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     coordinator: str = ""
     seal: Callable[[], bytes] = bytes
     local_ms: Callable[[int, int], int] = lambda day, minute: (day * 1_440 + minute) * 60_000
+    readings: Callable[[], Readings] = Readings
     zoned: Callable[[int, str], tuple[int, int, int]] = lambda ms, _zone: utc(ms)
 
 

@@ -20,6 +20,7 @@ Room = Literal[
     "bandit",
     "caps",
     "personal",
+    "round",
     "ledger",
     "session",
     "experiment",

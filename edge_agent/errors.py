@@ -20,7 +20,7 @@ EdgeError
 │   │   BundleUnavailable, ProbeFailed, DiskFull, VersionForbidden, BundleUnfit, FleetForbidden,
 │   │   AttestationRejected, RetrievalSlow, OversizeRefused, ApprovalMissing, TargetInvalid, DocumentUnfit
 ├── ChildError      AGT8xx  end the child process; the agent goes on
-│   ├── FrameMalformed, ChildDied, ChildOverdue
+│   ├── FrameMalformed, ChildDied, ChildOverdue, ChildTooLarge
 └── EnrolmentError  AGT9xx  nothing on this device has changed
     ├── TokenInvalid, CoordinatorUnknown, CoordinatorUnreachable, EnrolmentRefused
 """
@@ -253,6 +253,10 @@ class ChildDied(ChildError):
 
 class ChildOverdue(ChildError):
     code: ClassVar[str] = "AGT803"
+
+
+class ChildTooLarge(ChildError):
+    code: ClassVar[str] = "AGT804"
 
 
 class EnrolmentError(EdgeError):

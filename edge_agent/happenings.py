@@ -119,6 +119,9 @@ class PeopleAsked(Struct, frozen=True, kw_only=True, tag="people-asked"):
 class EgressAsked(Struct, frozen=True, kw_only=True, tag="egress-asked"):
     """A child process asks to send bytes past the ledger (the learner's update)."""
 
+    run: str = ""
+    state: bytes = b""
+    """What a learner that is cut after the answer goes on from; kept in one transaction with the ledger's row."""
     token: str
     kind: str
     destination: str
@@ -129,6 +132,13 @@ class EgressAsked(Struct, frozen=True, kw_only=True, tag="egress-asked"):
     bundle: str = ""
     mu_squared: float = 0.0
     """What the device's own noise costs, as `firmware_configs.gaussian` counts it; 0: it adds none."""
+
+
+class RoundTaken(Struct, frozen=True, kw_only=True, tag="round-taken"):
+    """The learner has taken a round's message; what it goes on from when it is cut before it has answered."""
+
+    run: str
+    state: bytes
 
 
 class Learned(Struct, frozen=True, kw_only=True, tag="learned"):
@@ -196,6 +206,7 @@ Happening = (
     | BundleFailed
     | PeopleAsked
     | EgressAsked
+    | RoundTaken
     | Learned
     | LearnerEnded
     | Allocated

@@ -215,6 +215,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "false: stay down until a person has looked"
         ),
     ] = True
+    readings: Annotated[
+        str,
+        Meta(
+            description="JSON file that the host keeps about power and network, such as "
+            '`{"mains": true, "battery": 0.8, "metered": false, "load": 0.2}`; it counts instead of what the system '
+            "says, for 15 minutes after it was written; empty: there is none"
+        ),
+    ] = ""
     record: Annotated[bool, Meta(description="keep minimised events for `edge-agent replay`")] = False
 
 
@@ -282,6 +290,7 @@ def _rooted(settings: Settings, folder: Path) -> Settings:
         state_dir=at(settings.state_dir),
         profile=at(settings.profile),
         bundles=tuple(at(path) for path in settings.bundles),
+        readings=at(settings.readings),
         broker=replace(
             broker,
             password_file=at(broker.password_file),

@@ -94,6 +94,21 @@ def app(
     show(data, "\n".join(f"{key:<12} {path}" for key, path in files.items()), as_json)
 
 
+@nodes.command("rotate")
+@click.argument("device")
+@click.option(
+    "--public-key", required=True, type=click.Path(path_type=Path), help="node.pub.next of `edge-agent keys rotate`."
+)
+@home_option
+@json_option
+def rotate(device: str, public_key: Path, home: Path, as_json: bool) -> None:
+    """Accept DEVICE's next key, and refuse the one that it had."""
+    from coordinator.shell.enrol import rotate as run
+
+    done = run(home, device, public_key)
+    show({"device": done.name, "node": str(done.node)}, f"{done.name} is node {done.node} now", as_json)
+
+
 @nodes.command("revoke")
 @click.argument("device")
 @home_option

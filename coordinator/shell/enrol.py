@@ -54,7 +54,8 @@ def enrol_key(home: Path, device: str, key: str) -> Device:
         if known.public_key == key:
             return known
         raise DeviceTaken(
-            f"`{device}` is enrolled with another key", hint=f"first: edge-coordinator nodes revoke {device}"
+            f"`{device}` is enrolled with another key",
+            hint=f"edge-coordinator nodes rotate {device} --public-key FILE; or revoke it first",
         )
     endpoints = endpoints_of(home)
     keys = home / "nodes"
@@ -89,6 +90,36 @@ def revoke(home: Path, device: str) -> Device:
     FleetStore(home).forget_tokens(device)
     write_access(home)
     return done
+
+
+def rotate(home: Path, device: str, public_key: Path) -> Device:
+    """Give an enrolled device another node key; the old one is refused from now on. The same key again changes nothing.
+
+    The new key is accepted before the old one is refused, so the device is never locked out.
+
+    Raises:
+        KeyInvalid: the file holds no EC public key.
+        UnknownDevice: nobody of this name is enrolled.
+        DeviceTaken: it was revoked, or the key is another device's.
+        NotRunning, FlowerFailed: the coordinator is not up.
+    """
+    key = _read_key(public_key)
+    store = Store(home)
+    endpoints_of(home)
+    found = store.device(device)
+    if found.revoked:
+        raise DeviceTaken(f"`{device}` was revoked", hint=f"edge-coordinator nodes enrol {device} --public-key FILE")
+    if found.public_key == key:
+        return found
+    other = next((one.name for one in store.devices(revoked=True) if one.public_key == key), None)
+    if other is not None:
+        raise DeviceTaken(f"this is the key of `{other}`", hint="make one on the device: edge-agent keys rotate")
+    place = home / "nodes" / f"{device}.pub"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(key)
+    store.enrol(device, flower.register(home, place), key)
+    flower.unregister(home, found.node)
+    return store.device(device)
 
 
 def _common(store: Store, device: str) -> Desired:

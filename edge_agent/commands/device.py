@@ -24,6 +24,21 @@ def new_key(state_dir: Path, force: bool, as_json: bool) -> None:
     show({"private": str(private), "public": str(public)}, f"{private} (keep it here)\n{public} (enrol this)", as_json)
 
 
+@keys.command("rotate")
+@state_option
+@json_option
+def rotate_key(state_dir: Path, as_json: bool) -> None:
+    """Make the key that is to follow this device's node key; it is used once the coordinator has accepted it.
+
+    Then: edge-coordinator nodes rotate DEVICE --public-key node.pub.next
+    """
+    from edge_agent.shell.keys import prepare_next
+
+    private, public = prepare_next(state_dir)
+    words = f"{private} (keep it here)\n{public} (for edge-coordinator nodes rotate)"
+    show({"private": str(private), "public": str(public)}, words, as_json)
+
+
 @click.command()
 @settings_option
 @profile_option

@@ -5,11 +5,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from msgspec import Struct, field
 
-from edge_agent.errors import ChildDied, ChildError, ChildOverdue, FrameMalformed
+from edge_agent.errors import ChildDied, ChildError, ChildOverdue, ChildTooLarge, FrameMalformed
 from edge_agent.shell.clock import monotonic_s
 from edge_agent.shell.pipe import (
     EgressAnswer,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Kind = Literal["learner", "updater", "probe", "sender", "sealer"]
 Task = LearnTask | FetchTask | ProbeTask | SendTask | SealTask
 READ_BYTES = 65_536
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 LINE_MAX = 1_000
 """Characters of a child's stderr line that go to the log."""
 OUTGOING_BYTES_MAX = 16 * 1024 * 1024
@@ -43,6 +45,7 @@ class Child(Struct):
         kind: which program.
         task: what it was started for.
         deadline_s: monotonic seconds at which it is killed.
+        memory_mib: resident memory above which it is killed; 0: not looked at.
         ended: whether its last word has come.
     """
 
@@ -50,6 +53,7 @@ class Child(Struct):
     task: Task
     process: "subprocess.Popen[bytes]"
     deadline_s: float
+    memory_mib: int = 0
     frames: Frames = field(default_factory=Frames)
     outgoing: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
@@ -84,7 +88,7 @@ class Children:
                 found[child.process.stdin.fileno()] = True
         return found
 
-    def start(self, kind: Kind, task: Task, deadline_s: float) -> None:
+    def start(self, kind: Kind, task: Task, deadline_s: float, memory_mib: int = 0) -> None:
         """Start a child and hand it its task.
 
         Raises:
@@ -106,7 +110,7 @@ class Children:
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 os.set_blocking(stream.fileno(), False)
-        child = Child(kind, task, process, deadline_s)
+        child = Child(kind, task, process, deadline_s, memory_mib)
         self.running[kind] = child
         self._say_to(child, task)
 
@@ -125,6 +129,10 @@ class Children:
             heard += [(child, word) for word in self._read_words(child)]
             if now_s >= child.deadline_s and child.fault is None:
                 child.fault = ChildOverdue(f"{child.kind} did not end in time and was killed", hint=_OVERDUE)
+                _kill(child)
+            if child.memory_mib and child.fault is None and (used := _resident_mib(child)) > child.memory_mib:
+                what = f"{child.kind} used {used:.0f} MiB, {child.memory_mib} are allowed, and was killed"
+                child.fault = ChildTooLarge(what, hint=_TOO_LARGE)
                 _kill(child)
             if child.process.poll() is not None:
                 heard += [(child, word) for word in self._read_words(child)]
@@ -201,6 +209,16 @@ class Children:
 
 
 _OVERDUE = "is the network slow, or the device too small for this? It is tried again when it is asked for again"
+
+
+_TOO_LARGE = "raise memory_mib_max in the model's [model.check_in], or train with smaller batches"
+
+
+def _resident_mib(child: Child) -> float:
+    try:
+        return int(Path(f"/proc/{child.process.pid}/statm").read_bytes().split()[1]) * PAGE_BYTES / 2**20
+    except (OSError, IndexError, ValueError):
+        return 0.0  # it is gone, or this system does not tell
 
 
 def _made_up(child: Child) -> Ended:

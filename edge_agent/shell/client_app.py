@@ -13,17 +13,15 @@ import msgspec
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
-from msgspec import Struct
 
 from edge_agent.effects import Train
 from edge_agent.errors import RoundRefused, SettingsError
-from edge_agent.learn import parameters
 from edge_agent.memory.consent import Consents
 from edge_agent.settings import load as load_settings
-from edge_agent.shell import database
+from edge_agent.shell import database, held
 from edge_agent.shell.learn_task import learn_task
 from edge_agent.shell.learner import SECRET, answer
-from edge_agent.shell.lessons import Lessons, load_lessons
+from edge_agent.shell.lessons import load_lessons, taken_up
 from edge_agent.shell.pipe import LearnTask
 from firmware_configs.errors import EdgeError
 from firmware_configs.loader import load as load_profile
@@ -33,14 +31,6 @@ from models import arrays
 from models.bundle import SUFFIX
 
 app = ClientApp()
-
-
-class Kept(Struct, frozen=True):
-    """What one round leaves for the next, in Flower's state of this node."""
-
-    personal: dict[str, bytes] = {}
-    """Subject → its parameters, packed."""
-    residual: bytes = b""
 
 
 @app.train()
@@ -54,9 +44,9 @@ def take_part(message: Message, context: Context) -> Message:
 
 def _take_part(message: Message, context: Context) -> Message:
     sent = {
-        name: arrays.read(bytes(held.data), name[:40])
+        name: arrays.read(bytes(array.data), name[:40])
         for record in message.content.array_records.values()
-        for name, held in record.items()
+        for name, array in record.items()
     }
     asked: dict[str, Any] = {n: v for record in message.content.config_records.values() for n, v in record.items()}
     if SECRET in asked:
@@ -68,11 +58,12 @@ def _take_part(message: Message, context: Context) -> Message:
         raise RoundRefused("this profile lets updates out only as part of a secret sum", hint="--secret-sum")
     if task.noise_multiplier > 0.0 and task.epsilon_max is not None:
         raise RoundRefused("a SuperNode keeps no account of this device's ε", hint="run edge-agent's learner")
-    lessons = load_lessons(task)
-    _take_up(lessons, context, task.bundle)
+    lessons, state = load_lessons(task), context.state.config_records
+    if task.bundle in state:
+        lessons = taken_up(lessons, held.unpack(bytes(state[task.bundle]["kept"])))  # type: ignore[arg-type]
     _, delta, facts, trained = answer(task, lessons, sent, asked)
-    lessons.personal = trained.personal
-    _lay_down(lessons, context, task.bundle)
+    lessons.personal, lessons.copies = trained.personal, trained.copies
+    state[task.bundle] = ConfigRecord({"kept": lessons.hold(task.seed, b"")})
     record = RecordDict({"delta": ArrayRecord({"delta": Array(np.asarray(delta))}), "facts": ConfigRecord(facts)})
     return Message(record, reply_to=message)
 
@@ -126,21 +117,3 @@ def _subjects(profile: Profile, path: Path) -> tuple[str, ...]:
         word = msgspec.msgpack.decode(value, type=Consent)
         consents.hear(subject, word.purposes, word.time_ms, word.time_ms)
     return consents.subjects_allowing(purposes)
-
-
-def _take_up(lessons: Lessons, context: Context, bundle: str) -> None:
-    held = context.state.config_records.get(bundle)
-    if held is None:
-        return
-    kept = msgspec.msgpack.decode(bytes(held["kept"]), type=Kept)  # type: ignore[arg-type]
-    own = {subject: parameters.unpack(packed) for subject, packed in kept.personal.items()}
-    lessons.personal |= {subject: own[subject] for subject in lessons.personal if subject in own}
-    lessons.residual = parameters.unpack(kept.residual)
-
-
-def _lay_down(lessons: Lessons, context: Context, bundle: str) -> None:
-    kept = Kept(
-        personal={subject: parameters.pack(own) for subject, own in lessons.personal.items()},
-        residual=parameters.pack(lessons.residual),
-    )
-    context.state.config_records[bundle] = ConfigRecord({"kept": msgspec.msgpack.encode(kept)})

@@ -29,6 +29,7 @@ from edge_agent.happenings import (
     Learned,
     LearnerEnded,
     Posted,
+    RoundTaken,
 )
 from edge_agent.settings import Settings
 from edge_agent.shell.children import Child, Children, Task
@@ -42,6 +43,7 @@ from edge_agent.shell.pipe import (
     LearnTask,
     SealTask,
     SendTask,
+    Took,
     ToParent,
     TrainedReport,
     Tried,
@@ -245,8 +247,10 @@ class Errands:
             self._settings, self._profile, train, path=model.path, database=self._database, seed=os.urandom(32)
         )
         left_s = max(0.0, (train.closes_ms - wall_ms) / 1_000) if train.closes_ms else FETCH_S
+        longest_s = next(m.check_in.seconds_max for m in self._profile.model if m.name == train.bundle)
+        deadline_s = now_s + min(left_s + LEARN_GRACE_S, longest_s)
         try:
-            self.children.start("learner", task, now_s + left_s + LEARN_GRACE_S)
+            self.children.start("learner", task, deadline_s, task.memory_mib)
         except ChildError as error:
             self.news.append(LearnerEnded(run=train.run, code=error.code, reason=error.what))
 
@@ -254,6 +258,8 @@ class Errands:
         """A child's word as happenings."""
         task = child.task
         match word:
+            case Took(run=run, state=state):
+                return [RoundTaken(run=run, state=state)]
             case AskEgress():
                 return [EgressAsked(**{name: getattr(word, name) for name in EgressAsked.__struct_fields__})]
             case TrainedReport():

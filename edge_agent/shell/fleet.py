@@ -23,11 +23,11 @@ from edge_agent.shell.fleet_line import FleetLine, NodeKey, RunOver
 from models import arrays
 from models.errors import ModelError
 
-POLL_S, POLL_S_MAX, POLL_GROWTH = 0.1, 2.0, 1.3
+POLL_S, POLL_S_MAX, POLL_GROWTH = 0.15, 2.0, 1.4
 """How often a waiting learner asks; the longer it waits, the less often: a fleet must not wear the server out."""
 OBJECT_POLL_S = 0.05
 """The server announces a message before it has uploaded all of its parts."""
-ALIVE_S = 1.0
+ALIVE_S = 2.0
 """How often a waiting learner asks at most whether the run still goes on."""
 HEARTBEAT_S = 30.0
 """What the SuperLink is told; after twice as long without a word a node counts as gone."""

@@ -47,5 +47,6 @@ def learn_task(
         population=privacy.population if privacy else "",
         secret=privacy.secret_sum if privacy else False,
         k_min=egress.k_min if egress is not None else 1,
+        memory_mib=declared.check_in.memory_mib_max,
         seed=seed,
     )

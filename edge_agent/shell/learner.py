@@ -8,15 +8,16 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.errors import EgressError, RoundError, RoundRefused, TrainingFailed
+from edge_agent.errors import EgressError, NodeRefused, RoundError, RoundRefused, TrainingFailed
 from edge_agent.learn import budget, parameters
 from edge_agent.learn.personalised import next_control
 from edge_agent.learn.plan import Plan, read_plan, read_shared
@@ -25,7 +26,16 @@ from edge_agent.learn.trainer import Trained
 from edge_agent.learn.update import bucketed, dequantise, make_update
 from edge_agent.shell.exercise import train_as_planned
 from edge_agent.shell.lessons import Lessons, load_lessons
-from edge_agent.shell.pipe import AskEgress, EgressAnswer, Ended, LearnTask, ParentLine, TrainedReport, parent_line
+from edge_agent.shell.pipe import (
+    AskEgress,
+    EgressAnswer,
+    Ended,
+    LearnTask,
+    ParentLine,
+    Took,
+    TrainedReport,
+    parent_line,
+)
 from firmware_configs import gaussian
 from firmware_configs.errors import EdgeError
 from models import flat, sparse
@@ -69,9 +79,9 @@ def main() -> None:
 
 
 def _learn(task: LearnTask, line: ParentLine) -> None:
-    from edge_agent.shell.fleet import connect
-
     lessons = load_lessons(task)
+    if lessons.held is not None:
+        task = msgspec.structs.replace(task, seed=lessons.held.seed)
     closes = task.closes_ms / 1_000
 
     def still_open() -> bool:
@@ -79,15 +89,20 @@ def _learn(task: LearnTask, line: ParentLine) -> None:
 
     reported = False
     try:
-        with connect(task.superlink, task.ca, Path(task.node_key), task.run, task.app_hash, still_open) as fleet:
+        with _connected(task, still_open) as fleet:
+            part = Part(os.urandom, task.k_min)
+            ask, is_last = _go_on(lessons, fleet)
+            if is_last:
+                line.send(_report(task, lessons))
+                reported = True
             # Until the run is over, even after the last reply: the SuperLink throws away what it has not yet
             # handed to the server of a node that has left.
-            part = Part(os.urandom, task.k_min)
-            while (ask := fleet.next()) is not None:
+            while (ask := ask or fleet.next()) is not None:
                 take = _take_part_in_secret if SECRET in ask.plan else _take_part
                 # In a run without common rounds each reply may be this device's last.
                 again = bool(ask.plan.get("asynchronous"))
-                if take(task, lessons, part, fleet, ask, line) and (again or not reported):
+                is_last, ask = take(task, lessons, part, fleet, ask, line), None
+                if is_last and (again or not reported):
                     line.send(_report(task, lessons))
                     reported = True
     except RoundError:
@@ -101,9 +116,54 @@ def _learn(task: LearnTask, line: ParentLine) -> None:
         )
 
 
+@contextmanager
+def _connected(task: LearnTask, still_open: Callable[[], bool]) -> "Iterator[Fleet]":
+    """The connection by the key in use; by the next one where only that is accepted, which then is the one in use."""
+    from edge_agent.shell.fleet import connect
+    from edge_agent.shell.keys import adopt, next_of
+
+    with ExitStack() as stack:
+        key = Path(task.node_key)
+
+        def connected(by: Path) -> "Fleet":
+            return stack.enter_context(connect(task.superlink, task.ca, by, task.run, task.app_hash, still_open))
+
+        try:
+            fleet = connected(key)
+        except NodeRefused:
+            if not next_of(key).exists():
+                raise
+            fleet = connected(next_of(key))
+            adopt(key)
+        yield fleet
+
+
+def _go_on(lessons: Lessons, fleet: "Fleet") -> "tuple[Ask | None, bool]":
+    """Where a learner of this run was cut: send again what was entered, or read again what was asked.
+
+    Returns:
+        The message that waits for an answer, if there is one, and whether the run's last answer has been sent.
+    """
+    from edge_agent.shell import fleet as fleets
+
+    found = lessons.held
+    if found is None:
+        return None, False
+    if found.reply:
+        fleet.send(fleets.unpack(found.reply), 0.0)
+        return None, found.is_last
+    try:
+        return fleet.read(found.note), False
+    except RoundRefused:
+        return None, False  # the server has given up on it; the next one counts
+
+
 def _take_part(task: LearnTask, lessons: Lessons, _part: Part, fleet: "Fleet", ask: "Ask", line: ParentLine) -> bool:
     """One round; True when it was the run's last."""
+    from edge_agent.shell import fleet as fleets
+
     started = time.monotonic()
+    line.send(Took(run=task.run, state=lessons.hold(task.seed, ask.note)))
     try:
         if task.secret:
             raise RoundRefused(
@@ -114,10 +174,13 @@ def _take_part(task: LearnTask, lessons: Lessons, _part: Part, fleet: "Fleet", a
         _say_no(fleet, ask, task, line, error)
         raise
     reply = fleet.prepare(ask, delta, facts)
-    _ask_ledger(line, f"{task.run}-{plan.round}", "update", reply.payload, _privacy(task, plan), _cost(task))
-    fleet.send(reply, time.monotonic() - started)
+    is_last = plan.asynchronous or plan.round >= plan.rounds
     _keep(lessons, trained)
-    return plan.asynchronous or plan.round >= plan.rounds
+    state = lessons.hold(task.seed, ask.note, fleets.pack(reply), is_last=is_last)
+    told, kept = _privacy(task, plan), (task.run, state)
+    _ask_ledger(line, f"{task.run}-{plan.round}", "update", reply.payload, told, _cost(task), kept)
+    fleet.send(reply, time.monotonic() - started)
+    return is_last
 
 
 def _take_part_in_secret(
@@ -278,8 +341,16 @@ def _cost(task: LearnTask) -> Cost:
     return Cost(task.bundle, gaussian.local_mu_squared(task.noise_multiplier))
 
 
-def _ask_ledger(line: ParentLine, token: str, kind: str, payload: bytes, privacy: str, cost: Cost = NOTHING) -> None:
-    """Nothing is sent before the agent's ledger has entered it.
+def _ask_ledger(
+    line: ParentLine,
+    token: str,
+    kind: str,
+    payload: bytes,
+    privacy: str,
+    cost: Cost = NOTHING,
+    kept: tuple[str, bytes] = ("", b""),
+) -> None:
+    """Nothing is sent before the agent's ledger has entered it, and kept a run's state with it.
 
     Raises:
         EgressError: the profile does not let it out.
@@ -294,6 +365,8 @@ def _ask_ledger(line: ParentLine, token: str, kind: str, payload: bytes, privacy
             privacy=privacy,
             bundle=cost.bundle,
             mu_squared=cost.mu_squared,
+            run=kept[0],
+            state=kept[1],
         )
     )
     said = line.receive()

@@ -15,6 +15,8 @@ from edge_agent.control import personal_key
 from edge_agent.errors import RoundRefused, StoreUnavailable
 from edge_agent.learn import examples, parameters
 from edge_agent.learn.trainer import Rows, rows_of
+from edge_agent.shell import held
+from edge_agent.shell.held import Held
 from edge_agent.shell.pipe import LearnTask
 from models.bundle import Bundle, open_bundle
 from models.session import TrainStep
@@ -46,6 +48,26 @@ class Lessons:
     rounds: int = 0
     loss_before: float = 0.0
     loss_after: float = 0.0
+    held: Held | None = None
+    """What a learner of this run that was cut has left."""
+
+    def hold(self, seed: bytes, note: bytes, reply: bytes = b"", *, is_last: bool = False) -> bytes:
+        """All that is needed to go on from here, as the agent keeps it."""
+        return held.pack(
+            Held(
+                seed=seed,
+                note=note,
+                reply=reply,
+                is_last=is_last,
+                rounds=self.rounds,
+                personal={subject: parameters.pack(own) for subject, own in self.personal.items()},
+                copies={subject: parameters.pack(own) for subject, own in self.copies.items()},
+                residual=parameters.pack(self.residual),
+                control=parameters.pack(self.control),
+                loss_before=self.loss_before,
+                loss_after=self.loss_after,
+            )
+        )
 
 
 def load_lessons(task: LearnTask) -> Lessons:
@@ -70,15 +92,31 @@ def load_lessons(task: LearnTask) -> Lessons:
                 fitting = rows_of(bundle.spec, _examples(database, task, subject), index)
                 if fitting is not None:
                     rows[subject] = fitting
-                    held = _personal(database, task.bundle, subject)
-                    personal[subject] = {n: _fitting(held, n, value) for n, value in start.items()}
-                    if all(n in held and held[n].shape == value.shape for n, value in shared.items()):
-                        copies[subject] = {n: held[n] for n in shared}
+                    own = _personal(database, task.bundle, subject)
+                    personal[subject] = {n: _fitting(own, n, value) for n, value in start.items()}
+                    if all(n in own and own[n].shape == value.shape for n, value in shared.items()):
+                        copies[subject] = {n: own[n] for n in shared}
+            kept = database.execute("SELECT value FROM state WHERE room = 'round' AND key = ?", (task.run,)).fetchone()
     except sqlite3.Error as error:
         raise StoreUnavailable(f"the examples cannot be read: {error}", hint="is the agent running?") from error
     if not rows:
         raise RoundRefused(f"no examples of {task.bundle} fit version {task.version}", hint="wait for more events")
-    return Lessons(bundle, TrainStep(bundle.read("train_step.onnx")), rows, personal, copies=copies)
+    lessons = Lessons(bundle, TrainStep(bundle.read("train_step.onnx")), rows, personal, copies=copies)
+    return taken_up(lessons, held.unpack(kept[0])) if kept is not None else lessons
+
+
+def taken_up(lessons: Lessons, found: Held | None) -> Lessons:
+    """Go on where a learner of this run was cut."""
+    if found is None:
+        return lessons
+    lessons.held, lessons.rounds = found, found.rounds
+    lessons.loss_before, lessons.loss_after = found.loss_before, found.loss_after
+    lessons.residual, lessons.control = parameters.unpack(found.residual), parameters.unpack(found.control)
+    own = {subject: parameters.unpack(packed) for subject, packed in found.personal.items()}
+    # Who has withdrawn meanwhile is not among them any more.
+    lessons.personal |= {subject: own[subject] for subject in lessons.personal if subject in own}
+    lessons.copies = {s: parameters.unpack(packed) for s, packed in found.copies.items() if s in lessons.personal}
+    return lessons
 
 
 def _examples(database: sqlite3.Connection, task: LearnTask, subject: str) -> list[examples.Example]:

@@ -58,8 +58,10 @@ class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):
     """Whether the profile lets an update out only as part of a secret sum."""
     k_min: int = 1
     """Devices that must be added up before anyone may read the result."""
+    memory_mib: int = 256
+    """Memory that the learner may use."""
     seed: bytes
-    """32 bytes, for everything random in this round."""
+    """32 bytes, for everything random in this round; after a cut the first learner's counts."""
 
 
 class FetchTask(Struct, frozen=True, kw_only=True, tag="fetch-task"):
@@ -140,9 +142,20 @@ class EgressAnswer(Struct, frozen=True, kw_only=True, tag="egress-answer"):
     reason: str = ""
 
 
+class Took(Struct, frozen=True, kw_only=True, tag="took"):
+    """Learner → parent: what to keep so that a learner that is cut now can go on."""
+
+    run: str
+    state: bytes
+    """As `edge_agent.shell.held.pack` makes it; nobody else reads it."""
+
+
 class AskEgress(Struct, frozen=True, kw_only=True, tag="ask-egress"):
     """Learner → parent: may these bytes leave? Nothing is sent before the answer."""
 
+    run: str = ""
+    state: bytes = b""
+    """What to keep with the ledger's row, in one transaction; empty: nothing."""
     token: str
     kind: str
     destination: str
@@ -193,7 +206,7 @@ class Ended(Struct, frozen=True, kw_only=True, tag="ended"):
 
 
 ToChild = LearnTask | FetchTask | ProbeTask | SendTask | SealTask | EgressAnswer
-ToParent = AskEgress | TrainedReport | Fetched | Tried | Ended
+ToParent = Took | AskEgress | TrainedReport | Fetched | Tried | Ended
 
 _encoder = msgspec.msgpack.Encoder()
 _to_child = msgspec.msgpack.Decoder(ToChild)

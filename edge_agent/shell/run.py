@@ -27,7 +27,7 @@ from edge_agent.happenings import (
 from edge_agent.intake.pressure import Arrival, Pressure, Rule
 from edge_agent.limits import CAPS_MS, DAY_MS, DEDUPE_MS
 from edge_agent.settings import Broker, Settings
-from edge_agent.shell import database
+from edge_agent.shell import database, readings
 from edge_agent.shell.clock import Watch, local_hours, local_times, monotonic_s, wall_ms, zoned_times
 from edge_agent.shell.errands import Errands
 from edge_agent.shell.lags import Lags
@@ -108,6 +108,7 @@ class Loop:
             zoned=zoned_times(settings.timezone),
             local_ms=local_times(settings.timezone),
             coordinator=settings.coordinator,
+            readings=lambda: readings.read(settings.readings),
             trials=self.shelf.trials,
             clock=self._monotonic_s,
             lags=self.lags.told,

@@ -52,6 +52,27 @@ class Swap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 0.05
 
 
+class CheckIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a device may take part in a round, besides consent and windows; and what the learner may cost."""
+
+    fresh_min: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="examples since the last round that this device answered")
+    ] = 1
+    battery_min: Annotated[
+        Share, Meta(description="without mains, only at or above this charge; 1.0: on mains only; 0.0: not looked at")
+    ] = 0.0
+    unmetered: Annotated[bool, Meta(description="only on a network of which is known that it is not metered")] = False
+    load_max: Annotated[
+        float, Meta(ge=0.0, description="runnable processes a core above which it counts as busy; 0.0: not looked at")
+    ] = 0.0
+    memory_mib_max: Annotated[
+        int, Meta(ge=64, le=65_536, description="the learner's resident memory; above it, it is killed")
+    ] = 256
+    seconds_max: Annotated[
+        int, Meta(ge=10, le=604_800, description="how long a learner may live, whatever the offer says")
+    ] = 14_400
+
+
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bundle that this device may run."""
 
@@ -62,4 +83,5 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     federated: Annotated[bool, Meta(description="take part in rounds (an `update` egress is needed too)")] = False
     examples_max: Annotated[int, Meta(ge=1, le=1_000_000, description="examples kept; then the oldest go")] = 10_000
     learn: tuple[Learn, ...] = ()
+    check_in: CheckIn = CheckIn()
     swap: Swap = Swap()

@@ -41,6 +41,7 @@ BUNDLES = ROOT / "models" / "zoo" / "bundles"
 CONTEXT = BUNDLES / "context-1.0.0.edgeward"
 PATIENCE_S = 60.0
 Verdict = Callable[[AskEgress], bool]
+Hear = Callable[["Learning", ToParent], None]
 
 
 def granted(_ask: AskEgress) -> bool:
@@ -129,8 +130,8 @@ class Said:
 class Learning:
     """A learner that was started as the agent starts it, and what it has said so far."""
 
-    def __init__(self, task: LearnTask, verdict: Verdict, env: Mapping[str, str] | None) -> None:
-        self.said = Said()
+    def __init__(self, task: LearnTask, verdict: Verdict, env: Mapping[str, str] | None, hear: Hear) -> None:
+        self.said, self._hear = Said(), hear
         self._verdict = verdict
         self._child = subprocess.Popen(
             [sys.executable, "-m", "edge_agent.shell.learner"],
@@ -162,6 +163,7 @@ class Learning:
         assert self._child.stdout
         while data := self._child.stdout.read1(65_536):  # type: ignore[attr-defined]
             for word in frames.feed(data):
+                self._hear(self, word)
                 answer = _hear(self.said, word, self._verdict)
                 if answer is not None:
                     self._tell(answer)
@@ -185,9 +187,11 @@ class Learning:
         return self.said
 
 
-def start_learner(task: LearnTask, verdict: Verdict = granted, env: Mapping[str, str] | None = None) -> Learning:
-    """Start the learner as the agent does, and answer what it asks."""
-    return Learning(task, verdict, env)
+def start_learner(
+    task: LearnTask, verdict: Verdict = granted, env: Mapping[str, str] | None = None, hear: Hear = lambda _l, _w: None
+) -> Learning:
+    """Start the learner as the agent does, and answer what it asks; `hear` is told each word before that."""
+    return Learning(task, verdict, env, hear)
 
 
 def run_learner(task: LearnTask, verdict: Verdict = granted, env: Mapping[str, str] | None = None) -> Said:

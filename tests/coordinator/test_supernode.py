@@ -10,12 +10,9 @@ import pytest
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import Request
 from coordinator.shell.train import Outcome, train
-from edge_agent.learn.update import dequantise
-from edge_agent.shell.learner import answer
-from edge_agent.shell.lessons import load_lessons
 from firmware_configs.messages import RoundOffer
-from models import flat
 from models.bundle import open_bundle
+from tests.coordinator.expected import expected, vector_of
 from tests.coordinator.fleet import CONTEXT, Coordinator, Device, coordinator, run_learner
 from tests.coordinator.supernodes import seed_of, supernodes
 
@@ -27,34 +24,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
     """A coordinator of this module's own: others count the versions that rounds make."""
     with coordinator(tmp_path_factory.mktemp("stock")) as running:
         yield running
-
-
-def expected(device: Device) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """The parameters after a round in which every update is the one of this device, end to end."""
-    offer = RoundOffer(run="1", bundle="context", version="1.0.0", superlink="", app_hash="", closes_ms=0)
-    lessons = load_lessons(device.task(offer, ""))
-    spec, train_step = lessons.bundle.spec, lessons.bundle.spec.train
-    assert train_step is not None
-    shared = spec.of_share("shared")
-    before = flat.join(shared, {p.name: lessons.bundle.weights()[p.name] for p in shared})
-    plan = {
-        "bundle": "context",
-        "version": "1.0.0",
-        "names": [p.name for p in shared],
-        "round": 1,
-        "rounds": 1,
-        "epochs": train_step.epochs,
-        "lr": train_step.lr,
-        "batch": train_step.batch,
-        "negatives": train_step.negatives,
-        "clip_norm": CLIP,
-        "prox_mu": 0.0,
-        "seed": 11,
-    }
-    _, delta, facts, _ = answer(device.task(offer, ""), lessons, {"shared": before}, plan)
-    pieces = flat.split(shared, np.asarray(delta))
-    moved = {p.name: dequantise(pieces[p.name], s) for p, s in zip(shared, facts["scales"], strict=True)}
-    return before + np.concatenate([moved[p.name].reshape(-1) for p in shared])
 
 
 def test_a_supernode_of_flowers_own_gives_the_update_that_our_learner_gives(place: Coordinator, tmp_path: Path) -> None:
@@ -74,12 +43,11 @@ def test_a_supernode_of_flowers_own_gives_the_update_that_our_learner_gives(plac
     assert [(row.asked, row.reports) for row in outcome[0].rounds] == [(2, 2)]
     made = Registry.existing(place.home).find("context", outcome[0].version)
     assert made is not None
-    weights, shared = open_bundle(made).weights(), open_bundle(CONTEXT).spec.of_share("shared")
-    got = flat.join(shared, {p.name: weights[p.name] for p in shared})
-    np.testing.assert_allclose(got, expected(ours), atol=1e-6)
-    # Its answer is no empty one.
-    parent = open_bundle(CONTEXT).weights()
-    assert np.abs(got - flat.join(shared, {p.name: parent[p.name] for p in shared})).max() > 1e-3
+    offer = RoundOffer(run="1", bundle="context", version="1.0.0", superlink="", app_hash="", closes_ms=0)
+    parent, got = open_bundle(CONTEXT), vector_of(open_bundle(made))
+    wanted = expected(ours.task(offer, ""), parent, rounds=1, seed=11, clip=CLIP)
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
+    assert np.abs(got - vector_of(parent)).max() > 1e-3
 
 
 @pytest.mark.slow
