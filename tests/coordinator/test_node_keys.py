@@ -12,7 +12,7 @@ from coordinator.shell.enrol import revoke, rotate
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import Request
 from coordinator.shell.train import Outcome, train
-from edge_agent.cli import main as agent_command
+from edge_agent.commands.device import keys as keys_command
 from firmware_configs.messages import RoundOffer
 from tests.coordinator.fleet import Coordinator, Device, Said, run_learner
 
@@ -48,11 +48,11 @@ def test_a_key_is_rotated_without_a_gap_and_the_old_one_is_refused(place: Coordi
     stolen.live_through(30, seed=1)
     stolen.key.write_bytes(device.key.read_bytes())
 
-    done = CliRunner().invoke(agent_command, ["keys", "rotate", "--state-dir", str(device.folder), "--json"])
+    done = CliRunner().invoke(keys_command, ["rotate", "--state-dir", str(device.folder), "--json"])
     assert done.exit_code == 0, done.output
     prepared = (device.folder / "node.pub.next").read_text()
     # Prepared only: the key in use counts until the coordinator says otherwise, and asking again changes nothing.
-    CliRunner().invoke(agent_command, ["keys", "rotate", "--state-dir", str(device.folder)])
+    CliRunner().invoke(keys_command, ["rotate", "--state-dir", str(device.folder)])
     assert (device.folder / "node.pub.next").read_text() == prepared
 
     words = ["nodes", "rotate", device.name, "--public-key", str(device.folder / "node.pub.next")]
@@ -86,6 +86,6 @@ def test_a_device_cannot_take_the_key_of_another(place: Coordinator, tmp_path: P
 
 
 def test_there_is_nothing_to_rotate_before_the_first_key(tmp_path: Path) -> None:
-    done = CliRunner().invoke(agent_command, ["keys", "rotate", "--state-dir", str(tmp_path)])
+    done = CliRunner().invoke(keys_command, ["rotate", "--state-dir", str(tmp_path)])
     assert done.exit_code != 0
     assert "edge-agent keys new" in str(done.output) + str(done.exception)
