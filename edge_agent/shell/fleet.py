@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from edge_agent.errors import RoundRefused
+from edge_agent.errors import NodeRefused, RoundRefused
 from edge_agent.shell import fleet_wire as wire
 from edge_agent.shell.fleet_line import FleetLine, NodeKey, RunOver
 from models import arrays
@@ -70,11 +70,24 @@ class Reply(Struct, frozen=True):
 class Fleet:
     """An open connection: take a message, send a reply."""
 
-    def __init__(self, line: FleetLine, run: int, app_hash: str, still_open: Callable[[], bool]) -> None:
+    def __init__(self, line: FleetLine, run: int, app_hash: str, still_open: Callable[[], bool], node: int = 0) -> None:
         self._line, self._run, self._app_hash, self._still_open = line, run, app_hash, still_open
-        answer = line.call("ActivateNode", public_key=line.key.public, heartbeat_interval=HEARTBEAT_S)
-        self.node = int(answer.node_id)
+        self.node = self._activated(node)
         self._began = self._checked = False
+
+    def _activated(self, node: int) -> int:
+        try:
+            return int(
+                self._line.call(
+                    "ActivateNode", public_key=self._line.key.public, heartbeat_interval=HEARTBEAT_S
+                ).node_id
+            )
+        except NodeRefused:
+            # Who was cut a moment ago still counts as online, and is not activated twice: its id goes on.
+            beat: dict[str, Any] = {"node": {"node_id": node}, "heartbeat_interval": HEARTBEAT_S}
+            if not node or not self._line.call("SendNodeHeartbeat", **beat).success:
+                raise
+            return node
 
     def _call(self, name: str, **fields: Any) -> Any:
         return self._line.call(name, node={"node_id": self.node}, **fields)
@@ -253,7 +266,13 @@ def unpack(packed: bytes) -> Reply:
 
 @contextmanager
 def connect(
-    superlink: str, ca: str, node_key: Path, run: str, app_hash: str, still_open: Callable[[], bool]
+    superlink: str,
+    ca: str,
+    node_key: Path,
+    run: str,
+    app_hash: str,
+    still_open: Callable[[], bool],
+    node: int = 0,
 ) -> Iterator[Fleet]:
     """Open the fleet connection.
 
@@ -264,6 +283,7 @@ def connect(
         run: the run that was offered; another one's messages are refused.
         app_hash: sha256 (hex) of the app that was announced.
         still_open: whether the round has not closed yet.
+        node: Flower's id of this node, where it was connected a moment ago and cut; 0: it was not.
     Raises:
         SuperLinkUnreachable: nobody answers there, or its certificate does not chain to `ca`.
         NodeRefused: the node's key is not enrolled, or was revoked.
@@ -274,7 +294,7 @@ def connect(
         raise RoundRefused(f"`{run[:40]}` is no run", hint="start rounds with `edge-coordinator train`")
     line = FleetLine(superlink, ca, key)
     try:
-        fleet = Fleet(line, int(run), app_hash, still_open)
+        fleet = Fleet(line, int(run), app_hash, still_open, node)
         with _heartbeats(superlink, ca, key, fleet.node):
             try:
                 yield fleet

@@ -89,7 +89,8 @@ def _learn(task: LearnTask, line: ParentLine) -> None:
 
     reported = False
     try:
-        with _connected(task, still_open) as fleet:
+        with _connected(task, still_open, lessons.held.node if lessons.held is not None else 0) as fleet:
+            lessons.node = fleet.node
             part = Part(os.urandom, task.k_min)
             ask, is_last = _go_on(lessons, fleet)
             if is_last:
@@ -117,7 +118,7 @@ def _learn(task: LearnTask, line: ParentLine) -> None:
 
 
 @contextmanager
-def _connected(task: LearnTask, still_open: Callable[[], bool]) -> "Iterator[Fleet]":
+def _connected(task: LearnTask, still_open: Callable[[], bool], node: int) -> "Iterator[Fleet]":
     """The connection by the key in use; by the next one where only that is accepted, which then is the one in use."""
     from edge_agent.shell.fleet import connect
     from edge_agent.shell.keys import adopt, next_of
@@ -126,7 +127,7 @@ def _connected(task: LearnTask, still_open: Callable[[], bool]) -> "Iterator[Fle
         key = Path(task.node_key)
 
         def connected(by: Path) -> "Fleet":
-            return stack.enter_context(connect(task.superlink, task.ca, by, task.run, task.app_hash, still_open))
+            return stack.enter_context(connect(task.superlink, task.ca, by, task.run, task.app_hash, still_open, node))
 
         try:
             fleet = connected(key)

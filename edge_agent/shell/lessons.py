@@ -48,6 +48,8 @@ class Lessons:
     rounds: int = 0
     loss_before: float = 0.0
     loss_after: float = 0.0
+    node: int = 0
+    """Flower's id of this node, once connected."""
     held: Held | None = None
     """What a learner of this run that was cut has left."""
 
@@ -56,6 +58,7 @@ class Lessons:
         return held.pack(
             Held(
                 seed=seed,
+                node=self.node,
                 note=note,
                 reply=reply,
                 is_last=is_last,

@@ -84,6 +84,7 @@ def learned(
         if said[-1].ended is not None:
             break
     worker.join(90)
+    assert outcome, [(one.ended, one.stderr) for one in said]
     return outcome[0], ledger, said, wanted
 
 
@@ -101,7 +102,9 @@ CUTS: dict[str, Callable[[ToParent], bool]] = {
 }
 
 
-@pytest.mark.parametrize("when", list(CUTS))
+@pytest.mark.parametrize(
+    "when", [when if "first" in when else pytest.param(when, marks=pytest.mark.slow) for when in CUTS]
+)
 def test_a_learner_that_is_killed_goes_on_and_sends_nothing_twice(
     place: Coordinator, tmp_path: Path, when: str
 ) -> None:
