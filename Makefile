@@ -12,7 +12,7 @@ MINUTES ?= 30
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: help demo test check lint types layers unit bench bench-bandit sim crash conformance fuzz soak attack deb reference bundles clean setup setup-dev
+.PHONY: help demo test check lint types layers unit bench bench-bandit sim crash rollout-test conformance fuzz soak attack deb reference bundles clean setup setup-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ crash: setup-dev ## kill -9 real agents in the middle of real traffic (LOOPS=200
 attack: setup-dev ## Every attack on the updater, on a real agent; then power cuts in the middle of updates (LOOPS=200)
 	$(PY) -m pytest -q -m attack
 	$(PY) -m tests.attack.powercut --loops $(LOOPS) --json
+
+rollout-test: setup-dev ## Bad versions on twelve real agents: halted, rolled back, no decision failed (ARGS="--agents 4")
+	$(PY) -m tests.rollout --json $(ARGS)
 
 fuzz: setup-dev ## 100,000 damaged payloads, 200 damaged ONNX and 200 damaged TFLite bundles (PAYLOADS=1000; a few minutes)
 	$(PY) -m tests.fuzz --payloads $(PAYLOADS)

@@ -131,7 +131,7 @@ class Virtual:
             return None
         if fault.kind == "crash" and self._dice.random() < fault.by:
             self.due_s = math.inf
-            reason = "AGT504 the probe ended with signal 11"
+            reason = "AGT706 the probe ended with signal 11"
             return BundleState(version=self.wanted, state="failed", reason=reason, serving=self.serving)
         self.stage, self._from_s = self._start or "canary", now_s
         self._new, self._old, self._compared = _Side(), _Side(), 0

@@ -1,0 +1,1 @@
+"""A staged rollout on real agents: real processes, broker, registry and updater; only the bundles are made bad."""
