@@ -170,7 +170,7 @@ class Desired(Struct, frozen=True, kw_only=True):
     """Bundle → how its new version is watched; left out: as the profile's [model.swap] says."""
 
 
-class Tally(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Tally(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a device counted of one version on trial: sums, which add up over a fleet."""
 
     decisions: int = 0
@@ -185,7 +185,7 @@ class Tally(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Sum of their squares."""
 
 
-class Sums(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Sums(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A trial in sums, since its stage began (`old`: calls and rewards since the trial began)."""
 
     new: Tally = Tally()

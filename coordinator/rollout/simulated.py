@@ -228,9 +228,7 @@ def simulate(rollout: Rollout, world: World, step_s: float = 0.0) -> Simulation:
         timeline += [(now_s, note.what, note.why, len(note.devices)) for note in made.notes]
         holding = sum(member.state in {"asked", "trying"} for member in rollout.members.values())
         most = max(most, holding)
-        if math.isnan(first_s) and any(
-            m.state in {"trying", "settled", "failed"} or m.silent for m in touched(rollout)
-        ):
+        if math.isnan(first_s) and made.orders:
             first_s = now_s
         if math.isnan(halted_s) and any(note.what.startswith("halted") for note in made.notes):
             halted_s = now_s - first_s

@@ -17,7 +17,7 @@ ENGINE = "rollout"
 """Who does what nobody asked for."""
 
 
-class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Member(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One device of a rollout. Times are watched time, see `Rollout.watched_ms`."""
 
     device: str
@@ -88,7 +88,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     """Device → why it takes no part."""
 
 
-class Heard(Struct, frozen=True, kw_only=True):
+class Heard(Struct, frozen=True, kw_only=True, gc=False):
     """A device's report."""
 
     device: str
@@ -98,7 +98,7 @@ class Heard(Struct, frozen=True, kw_only=True):
     """False: retained by the broker, of an unknown age."""
 
 
-class Presence(Struct, frozen=True, kw_only=True):
+class Presence(Struct, frozen=True, kw_only=True, gc=False):
     """A device's status, or its last will."""
 
     device: str
@@ -117,7 +117,7 @@ class Wish(Struct, frozen=True, kw_only=True):
 Observation = Heard | Presence | Wish
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class Order(Struct, frozen=True, kw_only=True, gc=False):
     """What is wanted of one device's bundle from now on."""
 
     device: str

@@ -22,7 +22,7 @@ BATCH = 4_000
 """Messages taken in by one step at most."""
 
 
-class Said(Struct, frozen=True, kw_only=True):
+class Said(Struct, frozen=True, kw_only=True, gc=False):
     """One message of a device: its report, or whether it is online."""
 
     device: str

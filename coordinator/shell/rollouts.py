@@ -12,7 +12,7 @@ from coordinator.errors import PlanUnfit, RolloutTaken, UnknownBundle, UnknownDe
 from coordinator.fleet.view import DeviceView
 from coordinator.rollout.beginning import begin
 from coordinator.rollout.machine import ended, missing
-from coordinator.rollout.plan import Plan
+from coordinator.rollout.plan import Plan, load
 from coordinator.rollout.state import Rollout, Wish, at_risk, touched
 from coordinator.shell.fleet_store import FleetStore
 from coordinator.shell.home import endpoints_of
@@ -75,6 +75,20 @@ def start(home: Path, plan: Plan) -> Rollout:
     rollouts.begin(rollout, Wish(kind="start", who=who()))
     rollouts.close()
     return rollout
+
+
+def start_of(home: Path, bundle: str, version: str, path: Path) -> Rollout:
+    """Begin the rollout of a plan that must be of this version.
+
+    Raises:
+        PlanUnfit: it is of another bundle or version. Others: see `start`.
+    """
+    plan = load(path)
+    if (plan.bundle, plan.version) != (bundle, version):
+        raise PlanUnfit(
+            f"{path} rolls out {plan.bundle} {plan.version}, not {bundle} {version}", hint="name the same in both"
+        )
+    return start(home, plan)
 
 
 def refuse_while_rolling_out(home: Path, bundle: str) -> None:

@@ -1,4 +1,4 @@
-"""Bad versions on real agents: halted in their first cohort, everybody back, nobody else touched, no decision failed."""
+"""Bad versions on real agents: halted in their first cohort, everybody back, nobody else touched."""
 
 from pathlib import Path
 
