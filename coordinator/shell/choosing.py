@@ -29,6 +29,10 @@ def strategy_of(request: Request) -> Strategy:
             f"{looks} looks at single reports, which a private round's account does not cover",
             hint="a private round clips each device and adds noise to the sum: choose a strategy of means",
         )
+    if request.random_k and strategy.preset.device == "scaffold":
+        raise StrategyRefused(
+            "a control variate is made of the whole update, --random-k sends a part", hint="leave one of them out"
+        )
     if request.rule and strategy.preset.rule != "mean":
         raise StrategyRefused(
             f"--rule {request.rule} and `{strategy.name}` both say how updates become one",

@@ -10,6 +10,7 @@ asynchronous run it comes when the client does. Both make the same number of ste
 import argparse
 import heapq
 import json
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,11 +52,11 @@ class Fleet:
             self.hours.append(turns)
 
     def online(self, now: float) -> list[int]:
-        return [n for n, turns in enumerate(self.hours) if int(np.searchsorted(turns, now, "right")) % 2]
+        return [n for n, turns in enumerate(self.hours) if bisect_right(turns, now) % 2]
 
     def next_online(self, client: int, when: float) -> float:
         """`when`, or when the client is back where it is away then."""
-        at = int(np.searchsorted(self.hours[client], when, "right"))
+        at = bisect_right(self.hours[client], when)
         return when if at % 2 else self.hours[client][at]
 
     def pace(self) -> float:

@@ -40,3 +40,8 @@ def test_a_rule_goes_with_an_optimiser_and_not_with_another_rule() -> None:
         strategy_of(_asked(strategy="krum", rule="median"))
     with pytest.raises(StrategyRefused, match="single reports"):
         strategy_of(_asked(rule="median", epsilon_max=8.0))
+
+
+def test_a_control_variate_needs_whole_updates() -> None:
+    with pytest.raises(StrategyRefused, match="whole update"):
+        strategy_of(_asked(strategy="scaffold", random_k=0.5, secret_sum=True))
