@@ -7,6 +7,7 @@ import msgspec
 from edge_agent import wishes
 from edge_agent.batch import Batch
 from edge_agent.bundles import Bundles
+from edge_agent.documents import Documents
 from edge_agent.doors import Doors
 from edge_agent.effects import Log
 from edge_agent.gate import Gate
@@ -16,6 +17,7 @@ from edge_agent.happenings import (
     BundleReady,
     BundleStaged,
     BundleWithdrawn,
+    DocumentFailed,
     EgressAsked,
     Happening,
     Learned,
@@ -56,6 +58,7 @@ class Control:
         self._trials = trials
         self._bundles = Bundles(profile, doors, trials, self._count)
         self.offers = Offers(profile, doors, gate, consents, counters)
+        self._documents = Documents(doors)
         self._resumed = self._waits = False
         self._reported_ms = 0
         # Before anything was learned nobody has any: then no event need ask the store.
@@ -118,11 +121,12 @@ class Control:
     def _pursue(self, desired: Desired, batch: Batch) -> None:
         opened = self._windows.opened(batch.now_ms, batch.settled_ms)
         self._bundles.pursue(desired, batch, may_begin=opened)
+        self._documents.pursue(desired, batch, may_begin=opened)
         if desired.offer is not None:
             self.offers.consider(desired.offer, batch, may_begin=opened)
         else:
             self.offers.withdrawn()
-        self._waits = not opened and (self._bundles.waiting or self.offers.waits)
+        self._waits = not opened and (self._bundles.waiting or self._documents.waiting or self.offers.waits)
 
     def tick(self, batch: Batch) -> None:
         """Once a second: what waited for a maintenance window, or for the device to be ready, may begin."""
@@ -144,6 +148,11 @@ class Control:
                 changed = self._bundles.hear(happening, batch)
                 self.report(batch)
                 return changed
+            case DocumentFailed():
+                self._documents.failed(happening)
+                opened = self._windows.opened(batch.now_ms, batch.settled_ms)
+                self._documents.pursue(self._desired, batch, may_begin=opened)
+                self.report(batch)
             case EgressAsked():
                 self.offers.ask(happening, batch)
             case RoundTaken(run=run, state=state):
@@ -177,8 +186,15 @@ class Control:
         """Say what runs here."""
         self._reported_ms = batch.now_ms
         states = self._bundles.states()
-        offers = self.offers
-        self._gate.reported(self._desired.revision, states, offers.learning, offers.run, batch, ignored=self._ignored)
+        self._gate.reported(
+            self._desired.revision,
+            states,
+            self.offers.learning,
+            self.offers.run,
+            batch,
+            ignored=self._ignored,
+            documents=self._documents.states(),
+        )
 
     def settle(self, batch: Batch) -> None:
         """The end of a step in which trials run."""

@@ -24,6 +24,8 @@ class Doors(Struct, frozen=True, kw_only=True):
         home_key: text that all devices of a home share, so that their experiments agree; empty: this device is alone.
         lags: how long decisions took until now, by placement: from the signal, and from its arrival; for status only.
         local_hour: unix ms → (hour 0-23, weekday 0-6 from Monday) where the device stands.
+        documents: profile, experiment → NAME-VERSION that runs.
+        given_up: NAME-VERSION → why it is not taken again.
         coordinator: id of the coordinator that this device was enrolled with; empty: the first one that is believed.
         seal: the newest seal of the ledger; for status only.
         local_ms: (days since 1970, minutes after midnight) by the device's local clock → unix ms.
@@ -42,6 +44,8 @@ class Doors(Struct, frozen=True, kw_only=True):
     home_key: str = ""
     lags: Callable[[], tuple[dict[str, Histogram], dict[str, Histogram]]] = lambda: ({}, {})
     coordinator: str = ""
+    documents: Mapping[str, str] = {}
+    given_up: Mapping[str, str] = {}
     seal: Callable[[], bytes] = bytes
     local_ms: Callable[[int, int], int] = lambda day, minute: (day * 1_440 + minute) * 60_000
     readings: Callable[[], Readings] = Readings

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from edge_agent.egress.ledger import Entered
 from firmware_configs.profile import Stage
+from firmware_configs.targets import Kind
 
 Room = Literal[
     "profile",
@@ -100,13 +101,14 @@ class Answer(Struct, frozen=True, kw_only=True, tag="answer"):
 
 
 class Fetch(Struct, frozen=True, kw_only=True, tag="fetch"):
-    """Have the updater fetch, verify and probe a bundle."""
+    """Have the updater fetch, verify and try a bundle, a profile or experiments."""
 
     name: str
     version: str
     registry: str
     to: Stage = "full"
     """Where it starts once it is here."""
+    kind: Kind = "bundle"
 
 
 class Switch(Struct, frozen=True, kw_only=True, tag="switch"):

@@ -237,6 +237,7 @@ class Gate:
         batch: Batch,
         *,
         ignored: str = "",
+        documents: dict[str, BundleState] | None = None,
     ) -> None:
         """Publish what this device runs (retained)."""
         word = Reported(
@@ -248,6 +249,7 @@ class Gate:
             ledger_head=self.ledger.head,
             time_ms=batch.now_ms,
             ignored=ignored,
+            documents=documents or {},
         )
         self._retained("reported", word, batch)
 

@@ -108,6 +108,16 @@ class BundleFailed(Struct, frozen=True, kw_only=True, tag="bundle-failed"):
     reason: str
 
 
+class DocumentFailed(Struct, frozen=True, kw_only=True, tag="document-failed"):
+    """A profile or experiments were fetched and refused; what runs goes on."""
+
+    kind: str
+    name: str
+    version: str
+    code: str
+    reason: str
+
+
 class PeopleAsked(Struct, frozen=True, kw_only=True, tag="people-asked"):
     """An operator or the household says who is one person, or is not."""
 
@@ -204,6 +214,7 @@ Happening = (
     | BundleWithdrawn
     | BundleAsked
     | BundleFailed
+    | DocumentFailed
     | PeopleAsked
     | EgressAsked
     | RoundTaken

@@ -5,8 +5,12 @@ import gc
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from firmware_configs.errors import EdgeError
+
+if TYPE_CHECKING:
+    from firmware_configs.loader import Loaded
 
 
 def start(settings_path: Path, profile: Path | None) -> None:
@@ -38,16 +42,37 @@ def start(settings_path: Path, profile: Path | None) -> None:
     chosen = profile or (Path(settings.profile) if settings.profile else None)
     if chosen is None:
         raise SettingsError("no device profile", hint="pass --profile FILE, or set profile in agent.toml")
+    state_dir = Path(settings.state_dir)
+    staged = profile is None and (state_dir / "profiles" / "slot.json").exists()
     try:
-        loop = Loop(settings, load(chosen))
+        loop = Loop(settings, _latest(state_dir, chosen) if staged else load(chosen))
         gc.freeze()
         gc.enable()
         loop.run()
+        if loop.renewing:
+            # The same process with another profile: whoever watches it sees no end.
+            os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - it is this very program
     except StoreCorrupt:
         # The next start takes over what can be read; this process may hold more that is not true.
         with contextlib.suppress(OSError):
             suspect(Path(settings.state_dir) / FILE).touch()
         raise
+
+
+def _latest(state_dir: Path, own: Path) -> "Loaded":
+    """The profile that came from the registry; one that cannot be read gives way to the one before."""
+    from edge_agent.shell import slots
+    from firmware_configs.errors import ProfileError
+    from firmware_configs.loader import load
+
+    path = slots.choose(state_dir, own)
+    try:
+        return load(path)
+    except ProfileError as error:
+        if path == own:
+            raise
+        slots.give_up(state_dir, f"{error.code} {error.what}")
+        return _latest(state_dir, own)
 
 
 def start_plainly(settings_path: str = "", profile: str = "") -> int:

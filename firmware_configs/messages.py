@@ -164,6 +164,8 @@ class Desired(Struct, frozen=True, kw_only=True):
     """Whom it is for; another device ignores it. Empty: whose topic it is."""
     by: str = ""
     """Id of the coordinator that wrote it; a device that was enrolled with another one ignores it. Empty: not told."""
+    documents: dict[str, str] = {}
+    """`profile`, `experiment` → `NAME-VERSION` of the fleet's, to run; neither: the device's own."""
     maintenance: tuple[str, ...] = ()
     """Windows such as `mon-fri 02:00-05:00`, within those of the profile; empty: as the profile says."""
     watch: dict[str, Watch] = {}
@@ -226,6 +228,8 @@ class Reported(Struct, frozen=True, kw_only=True):
     ledger_head: str = ""
     """Hash of the newest ledger row, hex."""
     time_ms: int = 0
+    documents: dict[str, BundleState] = {}
+    """`profile`, `experiment` → what runs, or why it does not."""
     ignored: str = ""
     """Why the newest `desired` was not taken: `stale`, `conflict`, `foreign` or `invalid`, and in words."""
 

@@ -109,7 +109,7 @@ def composed(profile: str, experiments: str, where: str) -> str:
 def _signed(trust: Trust, task: FetchTask) -> tuple[TargetFile, int]:
     """The target, and how many people signed it."""
     approved = targets.approved(task.fleet, task.name, task.version)
-    if task.kind == "profile" and trust.roles_of(approved) and trust.find(approved) is not None:
+    if trust.roles_of(approved) and trust.find(approved) is not None:
         (role, *_) = trust.roles_of(approved)
         return find(trust, task, approved, DOCUMENT_BYTES_MAX), trust.keys_of(role)[1]
     kind: Literal["profile", "experiment"] = "profile" if task.kind == "profile" else "experiment"

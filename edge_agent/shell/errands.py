@@ -24,6 +24,7 @@ from edge_agent.happenings import (
     BundleReady,
     BundleStaged,
     BundleWithdrawn,
+    DocumentFailed,
     EgressAsked,
     Happening,
     Learned,
@@ -32,6 +33,7 @@ from edge_agent.happenings import (
     RoundTaken,
 )
 from edge_agent.settings import Settings
+from edge_agent.shell import slots
 from edge_agent.shell.children import Child, Children, Task
 from edge_agent.shell.learn_task import learn_task
 from edge_agent.shell.pipe import (
@@ -87,6 +89,10 @@ class Errands:
     def __init__(self, settings: Settings, profile: Profile, shelf: BundleShelf, say: Say, database: Path) -> None:
         self.children = Children(lambda kind, line: say("info", kind, line))
         self.news: list[Happening] = []
+        self.renewed = False
+        """Whether another profile lies ready, so that the agent must start again."""
+        self.profile_path = ""
+        """File of the profile that runs."""
         self.seals = Seals(Path(settings.state_dir), settings.device, settings.superlink.node_key, self.children, say)
         self._settings, self._profile, self._shelf, self._say = settings, profile, shelf, say
         self._database = database
@@ -189,7 +195,7 @@ class Errands:
         if not self._shelf.ensure_trust(registry.trusted_root):
             code, reason = SignatureRejected.code, "this device was given no trusted root (registry.trusted_root)"
             self._say("warning", code, reason)
-            self.news.append(BundleFailed(name=fetch.name, version=fetch.version, code=code, reason=reason))
+            self.news.append(self._failed(fetch, code, reason))
             return
         task = FetchTask(
             name=fetch.name,
@@ -206,6 +212,8 @@ class Errands:
             not_before_ms=self.settled_ms(),
             attested=registry.attested,
             approvals=registry.approvals,
+            kind=fetch.kind,
+            profile=self.profile_path,
         )
         if (again := self._again.get(fetch.name)) is not None:
             again.due_s = math.inf
@@ -214,7 +222,25 @@ class Errands:
             self.children.start("updater", task, now_s + longest_s)
         except ChildError as error:
             code = BundleUnavailable.code
-            self.news.append(BundleFailed(name=fetch.name, version=fetch.version, code=code, reason=error.what))
+            self.news.append(self._failed(fetch, code, error.what))
+
+    def _stage(self, task: FetchTask, fetched: Fetched) -> None:
+        """A profile that was verified, for the next start, which is now."""
+        try:
+            content = Path(fetched.path).read_bytes()
+            slots.stage(Path(self._settings.state_dir), task.kind, f"{task.name}-{task.version}", content)
+            Path(fetched.path).unlink()
+        except OSError as error:
+            self.news.append(self._failed(task, BundleUnavailable.code, f"it could not be laid down: {error}"))
+            return
+        self._say("info", "profile", f"{task.kind} {task.name} {task.version} is here; starting again with it")
+        self.renewed = True
+
+    @staticmethod
+    def _failed(task: FetchTask | Fetch, code: str, reason: str) -> BundleFailed | DocumentFailed:
+        if task.kind == "bundle":
+            return BundleFailed(name=task.name, version=task.version, code=code, reason=reason)
+        return DocumentFailed(kind=task.kind, name=task.name, version=task.version, code=code, reason=reason)
 
     def _is_wanted(self, name: str, version: str) -> bool:
         return self.wanted(name) in ("", version)
@@ -223,7 +249,8 @@ class Errands:
         """Note that a fetch is tried again; returns when, in words."""
         held = self._again.get(task.name)
         if held is None or held.fetch.version != task.version:
-            held = Again(Fetch(name=task.name, version=task.version, registry=task.registry, to=task.to))
+            wish = Fetch(name=task.name, version=task.version, registry=task.registry, to=task.to, kind=task.kind)
+            held = Again(wish)
         wait_s = min(AGAIN_S_MAX, AGAIN_S * 2**held.times)
         held.times, held.due_s = held.times + 1, self._now_s + wait_s
         self._again[task.name] = held
@@ -266,6 +293,9 @@ class Errands:
                 return [Learned(**{name: getattr(word, name) for name in Learned.__struct_fields__})]
             case Fetched(name=name, version=version):
                 self._again.pop(name, None)
+                if isinstance(task, FetchTask) and task.kind != "bundle":
+                    self._stage(task, word)
+                    return []
                 if not self._is_wanted(name, version):
                     self._say("info", "bundle", f"{name} {version} is here, and no longer wanted")
                     return []
@@ -292,7 +322,7 @@ class Errands:
             case FetchTask() if code:
                 reason += self._try_again(task) if code in PASSING else ""
                 self._say("warning", code, f"{task.name} {task.version}: {reason}")
-                return [BundleFailed(name=task.name, version=task.version, code=code, reason=reason)]
+                return [self._failed(task, code, reason)]
             case _:
                 return []
 

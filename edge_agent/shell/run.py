@@ -27,7 +27,7 @@ from edge_agent.happenings import (
 from edge_agent.intake.pressure import Arrival, Pressure, Rule
 from edge_agent.limits import CAPS_MS, DAY_MS, DEDUPE_MS
 from edge_agent.settings import Broker, Settings
-from edge_agent.shell import database, readings
+from edge_agent.shell import database, readings, slots
 from edge_agent.shell.clock import Watch, local_hours, local_times, monotonic_s, wall_ms, zoned_times
 from edge_agent.shell.errands import Errands
 from edge_agent.shell.lags import Lags
@@ -97,6 +97,7 @@ class Loop:
         self.now_ms = self._timeline.now_ms
         self.shelf = BundleShelf(settings, loaded.profile)
         self.lags = Lags()
+        chosen = slots.read(self._state_dir)
         doors = Doors(
             secret=self.store.secret,
             recall=self.store.recall,
@@ -112,6 +113,11 @@ class Loop:
             trials=self.shelf.trials,
             clock=self._monotonic_s,
             lags=self.lags.told,
+            documents={
+                **chosen.active.documents,
+                "profile": f"{loaded.profile.name}-{loaded.profile.version}",
+            },
+            given_up=chosen.given_up,
             seal=lambda: self.errands.seals.newest,
         )
         self.agent = Agent(loaded, settings.device, doors, record=settings.record)
@@ -120,6 +126,7 @@ class Loop:
         self.link = outside.link(settings.broker, settings.device, self._will(), self.now_ms, self._vigil.wake)
         self.link.settled_ms = lambda: self._timeline.settled_ms
         self.errands = Errands(settings, loaded.profile, self.shelf, self.say, self.store.path)
+        self.errands.profile_path = loaded.path
         self.errands.settled_ms = lambda: self._timeline.settled_ms
         self.errands.wanted = self.agent.control.wanted
         self.errands.take_up(self.store.recall)
@@ -137,7 +144,8 @@ class Loop:
         self._told_fault = ""
         self._porthole: Porthole | None = None
         self.events_before = self.agent.counters.get("events", 0)
-        self.stopping = False
+        self.stopping = self.renewing = False
+        self._due_confirm_s = self._monotonic_s() + slots.CONFIRM_S if chosen.state == "trying" else math.inf
 
     def _rooms(self) -> tuple[str, ...]:
         """Rooms that are read at the start; of the others a row is recalled when it is needed."""
@@ -228,6 +236,8 @@ class Loop:
         if self._outgoing.waiting or self.link.wants_write:
             self._hand_over(now_s)
         self.errands.start_next(now_s)
+        if self.errands.renewed:
+            self.stopping = self.renewing = True
         if now_s >= self._due_sweep_s:
             self._sweep(now_s)
         return len(arrived) >= self.settings.batch_max
@@ -353,6 +363,9 @@ class Loop:
                 pass
 
     def _sweep(self, now_s: float) -> None:
+        if now_s >= self._due_confirm_s:
+            self._due_confirm_s = math.inf
+            slots.confirm(self._state_dir)
         if not self.settings.record:  # a replay needs them all
             self.shelf.prune()
         kept = {model.name: model.examples_max for model in self.loaded.profile.model}
