@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.rollout import guards
 from coordinator.rollout.guards import band_of, devices, quantile_bounds, statistical
 from coordinator.rollout.plan import Plan, parse
 from coordinator.rollout.pools import Band, Earned, Pair, Pools, Served, since, with_more
 from coordinator.rollout.state import Finding, Member
 from firmware_configs.histogram import bucket_of, quantile
 from firmware_configs.messages import Sums, Tally
+from models.experiments import sequences
 from tests.coordinator.rollout.plans import TEXT, plan, tally
 
 LOOSE = plan(drop_max="0.0")
@@ -44,7 +46,7 @@ def drawn(dice: np.random.Generator, count: int, ms: float, reward: float, error
 
 
 def test_a_version_that_is_as_good_seldom_sets_a_guard_off_however_often_one_looks() -> None:
-    """`drop_max = 0`: at most 1 % (alpha) is claimed; more in `python -m tests.benchmarks.rollout_alarms`."""
+    """`drop_max = 0`: at most 1 % (alpha) is claimed."""
     dice = np.random.default_rng(1)
     assert [lives(dice, 30) for _ in range(15)] == [""] * 15
 
@@ -82,6 +84,16 @@ def test_limits_of_latency_and_errors_rise_with_the_load_as_the_plan_says() -> N
     slow = Band(new=Served(decisions=400, calls={26: 400}), old=Served(decisions=400, calls={20: 400}))
     assert breached(made, Pools(bands={0: slow})) == ["latency"]
     assert breached(made, Pools(bands={1: slow})) == []
+
+
+@given(st.integers(1, 500), st.floats(0.0, 1.0), st.floats(0.05, 0.95))
+@settings(max_examples=60, deadline=None)
+def test_a_limit_is_refuted_where_the_bounds_of_the_mean_leave_it_out(people: int, part: float, mean: float) -> None:
+    hits = np.array([float(round(part * people))])
+    low, high = sequences._tilted(np.array([float(people)]), hits, 0.01)
+    if min(abs(mean - low[0]), abs(mean - high[0])) > 1e-6:
+        assert guards._below(people, hits, mean, 0.01)[0] == (mean > high[0])
+        assert guards._above(people, hits, mean, 0.01)[0] == (mean < low[0])
 
 
 def test_what_is_quick_enough_is_never_too_slow() -> None:
