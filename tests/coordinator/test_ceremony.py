@@ -293,3 +293,15 @@ def test_a_card_is_a_page_of_its_own(tmp_path: Path) -> None:
     assert path
     path.write_bytes(path.read_bytes()[:-9])
     assert client.get("/cards/context/1.0.0").status_code == 500
+
+
+@pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp"])
+def test_a_rotation_that_is_killed_before_its_last_file_leaves_the_old_registry_whole(
+    tmp_path: Path, role: str
+) -> None:
+    """The new root comes last: whoever knows only the old one must still be served."""
+    registry = Registry.ensure(tmp_path / "home")
+    registry.publish(version(tmp_path, "1.0.0"))
+    assert ceremony.rotate(registry, role) == {}
+    registry.repository.root_path(2).unlink()
+    assert errors(registry) == []
