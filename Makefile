@@ -12,7 +12,7 @@ MINUTES ?= 30
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: help demo test check lint types layers unit bench bench-bandit sim crash rollout-test conformance fuzz soak attack deb reference bundles clean setup setup-dev
+.PHONY: help demo test check lint types layers unit bench bench-bandit sim crash rollout-test conformance fuzz soak attack deb reference bundles clean setup setup-dev kill-rounds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -67,6 +67,9 @@ soak: setup-dev ## A real agent at half of its capacity, watched for what grows 
 
 deb: setup-dev ## dist/edgeward_VERSION_ARCH.deb: the agent with its libraries (ARCH=arm64 for other gateways)
 	PYTHON=$(PY) packaging/debian/build dist
+
+kill-rounds: setup-dev ## kill -9 coordinator, SuperLink and server app in every state of a round (LOOPS=50)
+	$(PY) -m tests.coordinator.kill --loops $(LOOPS) --json
 
 conformance: setup-dev ## Every broker, version and feature of docs/brokers.md, the slow ones too
 	$(PY) -m pytest tests/conformance $(ARGS)

@@ -40,6 +40,16 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
 @click.option(
     "--wanted", default=0, type=click.IntRange(0), help="Reports that are enough; 0: from all who are online."
 )
+@click.option("--over-selection", default=0.3, show_default=True, help="With --wanted: more to ask, a share.")
+@click.option("--retries", default=0, show_default=True, type=click.IntRange(0, 100), help="Of a round that failed.")
+@click.option("--back-off-s", default=5.0, show_default=True, help="Before the first retry; doubled each time.")
+@click.option("--spread-s", type=float, help="Seconds over which devices come; default: 50 devices a second.")
+@click.option(
+    "--keep-reports/--no-keep-reports",
+    default=True,
+    show_default=True,
+    help="Let a round's reports lie on disk until its result is there, so that a crash asks nobody again.",
+)
 @click.option("--epochs", default=0, type=click.IntRange(0), help="Epochs on a device; default: the bundle's own.")
 @click.option("--lr", default=0.0, help="Learning rate; default: the bundle's own.")
 @click.option("--clip-norm", default=100.0, show_default=True, help="L2 norm of an update; profiles may demand less.")
@@ -102,14 +112,15 @@ def train(bundle: str, config: Path | None, home: Path, as_json: bool, **given: 
     asked |= {name: value for name, value in given.items() if name not in asked or _is_given(name)}
     request = round_file.request_of(asked | ({"bundle": bundle} if bundle else {}))
     done = run(home, request, lambda line: click.echo(line, err=as_json))
-    show(msgspec.to_builtins(done), _told(done), as_json)
+    show(msgspec.to_builtins(done), told(done), as_json)
 
 
 def _is_given(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
-def _told(done: "Outcome") -> str:
+def told(done: "Outcome") -> str:
+    """What came out, as text."""
     return (
         f"{done.bundle} {done.parent} → {done.version} in {done.seconds:.1f} s; "
         f"{done.reported} of {done.devices} devices run it\n"

@@ -23,6 +23,7 @@ from coordinator.shell.grid import POLL_S, read_report, record_of, size_of
 from coordinator.shell.job import Job
 from coordinator.shell.plans import plan_of, vectors_of
 from coordinator.shell.round import put
+from coordinator.shell.steps import Steps
 from coordinator.shell.store import Store
 from coordinator.shell.vetting import allowed
 from coordinator.strategies.asynchronous import Arrival, Asynchronous, buffered
@@ -92,18 +93,28 @@ class Line:
         return found
 
 
-def as_they_come(grid: Grid, job: Job, own: Asynchronous, store: Store, bundle: Bundle, now: Checkpoint) -> Checkpoint:
-    """Make all versions of a run.
+def as_they_come(grid: Grid, job: Job, own: Asynchronous, store: Store, steps: Steps, now: Checkpoint) -> Checkpoint:
+    """Make the versions of a run that are not made yet.
 
+    Args:
+        steps: says where the run stands, and saves each version before the next begins.
+        now: the newest version.
     Raises:
         RoundError: a version's buffer did not fill in `deadline_s`, or its sum is not finite. The run is abandoned.
     """
     line = Line(grid, job)
     early: list[Arrival] = []
+    known = {row.number: row for row in store.rounds(job.key)}
     for number in range(1, job.rounds + 1):
-        row = put(store, Round(run=job.key, number=number))
+        held = known.get(number)
+        if held is not None and held.state in ("accounted", "published"):
+            continue
+        if held is not None and held.state == "aggregated":
+            now = steps.through(number, held, now)
+            continue
+        row = put(store, steps.next_attempt(number, held))
         try:
-            now, early = _version(line, grid, job, own, store, row, bundle, now, early)
+            now, early = _version(line, grid, job, own, store, row, steps, now, early)
         except RoundError as error:
             put(store, rounds.abandon(store.rounds(job.key)[-1], error.what))
             raise
@@ -117,12 +128,12 @@ def _version(
     own: Asynchronous,
     store: Store,
     row: Round,
-    bundle: Bundle,
+    steps: Steps,
     now: Checkpoint,
     early: list[Arrival],
 ) -> tuple[Checkpoint, list[Arrival]]:
     """Fill one buffer and take it; returns the next version, and what came in beyond the buffer."""
-    started = time.monotonic()
+    started, bundle = time.monotonic(), steps.bundle
     row = put(store, rounds.advance(row, "open"))
     up, down, refused = line.up, line.down, len(line.refusals)
     arrivals, asked = [msgspec.structs.replace(one, age=one.age + 1) for one in early], 0
@@ -156,5 +167,6 @@ def _version(
         loss_after=after,
         seconds=round(time.monotonic() - started, 3),
     )
-    put(store, rounds.advance(put(store, row), "accounted"))
-    return Checkpoint(shared=shared, state=state), rest
+    made = Checkpoint(shared=shared, state=state)
+    steps.seal(row, made)
+    return made, rest

@@ -88,11 +88,16 @@ def start_run(home: Path, app: Path, job: Path) -> tuple[str, str]:
     Args:
         job: the file that the server app reads.
     """
-    from flwr.cli.build import build_fab_from_disk
-
-    app_hash = sha256(build_fab_from_disk(app.resolve())).hexdigest()
+    app_hash = hash_of(app)
     done = _call(home, "run", str(app), CONNECTION, "--run-config", f'job="{job}"')
     return str(done["run-id"]), app_hash
+
+
+def hash_of(app: Path) -> str:
+    """sha256 (hex) of the app bundle that `flwr run` makes of a folder."""
+    from flwr.cli.build import build_fab_from_disk
+
+    return sha256(build_fab_from_disk(app.resolve())).hexdigest()
 
 
 def stop_run(home: Path, run: str) -> None:

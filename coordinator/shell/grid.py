@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,6 +40,8 @@ class Replies(Struct, frozen=True, kw_only=True):
     bytes_up: int = 0
     bytes_down: int = 0
     """All objects of the messages, as the devices' ledgers count them."""
+    unanswered: dict[str, int] = {}
+    """Message → node, of those who had not answered when the round closed."""
 
 
 def hurry() -> None:
@@ -53,14 +55,22 @@ def hurry() -> None:
     defaults.update({name: value for name, value in ours.items() if name in defaults})
 
 
-def online(grid: Grid, enough: int, join_s: float) -> list[int]:
-    """The nodes that are online, once there are enough or the time to join is over."""
-    deadline = time.monotonic() + join_s
-    nodes = list(grid.get_node_ids())
-    while len(nodes) < enough and time.monotonic() < deadline:
+def online(grid: Grid, enough: int, everyone: int, until: float, not_before: float) -> list[int]:
+    """The nodes that are online, once there are enough or the time to join is over.
+
+    Args:
+        enough: how many are hoped for.
+        everyone: how many there can be; with so many there is nothing to wait for.
+        until: monotonic time, s; nobody is waited for after it.
+        not_before: monotonic time, s; before it devices still come one by one, and the first would be preferred.
+    """
+    while True:
+        nodes, now = list(grid.get_node_ids()), time.monotonic()
+        if now >= max(until, not_before) or len(nodes) >= max(everyone, enough):
+            return nodes
+        if len(nodes) >= enough and now >= not_before:
+            return nodes
         time.sleep(POLL_S)
-        nodes = list(grid.get_node_ids())
-    return nodes
 
 
 def ask(
@@ -72,6 +82,7 @@ def ask(
     *,
     wanted: int,
     deadline_s: float,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Replies:
     """Send the round's message to each node and read what comes back.
 
@@ -80,6 +91,7 @@ def ask(
         plan: `edge_agent`'s plan of a round; its `clip_norm` bounds each report here too.
         wanted: reports that are enough; 0: one from each node.
         deadline_s: how long to wait.
+        meanwhile: called again and again while it waits.
     """
     record = record_of(vectors, plan)
     messages = [
@@ -89,21 +101,25 @@ def ask(
         for node in nodes
     ]
     size = sum(map(size_of, messages))
-    waiting = {identity for identity in grid.push_messages(messages) if identity}
+    sent = zip(grid.push_messages(messages), nodes, strict=True)
+    waiting = {identity: node for identity, node in sent if identity}
     reports: list[Report] = []
     refusals = ["the SuperLink did not take the message"] * (len(nodes) - len(waiting))
     up, started = 0, time.monotonic()
     while waiting and not may_close(len(reports), wanted or len(nodes), time.monotonic() - started, deadline_s):
         time.sleep(POLL_S)
         for reply in grid.pull_messages(list(waiting)):
-            waiting.discard(reply.metadata.reply_to_message_id)
+            waiting.pop(reply.metadata.reply_to_message_id, None)
             try:
                 own = msgspec.structs.replace(read_report(reply, shared), node=reply.metadata.src_node_id)
                 reports.append(aggregate.bounded(own, plan["clip_norm"]))
                 up += size_of(reply)
             except AggregationFailed as error:
                 refusals.append(error.what)
-    return Replies(reports=tuple(reports), refusals=tuple(refusals), bytes_up=up, bytes_down=size)
+        meanwhile()
+    return Replies(
+        reports=tuple(reports), refusals=tuple(refusals), bytes_up=up, bytes_down=size, unanswered=dict(waiting)
+    )
 
 
 def record_of(vectors: Mapping[str, F32], plan: dict[str, Any]) -> RecordDict:

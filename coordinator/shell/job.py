@@ -84,3 +84,17 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     A sum has no single updates, so it goes with no rule; each device counts once in it.
     """
+    session: int = 1
+    """Which of the run's sessions the server app is of; an overtaken one writes nothing."""
+    control: str = ""
+    """`host:port` of the SuperLink that the session was started on."""
+    enrolled: int = 0
+    """Devices that were offered the run; with so many online, nobody else is waited for."""
+    retries: int = 0
+    """How often a round that failed is tried again."""
+    back_off_s: float = 5.0
+    """Before the first of them; twice as long before each further one."""
+    spread_s: float = 0.0
+    """Over which the devices that were offered the run come."""
+    keep_reports: bool = True
+    """Whether a round's reports may lie on disk from when they are here until their result is."""

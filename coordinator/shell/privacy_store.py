@@ -99,6 +99,18 @@ class PrivacyStore:
             database.execute("COMMIT")
             return reached
 
+    def entries(self, bundle: str, population: str) -> list[tuple[str, int, Spend]]:
+        """(run, round, what it cost), in the order in which they were entered."""
+        with self._open() as database:
+            return [(run, number, spend) for (run, number), spend in _spent(database, bundle, population)]
+
+    def is_entered(self, run: str, number: int) -> bool:
+        """Whether a round's spending was entered."""
+        with self._open() as database:
+            return bool(
+                database.execute("SELECT 1 FROM privacy_spend WHERE run = ? AND round = ?", (run, number)).fetchone()
+            )
+
     def _enter(
         self,
         database: sqlite3.Connection,

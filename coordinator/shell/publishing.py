@@ -1,24 +1,20 @@
-"""A run's result as a new signed version, with a card that says how it came to be."""
+"""A run's result as a new version, with a card that says how it came to be."""
 
 from pathlib import Path
 
-from coordinator import registry
 from coordinator.rounds import Round
-from coordinator.shell.origin import made_of_run
-from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import Request
 from models import arrays
 from models.bundle import Bundle, matched, with_weights
 
 
-def publish_result(
-    signed: Registry, parent: Bundle, result: Path, done: list[Round], request: Request, folder: Path, claimed: str
-) -> str:
-    """Make the new version from the run's parameters, and sign it."""
+def draft_result(
+    parent: Bundle, result: Path, done: list[Round], request: Request, folder: Path, version: str, claimed: str
+) -> Path:
+    """The new version's file, made from the run's parameters; nothing is published yet."""
     shared = arrays.unpack(result.read_bytes(), "result.npz")
     whole = matched(parent.spec, {**parent.weights(), **shared})
     wanted = [p.name for p in parent.spec.of_share("shared")]
-    version = registry.next_version(signed.paths(), parent.spec.name, parent.spec.version)
     reports = min(row.reports for row in done)
     losses = (
         f"Mean loss reported by the devices: {done[0].loss_before:.4f} before, {done[-1].loss_after:.4f} after. "
@@ -35,6 +31,4 @@ def publish_result(
         f"{request.strategy}{rule}, {len(done)} federated rounds with {reports} or more devices each, seed "
         f"{request.seed}. {losses}{claimed}"
     )
-    path = with_weights(parent, {name: whole[name] for name in wanted}, version, folder, note)
-    signed.publish(path, made_of_run(signed, parent, done, request, claimed))
-    return version
+    return with_weights(parent, {name: whole[name] for name in wanted}, version, folder, note)

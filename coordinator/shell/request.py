@@ -66,6 +66,16 @@ class Request(Struct, frozen=True, kw_only=True):
     """Who adds the noise of a private run. Auto: the devices under a secret sum, the coordinator otherwise."""
     vanish: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.25
     """Share of the devices that may vanish from a secret sum."""
+    over_selection: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.3
+    """With `wanted`: how many more are asked, as a share of it."""
+    retries: Annotated[int, Meta(ge=0, le=100)] = 0
+    """How often a round that failed, such as by too few reports, is tried again."""
+    back_off_s: Annotated[float, Meta(ge=0.0)] = 5.0
+    """Before the first of them; twice as long before each further one."""
+    spread_s: Annotated[float, Meta(ge=0.0)] | None = None
+    """Seconds over which devices come; None: 50 devices a second."""
+    keep_reports: bool = True
+    """Whether a round's reports may lie on disk from when they are here until their result is."""
 
 
 def refuse_compression(request: Request) -> None:

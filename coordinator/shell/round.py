@@ -1,6 +1,8 @@
 """One round: who is asked, what they are asked, and what came of it."""
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from coordinator import cohort, rounds
 from coordinator.errors import TooFewReports
 from coordinator.rounds import Round
+from coordinator.shell import fault
 from coordinator.shell import grid as nodes
 from coordinator.shell.checkpoint import Checkpoint
 from coordinator.shell.grid import Replies
@@ -39,7 +42,19 @@ def secret_dice() -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(os.urandom(32)))
 
 
-def gather(grid: Grid, job: Job, store: Store, row: Round, bundle: Bundle, now: Checkpoint) -> Gathered:
+class Asking(Struct, frozen=True, kw_only=True):
+    """What a round needs besides the job: whom to talk to, and what to do meanwhile."""
+
+    grid: Grid
+    store: Store
+    not_before: float = 0.0
+    """Monotonic time, s: when devices that were offered the run at once have all had their turn to come."""
+    meanwhile: Callable[[], None] = lambda: None
+    keep: Callable[[Gathered], None] = lambda _found: None
+    """Takes what came in, before the round is closing."""
+
+
+def gather(asking: Asking, job: Job, row: Round, bundle: Bundle, now: Checkpoint) -> Gathered:
     """Choose the nodes, ask them, and close the round.
 
     Raises:
@@ -47,21 +62,24 @@ def gather(grid: Grid, job: Job, store: Store, row: Round, bundle: Bundle, now: 
         AggregationFailed: a secret sum could not be made.
     """
     needed = job.minimum_reports
-    there = allowed(Path(job.home), nodes.online(grid, max(needed, job.wanted), job.join_s))
+    until = time.monotonic() + job.join_s
+    online = nodes.online(asking.grid, max(needed, job.wanted), job.enrolled, until, asking.not_before)
+    there = allowed(Path(job.home), online)
     if job.private is not None:
         asked = cohort.sample(there, job.private.rate, secret_dice())
     else:
-        dice = np.random.default_rng([job.seed, row.number])
+        dice = np.random.default_rng([job.seed, row.number, row.attempt])
         asked = cohort.select(there, job.wanted, job.over_selection, dice)
-    row = put(store, msgspec.structs.replace(rounds.advance(row, "open"), asked=len(asked)))
+    row = put(asking.store, msgspec.structs.replace(rounds.advance(row, "open"), asked=len(asked)))
+    fault.point("open", row.number)
     if len(asked) < needed:
         raise TooFewReports(
             f"{len(asked)} nodes are online, {needed} reports are needed",
             hint="are the agents up, do they have examples and consent? see `reported.learning` of each device",
         )
     if job.secret is not None:
-        return _in_secret(grid, job, job.secret, store, row, asked, bundle, now)
-    return _plainly(grid, job, store, row, asked, bundle, now)
+        return _in_secret(asking, job, job.secret, row, asked, bundle, now)
+    return _plainly(asking, job, row, asked, bundle, now)
 
 
 def put(store: Store, row: Round) -> Round:
@@ -70,12 +88,10 @@ def put(store: Store, row: Round) -> Round:
     return row
 
 
-def _plainly(
-    grid: Grid, job: Job, store: Store, row: Round, asked: list[int], bundle: Bundle, now: Checkpoint
-) -> Gathered:
+def _plainly(asking: Asking, job: Job, row: Round, asked: list[int], bundle: Bundle, now: Checkpoint) -> Gathered:
     parameters = bundle.spec.of_share("shared")
     replies = nodes.ask(
-        grid,
+        asking.grid,
         asked,
         vectors_of(job, bundle, now),
         plan_of(job, row, bundle),
@@ -83,34 +99,36 @@ def _plainly(
         # Stopping early at the fastest would choose among those that the coin chose.
         wanted=0 if job.private else job.wanted,
         deadline_s=job.deadline_s,
+        meanwhile=asking.meanwhile,
     )
     if job.private is None:
         kept, out = vetted(Path(job.home), job.key, row.number, replies.reports, job.clip_norm)
         replies = msgspec.structs.replace(replies, reports=kept, refusals=(*replies.refusals, *out))
-    row = put(
-        store,
-        msgspec.structs.replace(
-            rounds.advance(row, "closing"),
-            reports=len(replies.reports),
-            refused=len(replies.refusals),
-            bytes_up=replies.bytes_up,
-            bytes_down=replies.bytes_down,
-        ),
+    row = msgspec.structs.replace(
+        rounds.advance(row, "closing"),
+        reports=len(replies.reports),
+        refused=len(replies.refusals),
+        bytes_up=replies.bytes_up,
+        bytes_down=replies.bytes_down,
     )
+    found = Gathered(row=row, replies=replies)
     if len(replies.reports) < job.minimum_reports:
+        put(asking.store, row)
         said = f"; said no: {'; '.join(sorted(set(replies.refusals))[:3])}" if replies.refusals else ""
         raise TooFewReports(
             f"{len(replies.reports)} usable reports of {len(asked)}, {job.minimum_reports} are needed{said}",
             hint="raise --deadline-s, or see the agents' logs",
         )
-    return Gathered(row=row, replies=replies)
+    asking.keep(found)
+    put(asking.store, row)
+    fault.point("closing", row.number)
+    return found
 
 
 def _in_secret(
-    grid: Grid,
+    asking: Asking,
     job: Job,
     secret: Secret,
-    store: Store,
     row: Round,
     asked: list[int],
     bundle: Bundle,
@@ -120,29 +138,30 @@ def _in_secret(
 
     def closing(count: int) -> None:
         nonlocal closed
-        closed = put(store, msgspec.structs.replace(rounds.advance(row, "closing"), reports=count))
+        closed = put(asking.store, msgspec.structs.replace(rounds.advance(row, "closing"), reports=count))
+        fault.point("closing", row.number)
 
     summed = sum_in_secret(
-        grid,
+        asking.grid,
         asked,
-        f"{job.key}:{row.number}",
+        f"{job.key}:{row.number}:{row.attempt}",
         vectors_of(job, bundle, now),
         plan_of(job, row, bundle),
         secret,
         minimum=job.minimum_reports,
         deadline_s=job.deadline_s,
-        seed=job.seed * 100_003 + row.number,
+        seed=(job.seed * 100_003 + row.number) * 1_009 + row.attempt,
         closing=closing,
         unmasking=lambda: enter_noised(job, row.number, bundle.spec.name),
     )
-    closed = put(
-        store,
-        msgspec.structs.replace(
-            closed,
-            reports=summed.members,
-            refused=len(asked) - summed.members,
-            bytes_up=summed.bytes_up,
-            bytes_down=summed.bytes_down,
-        ),
+    closed = msgspec.structs.replace(
+        closed,
+        reports=summed.members,
+        refused=len(asked) - summed.members,
+        bytes_up=summed.bytes_up,
+        bytes_down=summed.bytes_down,
     )
-    return Gathered(row=closed, summed=summed)
+    found = Gathered(row=closed, summed=summed)
+    asking.keep(found)
+    put(asking.store, closed)
+    return found

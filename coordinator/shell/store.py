@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from coordinator.errors import UnknownDevice
+from coordinator import rounds
+from coordinator.errors import RunInterrupted, UnknownDevice
 from coordinator.rounds import Round
 from firmware_configs.messages import Desired
 
@@ -43,12 +44,23 @@ class Run(Struct, frozen=True, kw_only=True):
 class Store:
     """A home's database. Each call is one transaction."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, session: int = 0) -> None:
+        """Args:
+        home: the coordinator's.
+        session: of the server app that writes rounds; what an overtaken session writes is refused. 0: of nobody.
+        """
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self._path = home / "coordinator.db"
+        self._session = session
         with self._open() as database:
             database.executescript(SCHEMA.read_text())
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """What is done on the connection is committed together at the end, or not at all."""
+        with self._open() as database:
+            yield database
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -101,18 +113,12 @@ class Store:
         known = ", ".join(d.name for d in self.devices()) or "none yet"
         raise UnknownDevice(f"no device `{name}` is enrolled", hint=f"enrolled: {known}")
 
-    def begin(self, key: str, bundle: str, version: str) -> None:
-        """A run starts."""
-        with self._open() as database:
-            database.execute(
-                "INSERT INTO run (key, bundle, version, started_ms) VALUES (?, ?, ?, ?)",
-                (key, bundle, version, int(time.time() * 1_000)),
-            )
-
     def end(self, key: str, *, result: str = "", failure: str = "") -> None:
         """A run is over."""
         with self._open() as database:
-            database.execute("UPDATE run SET ended = 1, result = ?, failure = ? WHERE key = ?", (result, failure, key))
+            database.execute(
+                "UPDATE run SET ended = 1, result = ?, failure = ? WHERE key = ? AND NOT ended", (result, failure, key)
+            )
 
     def run(self, key: str) -> Run | None:
         """One run."""
@@ -130,18 +136,75 @@ class Store:
         ]
 
     def put_round(self, row: Round) -> None:
-        """Write a round's newest state."""
+        """Write a round's newest state; an earlier attempt of the same number stays beside it.
+
+        Raises:
+            RunInterrupted: the run has ended, or is in other hands by now; nothing is written.
+        """
         with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")
+            if self._session:
+                self._refuse_overtaken(database, row.run)
+            held = database.execute("SELECT value FROM round WHERE run = ? AND number = ?", (row.run, row.number))
+            for (value,) in held.fetchall():
+                earlier = msgspec.msgpack.decode(value, type=Round).attempt
+                if earlier != row.attempt:
+                    database.execute(
+                        "INSERT OR REPLACE INTO attempt (run, number, attempt, value) VALUES (?, ?, ?, ?)",
+                        (row.run, row.number, earlier, value),
+                    )
             database.execute(
                 "INSERT OR REPLACE INTO round (run, number, value) VALUES (?, ?, ?)",
                 (row.run, row.number, msgspec.msgpack.encode(row)),
             )
 
+    def _refuse_overtaken(self, database: sqlite3.Connection, run: str) -> None:
+        found = database.execute(
+            "SELECT session, ended FROM run_plan JOIN run ON run.key = run_plan.run WHERE run_plan.run = ?", (run,)
+        ).fetchone()
+        if found != (self._session, 0):
+            raise RunInterrupted(f"run {run} has ended, or goes on elsewhere", hint="nothing to do")
+
     def rounds(self, run: str) -> list[Round]:
-        """A run's rounds, in order."""
+        """A run's rounds in order, each as its newest attempt."""
         with self._open() as database:
             rows = database.execute("SELECT value FROM round WHERE run = ? ORDER BY number", (run,)).fetchall()
         return [msgspec.msgpack.decode(value, type=Round) for (value,) in rows]
+
+    def attempts(self, run: str) -> list[Round]:
+        """All attempts of all rounds of a run, in order."""
+        with self._open() as database:
+            rows = database.execute("SELECT value FROM attempt WHERE run = ?", (run,)).fetchall()
+        earlier = [msgspec.msgpack.decode(value, type=Round) for (value,) in rows]
+        return sorted([*earlier, *self.rounds(run)], key=lambda row: (row.number, row.attempt))
+
+    def add_late(self, run: str, number: int, count: int, names: list[str]) -> None:
+        """So many more replies came after a round had closed, in whatever state it is by now."""
+        with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")
+            held = database.execute("SELECT value FROM round WHERE run = ? AND number = ?", (run, number)).fetchone()
+            if held is not None:
+                row = msgspec.msgpack.decode(held[0], type=Round)
+                told = tuple(sorted({*row.late_devices, *names}))
+                row = msgspec.structs.replace(row, late=row.late + count, late_devices=told)
+                database.execute(
+                    "UPDATE round SET value = ? WHERE run = ? AND number = ?",
+                    (msgspec.msgpack.encode(row), run, number),
+                )
+
+    def publish_rounds(self, run: str, result: str) -> None:
+        """The run's rounds are part of a published version: all of them and the run together."""
+        with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")
+            held = database.execute("SELECT number, value FROM round WHERE run = ?", (run,)).fetchall()
+            for number, value in held:
+                row = msgspec.msgpack.decode(value, type=Round)
+                if row.state == "accounted":
+                    database.execute(
+                        "UPDATE round SET value = ? WHERE run = ? AND number = ?",
+                        (msgspec.msgpack.encode(rounds.advance(row, "published")), run, number),
+                    )
+            database.execute("UPDATE run SET result = ?, failure = '' WHERE key = ?", (result, run))
 
     def desired(self, device: str) -> Desired:
         """What was last wanted of a device."""

@@ -4,32 +4,29 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import msgspec
 from msgspec import Struct
 
 from coordinator import rounds
-from coordinator.errors import FlowerFailed, RoundError, UnknownBundle, UnknownDevice
+from coordinator.errors import NotRunning, RoundStateInvalid, UnknownBundle, UnknownDevice, UnknownRun
 from coordinator.rounds import Round
-from coordinator.shell import flower
 from coordinator.shell.choosing import asynchronous_of, strategy_of
+from coordinator.shell.driving import close, drive, with_bundle
 from coordinator.shell.home import endpoints_of
 from coordinator.shell.job import Job, Private
 from coordinator.shell.mqtt_control import Control
+from coordinator.shell.pacing import spread_s
 from coordinator.shell.private_run import claim_of, private_of, refuse_beyond_budget
-from coordinator.shell.publishing import publish_result
 from coordinator.shell.registry_store import Registry, Target
 from coordinator.shell.request import Request, refuse_compression
+from coordinator.shell.run_store import RunStore, unfinished
 from coordinator.shell.secret_grid import Secret
 from coordinator.shell.store import Store
 from coordinator.strategies.layers import read_layer
-from firmware_configs.errors import EdgeError
-from firmware_configs.messages import Desired, Reported, RoundOffer
+from firmware_configs.messages import Reported
 from models.bundle import Bundle, open_bundle
-
-POLL_S = 0.1
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -72,12 +69,8 @@ def deploy(home: Path, bundle: str, version: str, devices: list[str] | None = No
     if not asked:
         raise UnknownDevice("no device is enrolled", hint="edge-coordinator nodes enrol DEVICE --public-key FILE")
     with Control(endpoints.broker, store) as control:
-        control.want(asked, lambda old: _with_bundle(old, bundle, version, endpoints.registry))
+        control.want(asked, lambda old: with_bundle(old, bundle, version, endpoints.registry))
     return asked
-
-
-def _with_bundle(old: Desired, bundle: str, version: str, registry_url: str) -> Desired:
-    return msgspec.structs.replace(old, bundles={**old.bundles, bundle: version}, registry=registry_url)
 
 
 def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
@@ -87,8 +80,8 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
         say: takes progress lines.
     Raises:
         RoundError: the run was abandoned; nothing is published.
+        RunUnfinished: another run of this bundle has not ended.
     """
-    started = time.monotonic()
     strategy_of(request)  # what cannot go together is refused before anything begins
     home = home.resolve()
     store, endpoints, signed = Store(home), endpoints_of(home), Registry.existing(home)
@@ -96,77 +89,94 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
     devices = [device.name for device in store.devices()]
     if not devices:
         raise UnknownDevice("no device is enrolled", hint="edge-coordinator nodes enrol DEVICE --public-key FILE")
-    key = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid4().hex[:6]}"
-    with Control(endpoints.broker, store) as control:
-        version = _learn(home, key, request, parent, control, devices, say)
-        say(f"published {request.bundle} {version}")
-        control.want(devices, lambda old: _with_bundle(old, request.bundle, version, endpoints.registry))
-        control.wait_for(lambda told: _arrived(told, devices, request.bundle, version) == len(devices), request.wait_s)
-        arrived = _arrived(control.reported(), devices, request.bundle, version)
-    finished = store.rounds(key)
-    return Outcome(
-        run=key,
-        bundle=request.bundle,
-        parent=parent.spec.version,
-        version=version,
-        strategy=request.strategy,
-        rounds=finished,
-        privacy=claim_of(home, request.bundle, private_of(request, len(devices)), request.clip_norm, finished),
-        devices=len(devices),
-        reported=arrived,
-        seconds=round(time.monotonic() - started, 2),
-        request=request,
-    )
-
-
-def _learn(
-    home: Path,
-    key: str,
-    request: Request,
-    parent: Bundle,
-    control: Control,
-    devices: list[str],
-    say: Callable[[str], None],
-) -> str:
-    """Offer the run, follow its rounds, publish; returns the new version. The offer is withdrawn in any case."""
-    store, signed = Store(home), Registry.existing(home)
-    folder = home / "runs" / key
     refuse_compression(request)
     private = private_of(request, len(devices))
     if private is not None:
         refuse_beyond_budget(home, request.bundle, private, request.rounds)
-    job = _job(home, key, parent, request, folder, private, len(devices))
-    store.begin(key, request.bundle, parent.spec.version)
-    run = ""
-    try:
-        run, app_hash = flower.start_run(home, flower.APP, job)
-        offer = _offer(request, parent, run, endpoints_of(home).superlink, app_hash)
-        control.want(devices, lambda old: msgspec.structs.replace(old, offer=offer))
-        say(f"run {key}: offered to {len(devices)} devices")
-        result = _follow(store, key, folder, request, say)
-        claimed = claim_of(home, request.bundle, private, request.clip_norm, store.rounds(key))
-        version = publish_result(signed, parent, result, store.rounds(key), request, folder, claimed)
-    except (EdgeError, KeyboardInterrupt) as error:
-        _give_up(home, key, run, error.what if isinstance(error, EdgeError) else "it was interrupted")
-        raise
-    finally:
-        control.want(devices, lambda old: msgspec.structs.replace(old, offer=None))
-    for row in store.rounds(key):
-        store.put_round(rounds.advance(row, "published"))
-    store.end(key, result=version)
-    return version
+    key = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid4().hex[:6]}"
+    with Control(endpoints.broker, store) as control:
+        job = _job(home, key, parent, request, private, len(devices))
+        (home / "runs" / key).mkdir(parents=True)
+        RunStore(home).begin(key, request.bundle, parent.spec.version, request, job, int(time.time() * 1_000))
+        return _driven(home, key, control, say)
 
 
-def _give_up(home: Path, key: str, run: str, reason: str) -> None:
-    """Abandon what is left of a run."""
-    store = Store(home)
-    store.end(key, failure=reason)
+def resume(home: Path, key: str, say: Callable[[str], None]) -> Outcome:
+    """Go on with a run that was cut off, or that failed, from its last durable state.
+
+    Raises:
+        UnknownRun: there is none of this key.
+        RoundStateInvalid: it is done, or was given up.
+        RoundError: as `train`.
+    """
+    home = home.resolve()
+    store, plan = Store(home), RunStore(home).plan(key)
+    state = store.run(key)
+    if state is None or plan.given_up:
+        raise RoundStateInvalid(f"run {key} was given up: {state.failure if state else ''}", hint="train again")
+    if state.ended and state.result:
+        raise RoundStateInvalid(f"run {key} is done: it made {state.bundle} {state.result}", hint="nothing to do")
+    others = [run.key for run in store.runs() if run.bundle == state.bundle and not run.ended and run.key != key]
+    if others:
+        raise unfinished(others[0], state.bundle)
+    endpoints = endpoints_of(home)
+    with Control(endpoints.broker, store) as control:
+        return _driven(home, key, control, say)
+
+
+def abandon(home: Path, key: str, reason: str) -> list[Round]:
+    """Give a run up for good: nothing of it is published, what it has spent stays spent; returns its rounds.
+
+    Raises:
+        UnknownRun: there is none of this key.
+        RoundStateInvalid: its result is published.
+    """
+    home = home.resolve()
+    store, plans = Store(home), RunStore(home)
+    state = store.run(key)
+    if state is None:
+        raise UnknownRun(f"no run `{key}`", hint="edge-coordinator rounds ls")
+    if state.result:
+        raise RoundStateInvalid(
+            f"run {key} has published {state.bundle} {state.result}",
+            hint=f"deploy another version, or finish it: edge-coordinator rounds resume {key}",
+        )
+    plans.give_up(key, reason)
+    with suppress(UnknownRun):
+        close(home, key, reason)
     for row in store.rounds(key):
         if row.state not in rounds.ENDED:
             store.put_round(rounds.abandon(row, reason))
-    if run:
-        with suppress(FlowerFailed):  # it may have ended by itself
-            flower.stop_run(home, run)
+    for path in (home / "runs" / key).glob("re*"):
+        path.unlink(missing_ok=True)
+    with suppress(NotRunning), Control(endpoints_of(home).broker, store) as control:
+        offered = [d.name for d in store.devices() if (store.desired(d.name).offer)]
+        control.want(offered, lambda old: msgspec.structs.replace(old, offer=None))
+    return store.rounds(key)
+
+
+def _driven(home: Path, key: str, control: Control, say: Callable[[str], None]) -> Outcome:
+    """Drive a run to its end, and see its result arrive."""
+    started = time.monotonic()
+    plan = RunStore(home).plan(key)
+    request, job = plan.request, plan.job
+    version, devices = drive(home, key, control, say)
+    control.wait_for(lambda told: _arrived(told, devices, request.bundle, version) == len(devices), request.wait_s)
+    store = Store(home)
+    finished, run = store.rounds(key), store.run(key)
+    return Outcome(
+        run=key,
+        bundle=request.bundle,
+        parent=run.version if run is not None else "",
+        version=version,
+        strategy=request.strategy,
+        rounds=finished,
+        privacy=claim_of(home, request.bundle, job.private, request.clip_norm, rounds.done_of(finished)),
+        devices=len(devices),
+        reported=_arrived(control.reported(), devices, request.bundle, version),
+        seconds=round(time.monotonic() - started, 2),
+        request=request,
+    )
 
 
 def _parent(signed: Registry, bundle: str) -> Bundle:
@@ -185,13 +195,11 @@ def _parent(signed: Registry, bundle: str) -> Bundle:
     return parent
 
 
-def _job(
-    home: Path, key: str, parent: Bundle, request: Request, folder: Path, private: Private | None, devices: int
-) -> Path:
+def _job(home: Path, key: str, parent: Bundle, request: Request, private: Private | None, devices: int) -> Job:
     own, strategy = parent.spec.train, strategy_of(request)
     if own is None:
         raise UnknownBundle("the bundle has no train step", hint="see edge-models inspect")
-    job = Job(
+    return Job(
         home=str(home),
         key=key,
         bundle=str(parent.path),
@@ -217,11 +225,12 @@ def _job(
         random_k=request.random_k,
         private=private,
         secret=_secret(request, private),
+        over_selection=request.over_selection,
+        retries=request.retries,
+        back_off_s=request.back_off_s,
+        spread_s=spread_s(devices, request.spread_s),
+        keep_reports=request.keep_reports,
     )
-    folder.mkdir(parents=True)
-    path = folder / "job.json"
-    path.write_bytes(msgspec.json.encode(job))
-    return path
 
 
 def _secret(request: Request, private: Private | None) -> Secret | None:
@@ -235,52 +244,9 @@ def _secret(request: Request, private: Private | None) -> Secret | None:
     )
 
 
-def _offer(request: Request, parent: Bundle, run: str, superlink: str, app_hash: str) -> RoundOffer:
-    open_s = request.join_s + request.rounds * request.deadline_s
-    return RoundOffer(
-        run=run,
-        bundle=request.bundle,
-        version=parent.spec.version,
-        superlink=superlink,
-        app_hash=app_hash,
-        closes_ms=int((time.time() + open_s) * 1_000),
-    )
-
-
-def _follow(store: Store, key: str, folder: Path, request: Request, say: Callable[[str], None]) -> Path:
-    """Wait for the run's result, telling each round as it ends."""
-    told: set[int] = set()
-    deadline = time.monotonic() + request.join_s + request.rounds * request.deadline_s + 60
-    while True:
-        for row in store.rounds(key):
-            if row.state == "accounted" and row.number not in told:
-                told.add(row.number)
-                say(
-                    f"round {row.number}: {row.reports} of {row.asked} reports, loss {row.loss_before:.4f} → "
-                    f"{row.loss_after:.4f}, {row.bytes_up:,} bytes up, {row.seconds:.1f} s"
-                )
-        if (folder / "result.npz").exists():
-            return folder / "result.npz"
-        state = store.run(key)
-        if state is not None and state.failure:
-            raise RoundError(f"run {key} was abandoned: {state.failure}", hint="nothing was published; see above")
-        if time.monotonic() > deadline:
-            raise RoundError(f"run {key} gave no result in time", hint="see the SuperLink's log")
-        time.sleep(POLL_S)
-
-
 def _arrived(told: dict[str, Reported], devices: list[str], bundle: str, version: str) -> int:
     def runs(device: str) -> bool:
         state = told[device].bundles.get(bundle) if device in told else None
         return state is not None and state.version == version and state.state == "active"
 
     return sum(runs(device) for device in devices)
-
-
-def rounds_table(home: Path) -> list[dict[str, Any]]:
-    """Runs with their rounds, newest first."""
-    store = Store(home)
-    return [
-        {**msgspec.to_builtins(run), "rounds": [msgspec.to_builtins(row) for row in store.rounds(run.key)]}
-        for run in store.runs()
-    ]

@@ -60,7 +60,14 @@ def test_a_round_in_secret_moves_the_model_by_the_mean_and_shows_no_single_updat
     place: Coordinator, devices: list[Device]
 ) -> None:
     request = Request(
-        bundle="context", rounds=2, minimum_reports=4, wait_s=0.0, clip_norm=4.0, secret_sum=True, deadline_s=40.0
+        bundle="context",
+        retries=0,
+        rounds=2,
+        minimum_reports=4,
+        wait_s=0.0,
+        clip_norm=4.0,
+        secret_sum=True,
+        deadline_s=40.0,
     )
     done, failed, said = _together(place, devices, request)
     assert failed is None, [(one.ended, one.stderr) for one in said]
@@ -95,6 +102,7 @@ def test_devices_add_the_noise_of_a_private_round_themselves_and_it_is_entered_b
     spent_at_reveal: list[int] = []
     request = Request(
         bundle="context",
+        retries=0,
         rounds=1,
         minimum_reports=4,
         wait_s=0.0,
@@ -166,11 +174,11 @@ def test_top_k_is_refused_under_a_secret_sum_and_random_k_without_one(
 
 def test_noise_by_the_devices_needs_a_secret_sum_and_a_budget(place: Coordinator, devices: list[Device]) -> None:
     with pytest.raises(BudgetInvalid, match="hides no single update"):
-        train(place.home, Request(bundle="context", epsilon_max=8.0, noise_by="devices"), print)
+        train(place.home, Request(bundle="context", retries=0, epsilon_max=8.0, noise_by="devices"), print)
     with pytest.raises(BudgetInvalid, match="without a budget"):
-        train(place.home, Request(bundle="context", secret_sum=True, noise_by="devices"), print)
+        train(place.home, Request(bundle="context", retries=0, secret_sum=True, noise_by="devices"), print)
     with pytest.raises(BudgetInvalid, match="sampling hides nothing"):
-        train(place.home, Request(bundle="context", secret_sum=True, epsilon_max=8.0, rate=0.5), print)
+        train(place.home, Request(bundle="context", retries=0, secret_sum=True, epsilon_max=8.0, rate=0.5), print)
 
 
 def test_a_device_that_vanishes_before_its_vector_is_left_out_and_the_sum_is_made(
@@ -188,7 +196,14 @@ def test_a_device_that_vanishes_before_its_vector_is_left_out_and_the_sum_is_mad
     lock = threading.Lock()
 
     request = Request(
-        bundle="context", rounds=1, minimum_reports=3, wait_s=0.0, clip_norm=4.0, secret_sum=True, deadline_s=12.0
+        bundle="context",
+        retries=0,
+        rounds=1,
+        minimum_reports=3,
+        wait_s=0.0,
+        clip_norm=4.0,
+        secret_sum=True,
+        deadline_s=12.0,
     )
     outcome: list[Outcome] = []
     worker = threading.Thread(target=lambda: outcome.append(train(place.home, request, print)))
@@ -203,7 +218,7 @@ def test_a_device_that_vanishes_before_its_vector_is_left_out_and_the_sum_is_mad
 
 
 def test_a_profile_that_demands_a_secret_sum_sends_no_plain_update(place: Coordinator, devices: list[Device]) -> None:
-    request = Request(bundle="context", rounds=1, minimum_reports=1, wait_s=0.0, deadline_s=20.0)
+    request = Request(bundle="context", retries=0, rounds=1, minimum_reports=1, wait_s=0.0, deadline_s=20.0)
     done, failed, said = _together(place, devices, request)
     assert done is None
     assert failed is not None
@@ -212,7 +227,9 @@ def test_a_profile_that_demands_a_secret_sum_sends_no_plain_update(place: Coordi
 
 
 def test_a_profile_that_wants_more_devices_added_up_takes_no_part(place: Coordinator, devices: list[Device]) -> None:
-    request = Request(bundle="context", rounds=1, minimum_reports=3, wait_s=0.0, secret_sum=True, deadline_s=20.0)
+    request = Request(
+        bundle="context", retries=0, rounds=1, minimum_reports=3, wait_s=0.0, secret_sum=True, deadline_s=20.0
+    )
     done, failed, said = _together(place, devices, request, k_min=5)
     assert done is None
     assert failed is not None
@@ -222,7 +239,7 @@ def test_a_profile_that_wants_more_devices_added_up_takes_no_part(place: Coordin
 
 def test_a_secret_sum_and_a_rule_that_looks_at_single_updates_exclude_each_other(place: Coordinator) -> None:
     with pytest.raises(RoundError, match="no single updates"):
-        train(place.home, Request(bundle="context", secret_sum=True, rule="median"), print)
+        train(place.home, Request(bundle="context", retries=0, secret_sum=True, rule="median"), print)
 
 
 def test_the_command_has_the_options(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""What is told of runs and their rounds."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coordinator import accountant
+from coordinator.errors import UnknownRun
+from coordinator.shell.hold import APP_LOCK, COMMAND_LOCK, is_held
+from coordinator.shell.privacy_store import PrivacyStore
+from coordinator.shell.run_store import RunStore
+from coordinator.shell.store import Run, Store
+
+
+def rounds_table(home: Path) -> list[dict[str, Any]]:
+    """Runs with their rounds, newest first."""
+    store = Store(home)
+    return [
+        {
+            **msgspec.to_builtins(run),
+            "state": state_of(home, run),
+            "rounds": [msgspec.to_builtins(row) for row in store.rounds(run.key)],
+        }
+        for run in store.runs()
+    ]
+
+
+def state_of(home: Path, run: Run) -> str:
+    """How a run stands: published, failed, running (a command drives it), at work (its server app lives), cut off."""
+    folder = home / "runs" / run.key
+    if run.ended:
+        return "published" if run.result else "failed"
+    if is_held(folder / COMMAND_LOCK):
+        return "running"
+    return "at work" if is_held(folder / APP_LOCK) else "cut off"
+
+
+def run_told(home: Path, key: str) -> dict[str, Any]:
+    """One run with every attempt of every round, and what had been spent once each was entered.
+
+    Raises:
+        UnknownRun: there is none of this key.
+    """
+    store = Store(home)
+    run = store.run(key)
+    if run is None:
+        raise UnknownRun(f"no run `{key}`", hint="edge-coordinator rounds ls")
+    spent = _spent(home, run)
+    rows = [{**msgspec.to_builtins(row), "epsilon": spent.get(row.number)} for row in store.attempts(key)]
+    newest = {row.number: row.attempt for row in store.rounds(key)}
+    for row in rows:
+        if row["attempt"] != newest[row["round"]]:
+            row["epsilon"] = None  # it was entered for the attempt that came to a result
+    return {**msgspec.to_builtins(run), "state": state_of(home, run), "fix": _fix(home, run), "rounds": rows}
+
+
+def _spent(home: Path, run: Run) -> dict[int, float]:
+    """Round → ε of its population on the bundle once it was entered; empty for a run that is not private."""
+    try:
+        private = RunStore(home).plan(run.key).job.private
+    except UnknownRun:
+        return {}
+    if private is None:
+        return {}
+    found: dict[int, float] = {}
+    before: list[accountant.Spend] = []
+    for key, number, spend in PrivacyStore(home).entries(run.bundle, private.population):
+        before.append(spend)
+        if key == run.key:
+            found[number] = accountant.epsilon(before, private.budget.delta, private.budget.accountant)
+    return found
+
+
+def _fix(home: Path, run: Run) -> str:
+    state = state_of(home, run)
+    if state == "failed":
+        try:
+            if RunStore(home).plan(run.key).given_up:
+                return ""
+        except UnknownRun:
+            return ""
+    if state in ("cut off", "at work", "failed"):
+        return f"edge-coordinator rounds resume {run.key}, or rounds abandon {run.key} --reason WHY"
+    return ""

@@ -1,0 +1,310 @@
+"""`python -m tests.coordinator.kill --loops 50 --seed 0 --json`: kill -9 in every state of a round.
+
+Each loop starts `edge-coordinator train`, holds the process that has just written a state down (see
+`coordinator/shell/fault.py`), kills a process with SIGKILL, goes on as an operator would (`up`, `rounds resume`), and
+looks at the books. The last line is one JSON object; the exit code is 1 when a round was lost or spent twice.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from coordinator.accountant import Spend, epsilon
+from coordinator.shell.enrol import enrol
+from coordinator.shell.fault import VARIABLE
+from coordinator.shell.home import alone
+from coordinator.shell.privacy_store import PrivacyStore
+from coordinator.shell.registry_store import Registry
+from coordinator.shell.store import Store
+from models.bundle import open_bundle
+from tests.coordinator.fleet import CONTEXT, Device
+from tests.coordinator.pool import living
+
+ROUNDS = 2
+DEVICES = 3
+NOISE = 5.0
+PATIENCE_S = 240.0
+IN_A_ROUND = ("planned", "open", "closing", "combined", "saved", "aggregated", "accounted")
+AT_THE_END = ("drafted", "signed", "published", "deployed")
+AT_THE_START = ("session", "started")
+REPORTS_ARE_IN = ("closing", "combined", "saved", "aggregated", "accounted")
+MODES = {
+    "plain": [],
+    "private": ["--epsilon-max", "1000", "--noise", str(NOISE), "--accountant", "rdp", "--clip-norm", "1"],
+    "secret": ["--secret-sum", "--clip-norm", "1"],
+}
+
+
+@dataclass
+class Case:
+    """One kill."""
+
+    state: str
+    number: int
+    victim: str
+    mode: str
+
+    @property
+    def point(self) -> str:
+        return f"{self.state}:{self.number}" if self.number else self.state
+
+
+@dataclass
+class Books:
+    """What came of all kills."""
+
+    kills: int = 0
+    lost: int = 0
+    double_spent: int = 0
+    wrong: list[str] = field(default_factory=list)
+    states: Counter[str] = field(default_factory=Counter)
+    victims: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+
+
+def cases(loops: int, seed: int) -> list[Case]:
+    """So many kills; the first ones go through every state once, in an order of the seed's."""
+    dice = np.random.default_rng(seed)
+    states = [*IN_A_ROUND, *AT_THE_END, *AT_THE_START]
+    found = []
+    while len(found) < loops:
+        dice.shuffle(states)
+        for state in states:
+            in_round = state in IN_A_ROUND
+            victims = ("app", "command", "link", "up") if in_round else ("command", "command", "link", "up")
+            number = int(dice.integers(1, ROUNDS + 1)) if in_round else 0
+            found.append(Case(state, number, str(dice.choice(victims)), str(dice.choice(list(MODES)))))
+    return found[:loops]
+
+
+class Workplace:
+    """A coordinator's home, with `up` as a real process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.fault = folder / "fault"
+        self.held = folder / "fault.held"
+        self._ready = folder / "ready"
+        self._log = (folder / "log").open("ab")
+        self._up: subprocess.Popen[bytes] | None = None
+        self.devices = [Device(f"home-{n}", folder / f"home-{n}") for n in range(DEVICES)]
+
+    def start(self) -> None:
+        """Start `up`, and wait until it answers."""
+        self._ready.unlink(missing_ok=True)
+        self._up = self.command("up", "--ready-file", str(self._ready))
+        until = time.monotonic() + PATIENCE_S
+        while not self._ready.exists():
+            if self._up.poll() is not None or time.monotonic() > until:
+                raise AssertionError(f"`up` does not come up: see {self._log.name}")
+            time.sleep(0.05)
+
+    def people(self) -> None:
+        """Publish the bundle, and enrol the devices."""
+        Registry.existing(self.home).publish(CONTEXT)
+        for n, device in enumerate(self.devices):
+            device.make_key()
+            device.live_through(30, seed=n)
+            enrol(self.home, device.name, device.public)
+
+    def command(self, *words: str) -> "subprocess.Popen[bytes]":
+        """`edge-coordinator …` as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "coordinator.cli", *words, "--home", str(self.home)],
+            stdout=self._log,
+            stderr=self._log,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, VARIABLE: str(self.fault), "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"},
+        )
+
+    def pid_of(self, victim: str, command: "subprocess.Popen[bytes]") -> int:
+        """The process to kill."""
+        if victim == "app":
+            return int(self.held.read_text().split()[1])
+        if victim == "command":
+            return command.pid
+        pids = [int(pid) for pid in (self.home / "up.lock").read_text().split()]
+        return pids[0] if victim == "up" else pids[1]
+
+    def mend(self) -> None:
+        """Start `up` again, where it or its SuperLink was killed."""
+        if self._up is not None and self._up.poll() is None:
+            until = time.monotonic() + 3.0
+            while self._up.poll() is None and time.monotonic() < until:
+                time.sleep(0.05)
+        if self._up is None or self._up.poll() is not None:
+            until = time.monotonic() + 30.0
+            while True:  # what the kill left behind holds the home for a moment
+                try:
+                    with alone(self.home):
+                        break
+                except Exception:
+                    if time.monotonic() > until:
+                        raise
+                    time.sleep(0.1)
+            self.start()
+
+    def stop(self) -> None:
+        """End everything."""
+        self.fault.unlink(missing_ok=True)
+        if self._up is not None and self._up.poll() is None:
+            self._up.send_signal(signal.SIGTERM)
+            self._up.wait(60)
+        self._log.close()
+
+
+@contextmanager
+def workplace() -> Iterator[Workplace]:
+    """A running coordinator with enrolled devices that take every offer."""
+    with tempfile.TemporaryDirectory(prefix="edgeward-kill-") as folder:
+        place = Workplace(Path(folder))
+        try:
+            place.start()
+            place.people()
+            with living(place.home, place.devices):
+                yield place
+        finally:
+            place.stop()
+
+
+def kill_once(place: Workplace, case: Case, books: Books) -> None:
+    """One run that is killed once and gone on with; what is wrong afterwards is entered in the books."""
+    started = time.monotonic()
+    before = {one.version for one in Registry.existing(place.home).published()}
+    known = {run.key for run in Store(place.home).runs()}
+    place.held.unlink(missing_ok=True)
+    place.fault.write_text(case.point)
+    words = ["train", "context", "--rounds", str(ROUNDS), "--minimum-reports", str(DEVICES), "--wait-s", "0"]
+    words += ["--deadline-s", "20", "--back-off-s", "0.2", "--spread-s", "0", "--population", "homes"]
+    command = place.command(*words, *MODES[case.mode])
+    until = time.monotonic() + PATIENCE_S
+    while not place.held.exists():
+        if command.poll() is not None or time.monotonic() > until:
+            books.wrong.append(f"{case}: the state was never reached")
+            place.fault.unlink(missing_ok=True)
+            return
+        time.sleep(0.02)
+    time.sleep(0.05)
+    os.kill(place.pid_of(case.victim, command), signal.SIGKILL)
+    books.kills += 1
+    books.states[case.state] += 1
+    books.victims[case.victim] += 1
+    books.modes[case.mode] += 1
+    if case.victim in ("link", "up"):
+        time.sleep(0.3)  # so that the held process notices before it goes on
+    place.fault.unlink(missing_ok=True)
+    code = command.wait(PATIENCE_S)
+    if case.victim in ("link", "up"):
+        place.mend()
+    (key,) = {run.key for run in Store(place.home).runs()} - known
+    state = Store(place.home).run(key)
+    if code and not (state is not None and state.ended and state.result):
+        code = place.command("rounds", "resume", key).wait(PATIENCE_S)
+    if code:
+        books.wrong.append(f"{case}: {key} could not be resumed")
+    _audit(place, case, key, before, books)
+    books.seconds.append(round(time.monotonic() - started, 1))
+
+
+def _audit(place: Workplace, case: Case, key: str, before: set[str], books: Books) -> None:
+    store = Store(place.home)
+    run = store.run(key)
+    rows = store.rounds(key)
+    assert run is not None
+    done = [row.number for row in rows if row.state == "published"]
+    if done != list(range(1, ROUNDS + 1)) or not run.ended or run.failure:
+        books.lost += 1
+        books.wrong.append(f"{case}: rounds {[(r.number, r.state, r.reason) for r in rows]}, {run}")
+    # A secret sum's shares are nobody's to keep: what is lost before the sum is there is asked for again.
+    kept_from = REPORTS_ARE_IN if case.mode != "secret" else REPORTS_ARE_IN[1:]
+    again = [row.number for row in rows if row.attempt > 1]
+    if case.number in again and case.state in kept_from:
+        books.lost += 1
+        books.wrong.append(f"{case}: round {case.number} was run again")
+    _audit_privacy(place, case, key, books)
+    made = {one.version for one in Registry.existing(place.home).published()} - before
+    if made != {run.result}:
+        books.wrong.append(f"{case}: published {made}, the run made {run.result}")
+    for device in place.devices:
+        desired = store.desired(device.name)
+        if desired.bundles.get("context") != run.result or desired.offer is not None:
+            books.wrong.append(f"{case}: {device.name} is to run {desired.bundles}, offered {desired.offer}")
+    path = Registry.existing(place.home).find("context", run.result)
+    if path is None or open_bundle(path).spec.parents != (run.version,):
+        books.wrong.append(f"{case}: the result is not a child of {run.version}")
+
+
+def _audit_privacy(place: Workplace, case: Case, key: str, books: Books) -> None:
+    entries = PrivacyStore(place.home).entries("context", "homes")
+    own = [number for run, number, _ in entries if run == key]
+    wanted = list(range(1, ROUNDS + 1)) if case.mode == "private" else []
+    if sorted(own) != wanted:
+        books.double_spent += len(own) > len(wanted)
+        books.lost += len(own) < len(wanted)
+        books.wrong.append(f"{case}: entered {own}, wanted {wanted}")
+    runs = sum(run == "private" for run in [case.mode])
+    if runs:
+        rounds = sum(spend.rounds for _, _, spend in entries)
+        stated = epsilon([spend for _, _, spend in entries], 1e-5, "rdp")
+        due = epsilon([Spend(noise_multiplier=NOISE, rate=1.0, rounds=rounds)], 1e-5, "rdp")
+        published = [row for run in Store(place.home).runs() for row in Store(place.home).rounds(run.key)]
+        private = {run for run, _, _ in entries}
+        counted = sum(row.state == "published" and row.run in private for row in published)
+        if counted != rounds or abs(stated - due) > 1e-9:
+            books.double_spent += rounds > counted
+            books.wrong.append(f"{case}: {rounds} rounds were spent, {counted} are published; ε {stated} and {due}")
+
+
+def kill_all(found: list[Case], say: bool) -> Books:
+    """Every case, in one home."""
+    books = Books()
+    with workplace() as place:
+        for n, case in enumerate(found, 1):
+            kill_once(place, case, books)
+            if say:
+                took = books.seconds[-1] if books.seconds else 0.0
+                print(f"{n}/{len(found)} {case} {took:.1f} s; wrong: {len(books.wrong)}", file=sys.stderr, flush=True)
+            if books.wrong:
+                print((place.home.parent / "log").read_text()[-6_000:], file=sys.stderr)
+    return books
+
+
+def main() -> None:
+    """Kill, and print the books."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--loops", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="for the sake of uniformity; the last line is JSON anyway")
+    given = parser.parse_args()
+    books = kill_all(cases(given.loops, given.seed), say=True)
+    seconds = sorted(books.seconds) or [0.0]
+    result = {
+        "kills": books.kills,
+        "lost": books.lost,
+        "double_spent": books.double_spent,
+        "wrong": books.wrong,
+        "states": dict(sorted(books.states.items())),
+        "victims": dict(sorted(books.victims.items())),
+        "modes": dict(sorted(books.modes.items())),
+        "seconds_median": seconds[len(seconds) // 2],
+        "seed": given.seed,
+    }
+    print(json.dumps(result))
+    sys.exit(1 if books.lost or books.double_spent or books.wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
