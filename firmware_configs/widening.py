@@ -302,6 +302,9 @@ def _privacy(before: Privacy | None, after: Privacy | None, where: str, kind: st
     if before.secret_sum != after.secret_sum:
         text = f"{_a(kind)} {'leaves only in a secret sum' if after.secret_sum else 'may be seen by itself'} now"
         yield (_narrow if after.secret_sum else _wide)(f"{where}.secret_sum", text)
+    if before.population != after.population:
+        text = f"{_a(kind)} counts as part of `{after.population or 'any'}`, before of `{before.population or 'any'}`"
+        yield _wide(f"{where}.population", text)
     if before.unit != after.unit:
         yield _wide(f"{where}.unit", f"the promise on {_a(kind)} is for one {after.unit}, before for one {before.unit}")
 

@@ -49,9 +49,10 @@ def _epsilon(case: Case) -> Iterator[Where]:
 
 def _no_noise(case: Case) -> Iterator[Where]:
     for where, egress in _each(case):
-        if egress.kind == "update" and egress.privacy is not None and not _noise(egress):
-            what = "updates are clipped, but carry no noise: no ε can be stated"
-            yield f"{where}.privacy", what, "noise_multiplier > 0, or tell people so"
+        privacy = egress.privacy
+        if egress.kind == "update" and privacy is not None and not _noise(egress) and privacy.epsilon_max is None:
+            what = "updates are clipped, but neither is there noise on them, nor a budget: no ε can be stated"
+            yield f"{where}.privacy", what, "noise_multiplier > 0, or epsilon_max for the coordinator's noise"
 
 
 def _no_noise_on_sums(case: Case) -> Iterator[Where]:
@@ -173,7 +174,7 @@ RULES = (
         code="DM204",
         level="note",
         title="Updates without noise",
-        why="Clipping bounds one device's influence; only noise hides it.",
+        why="Clipping bounds one device's influence; only noise hides it: the device's own, or the coordinator's.",
         check=_no_noise,
     ),
     AuditRule(

@@ -64,7 +64,7 @@ BAD = {
     "DM104": ('text = "Your gateway says whether', 'text = "' + "very " * 40 + "long, your gateway says whether"),
     "DM201": ("bytes_day_max = 50_000_000", "bytes_day_max = 500_000_000"),
     "DM202": ("k_min = 3", "k_min = 1"),
-    "DM203": ("clip_norm = 20.0", "clip_norm = 20.0, noise_multiplier = 0.1, epsilon_max = 50.0"),
+    "DM203": ("clip_norm = 20.0", "clip_norm = 20.0, epsilon_max = 50.0"),
     "DM204": ("clip_norm = 20.0", "clip_norm = 20.0, noise_multiplier = 0.0"),
     "DM205": ('[[egress]]\nkind = "status"', SUMS + '[[egress]]\nkind = "status"'),
     "DM301": ("item == 'lights-on' && fields.light > 800.0", "item == 'lights-on' || item == 'lights-off'"),
