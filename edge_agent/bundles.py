@@ -77,7 +77,7 @@ class Bundles:
             if (reason := self._refused.get(name, {}).get(version)) is not None:
                 self._states[name] = BundleState(version=version, state="returned", reason=reason)
                 continue
-            if not may_begin and self._previous.get(name) != version:
+            if not may_begin:
                 self._states[name] = BundleState(version=version, state="waiting", reason="for a maintenance window")
                 continue
             held = self._states.get(name)

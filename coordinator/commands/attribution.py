@@ -58,7 +58,7 @@ def attribution(
         from coordinator.shell.store import Store
 
         enrolled = {device.name for device in Store(home).devices()}
-        reports = from_broker(endpoints_of(home).broker, enrolled, wait_s)
+        reports = from_broker(endpoints_of(home).broker, enrolled, wait_s, home)
     evidence = gathered(reports, outcome, k_min)
     if model == "markov":
         found = markov(evidence.paths)

@@ -7,18 +7,16 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from coordinator.accountant import Budget, Spend
 from coordinator.errors import NotDeclared, NothingReleased, NotRunning
 from coordinator.experiments import Plan, Release, blurred, claim, gather, read
+from coordinator.shell import line
 from coordinator.shell.experiment_store import ExperimentStore
 from coordinator.shell.home import endpoints_of, last_endpoints
 from coordinator.shell.mqtt_control import Control
@@ -80,13 +78,13 @@ def collect(home: Path) -> int:
         return 0
     store, came = ExperimentStore(home), 0
     with contextlib.suppress(NotRunning):
-        for device, report in _retained(where.broker).items():
+        for device, report in _retained(where.broker, home).items():
             store.put_report(device[0], report)
             came += 1
     return came
 
 
-def _retained(broker: str) -> Mapping[tuple[str, str], ExperimentReport]:
+def _retained(broker: str, home: Path) -> Mapping[tuple[str, str], ExperimentReport]:
     """(device, experiment) → its report, as the broker keeps them."""
     found: dict[tuple[str, str], ExperimentReport] = {}
     came, subscribed = threading.Event(), threading.Event()
@@ -99,18 +97,12 @@ def _retained(broker: str) -> Mapping[tuple[str, str], ExperimentReport]:
                 found[message.topic.split("/")[-3], name] = word
         came.set()
 
-    client = Client(
-        CallbackAPIVersion.VERSION2, f"edge-experiments-{uuid4().hex[:8]}", protocol=MQTTProtocolVersion.MQTTv5
-    )
-    client.on_message = on_message
-    client.on_connect = lambda one, *_: one.subscribe(f"{ROOT}/+/experiment/+", qos=1)
-    client.on_subscribe = lambda *_: subscribed.set()
-    where = urlsplit(broker)
-    try:
-        client.connect(where.hostname or "127.0.0.1", where.port or 1883)
-    except OSError as error:
-        raise NotRunning(f"no broker at {broker}: {error}", hint="start one: edge-coordinator up") from error
-    client.loop_start()
+    def prepare(client: Client) -> None:
+        client.on_message = on_message
+        client.on_connect = lambda one, *_: one.subscribe(f"{ROOT}/+/experiment/+", qos=1)
+        client.on_subscribe = lambda *_: subscribed.set()
+
+    client = line.dial(broker, home, prepare)
     try:
         if not subscribed.wait(CONNECT_S):
             raise NotRunning("the broker does not answer", hint="check its log")
@@ -118,8 +110,7 @@ def _retained(broker: str) -> Mapping[tuple[str, str], ExperimentReport]:
         while time.monotonic() < deadline and came.wait(QUIET_S):
             came.clear()
     finally:
-        client.disconnect()
-        client.loop_stop()
+        line.hang_up(client)
     return found
 
 

@@ -3,14 +3,12 @@
 import time
 from collections.abc import Collection
 from pathlib import Path
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import msgspec
 from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from coordinator.errors import AttributionRefused, NotRunning
+from coordinator.errors import AttributionRefused
+from coordinator.shell.line import dial, hang_up
 from firmware_configs.measured import Measured
 from firmware_configs.messages import ROOT
 
@@ -37,17 +35,17 @@ def from_file(path: Path) -> list[Measured]:
     return found
 
 
-def from_broker(broker: str, enrolled: Collection[str], wait_s: float) -> list[Measured]:
+def from_broker(broker: str, enrolled: Collection[str], wait_s: float, home: Path = Path()) -> list[Measured]:
     """The retained reports of enrolled devices.
 
     Args:
-        broker: `mqtt://host:port`.
+        broker: `mqtt://host:port`, `mqtts://host:port`.
         enrolled: names of devices; others are not listened to.
+        home: where our certificate for `mqtts://` is.
         wait_s: seconds without another report after which all have come.
     Raises:
         NotRunning: the broker does not answer.
     """
-    where = urlsplit(broker)
     found: list[Measured] = []
     newest = [time.monotonic()]
 
@@ -61,17 +59,13 @@ def from_broker(broker: str, enrolled: Collection[str], wait_s: float) -> list[M
         if device in enrolled and word.device == device and len(found) < REPORTS_MAX:
             found.append(word)
 
-    name = f"edge-coordinator-{uuid4().hex[:8]}"
-    client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
-    client.on_message = take
-    client.on_connect = lambda one, *_: one.subscribe(f"{ROOT}/+/metric", qos=1)
-    try:
-        client.connect(where.hostname or "127.0.0.1", where.port or 1883)
-    except OSError as error:
-        raise NotRunning(f"no broker at {broker}: {error}", hint="start one: edge-coordinator up") from error
-    client.loop_start()
+    def prepare(client: Client) -> None:
+        client.on_message = take
+        client.on_connect = lambda one, *_: one.subscribe(f"{ROOT}/+/metric", qos=1)
+
+    client = dial(broker, home, prepare)
+    newest[0] = time.monotonic()
     while time.monotonic() < newest[0] + wait_s:
         time.sleep(0.05)
-    client.disconnect()
-    client.loop_stop()
+    hang_up(client)
     return found

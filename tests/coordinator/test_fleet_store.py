@@ -137,6 +137,25 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     assert len(found.bundles) == 30
 
 
+def test_nobody_writes_between_the_reading_and_the_writing_of_another(store: FleetStore, tmp_path: Path) -> None:
+    def add(key: str) -> None:
+        def change(old: Desired) -> Desired:
+            return msgspec.structs.replace(old, bundles={**old.bundles, key: "1"})
+
+        FleetStore(tmp_path).wish(["home-1"], change, by=US, pass_reported=False)
+
+    other = threading.Thread(target=add, args=("theirs",))
+
+    def slowly(old: Desired) -> Desired:
+        other.start()
+        other.join(0.5)  # it must wait for us, not we for it
+        return msgspec.structs.replace(old, bundles={**old.bundles, "ours": "1"})
+
+    store.wish(["home-1"], slowly, by=US, pass_reported=False)
+    other.join()
+    assert set(store.view("home-1").desired.bundles) == {"ours", "theirs"}
+
+
 def test_a_wish_can_be_numbered_above_what_the_device_reports(store: FleetStore) -> None:
     hear(store, "reported", msgspec.msgpack.encode(Reported(device="home-1", revision=41, bundles={})))
     assert store.wish(["home-1"], lambda old: old, by=US, pass_reported=True)["home-1"].revision == 42
