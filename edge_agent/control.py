@@ -132,9 +132,9 @@ class Control:
         """Once a second: what waited for a maintenance window, or for the device to be ready, may begin."""
         due = self._waits or self.offers.is_due(batch.now_ms)
         if due and self._windows.opened(batch.now_ms, batch.settled_ms):
-            told = self.offers.learning
+            waited, told = self._waits, self.offers.learning
             self._pursue(self._desired, batch)
-            if self._waits or self.offers.learning != told:
+            if waited or self.offers.learning != told:
                 self.report(batch)
 
     def wanted(self, name: str) -> str:
