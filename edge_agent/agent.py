@@ -445,7 +445,8 @@ def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> N
     batch.put("consent", subject, msgspec.msgpack.encode(agent.consents.word(subject)))
     agent.people.consent_changed(subject, batch)
     agent.control.offers.forget(batch)
-    if not agent.consents.granted(subject):
+    agent.control.consent_changed(subject, batch)
+    if not agent.consents.granted(subject) - agent.control.offers.to_be_forgotten:
         # Not only forgotten: until this step is committed, the store would give the old one back.
         agent.profiles.replace(subject, Profile(agent.layouts.now))
         batch.drop("profile", subject)

@@ -166,8 +166,18 @@ class Control:
                 pass
         return False
 
+    def consent_changed(self, subject: str, batch: Batch) -> None:
+        """Destroy what was learned from a subject that no longer agrees: its own parameters, and its examples."""
+        for model in self.offers.consent_changed(subject, batch):
+            key = personal_key(model, subject)
+            batch.drop("personal", key)
+            if self._has_personal:
+                self._personal.replace(key, {})
+
     def _learned(self, learned: Learned, batch: Batch) -> None:
-        for subject, packed in learned.personal.items():
+        # Of people who withdrew, before or meanwhile, nothing that was made is held on to.
+        kept = {} if self.offers.is_void(learned.run) else learned.personal
+        for subject, packed in kept.items():
             key = personal_key(learned.bundle, subject)
             batch.put("personal", key, packed)
             self._personal.replace(key, _unpacked(packed))

@@ -59,6 +59,14 @@ class Drop(Struct, frozen=True, kw_only=True, tag="drop"):
     key: str
 
 
+class Erase(Struct, frozen=True, kw_only=True, tag="erase"):
+    """Delete a subject's rows of a shelf, those of this very step too."""
+
+    shelf: Shelf
+    group: str
+    subject: str
+
+
 class Append(Struct, frozen=True, kw_only=True, tag="append"):
     """Add a row to a shelf; a row with the same id is left as it is."""
 
@@ -133,6 +141,8 @@ class Train(Struct, frozen=True, kw_only=True, tag="train"):
     closes_ms: int
     subjects: tuple[str, ...]
     """Whose examples may be learned from: those who agree to it now."""
+    unlearn: bool = False
+    """Whether it is the last update of those who withdrew; then the subjects are they."""
 
 
 class Post(Struct, frozen=True, kw_only=True, tag="post"):
@@ -152,4 +162,4 @@ class Log(Struct, frozen=True, kw_only=True, tag="log"):
     text: str
 
 
-Effect = Put | Drop | Append | Send | Answer | Fetch | Switch | Train | Post | Log
+Effect = Put | Drop | Erase | Append | Send | Answer | Fetch | Switch | Train | Post | Log

@@ -85,6 +85,11 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
     type=click.FloatRange(0.0, 1.0),
     help="With --secret-sum: send this share of an update, drawn alike by all devices.",
 )
+@click.option(
+    "--unlearn",
+    is_flag=True,
+    help="Take people who withdrew out of the model: ask for their last updates alone.",
+)
 @click.option("--secret-sum", is_flag=True, help="The coordinator sees the sum of the updates and no single one.")
 @click.option("--secret-bits", default=20, show_default=True, type=click.IntRange(2, 24), help="With --secret-sum.")
 @click.option("--vanish", default=0.25, show_default=True, help="With --secret-sum: share that may vanish in a round.")

@@ -40,6 +40,8 @@ def strategy_of(request: Request) -> Strategy:
         )
     if request.asynchronous:
         _refuse_in_common(request, strategy)
+    if request.unlearn:
+        _refuse_for_last_updates(request, strategy)
     for word in request.layers:
         read_layer(word)
     return strategy
@@ -81,3 +83,22 @@ def _refuse_in_common(request: Request, strategy: Strategy) -> None:
     for what, (asked, why) in reasons.items():
         if asked:
             raise StrategyRefused(f"{what} does not go with --asynchronous: {why}", hint="leave one of them out")
+
+
+def _refuse_for_last_updates(request: Request, strategy: Strategy) -> None:
+    """Last updates are added up as they are, once: each takes out its own part, whatever the others say."""
+    reasons = {
+        "--rule": request.rule is not None,
+        "--epsilon-max": request.epsilon_max > 0.0,
+        "--asynchronous": request.asynchronous,
+        "--rounds above 1": request.rounds > 1,
+        "--top-k or --random-k": bool(request.top_k or request.random_k),
+        "--layer": bool(request.layers),
+        f"`{strategy.name}`": strategy.preset != chosen("fedavg").preset,
+    }
+    for what, asked in reasons.items():
+        if asked:
+            raise StrategyRefused(
+                f"{what} does not go with --unlearn: last updates are added up whole, once, and nothing else is done",
+                hint="leave it out; --secret-sum is possible",
+            )

@@ -25,6 +25,8 @@ def combined(job: Job, number: int, before: Checkpoint, found: Gathered) -> Chec
         AggregationFailed: nothing finite, or too few reports for the rule.
         PrivacyRefused: the budget does not allow the round.
     """
+    if job.unlearn:
+        return Checkpoint(shared=_taken_out(job, before.shared, found), state=before.state)
     occasion = Occasion(
         number=number,
         rounds=job.rounds,
@@ -42,6 +44,13 @@ def combined(job: Job, number: int, before: Checkpoint, found: Gathered) -> Chec
         tensors = shaped(before.shared, update)
         shared, state = take(job.strategy, before.shared, tensors, members, before.state, occasion)
     return Checkpoint(shared=shared, state=clip_path.after(job, before.state, state, found))
+
+
+def _taken_out(job: Job, shared: dict[str, F32], found: Gathered) -> dict[str, F32]:
+    """The shared parameters with the last updates added up: each takes out one person's part, whoever else does."""
+    if found.summed is not None:
+        return aggregate.moved(shared, found.summed.total)
+    return aggregate.moved(shared, aggregate.clipped_sum(aggregate.rows(shared, found.replies.reports), job.clip_norm))
 
 
 def _mean(job: Job, number: int, shared: dict[str, F32], found: Gathered) -> tuple[F64, float] | None:

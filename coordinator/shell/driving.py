@@ -120,6 +120,7 @@ class Driver:
             superlink=self._endpoints.superlink,
             app_hash=app_hash,
             closes_ms=closes_ms(plan.job, time.time()),
+            kind="unlearn" if plan.job.unlearn else "train",
         )
 
     def _follow(self, plan: RunPlan, session: int) -> bool:

@@ -71,6 +71,8 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     devices: int = 0
     """Enrolled when the run began."""
     seed: int = 0
+    unlearn: bool = False
+    """Its rounds take in the last updates of those who withdrew, and add them up."""
     rule: Rule | None = None
     """How updates are combined where some devices may be hostile; None: their weighted mean."""
     hostile_share: float = 0.2

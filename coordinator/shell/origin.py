@@ -39,6 +39,7 @@ def made_of_run(signed: Registry, parent: Bundle, done: list[Round], request: Re
             "seed": request.seed,
             "clip_norm": request.clip_norm,
             "secret_sum": request.secret_sum,
+            **({"unlearn": True} if request.unlearn else {}),
         },
         privacy=_privacy(signed, request, claimed),
         evaluation={"unit": "mean loss over the devices that reported", **losses} if losses else {},

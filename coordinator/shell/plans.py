@@ -22,7 +22,9 @@ F32 = NDArray[np.float32]
 
 def plan_of(job: Job, row: Round, bundle: Bundle) -> dict[str, Any]:
     """What the round asks of a device: `edge_agent.learn.plan.Plan` as a message carries it."""
+    unlearn = {"unlearn": True} if job.unlearn else {}
     return {
+        **unlearn,
         "bundle": bundle.spec.name,
         "version": bundle.spec.version,
         "names": [parameter.name for parameter in bundle.spec.of_share("shared")],

@@ -31,4 +31,10 @@ def draft_result(
         f"{request.strategy}{rule}, {len(done)} federated rounds with {reports} or more devices each, seed "
         f"{request.seed}. {losses}{claimed}"
     )
+    if request.unlearn:
+        note = (
+            f"Unlearning: {reports} or more devices sent the last updates of people who withdrew, up their own loss "
+            f"within a norm of {request.clip_norm:g}; their sum was added. This estimates training without them and is "
+            f"not the same: see docs/rounds.md for what is left. {claimed}"
+        )
     return with_weights(parent, {name: whole[name] for name in wanted}, version, folder, note)

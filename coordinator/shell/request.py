@@ -38,6 +38,8 @@ class Request(Struct, frozen=True, kw_only=True):
     deadline_s: Annotated[float, Meta(gt=0.0)] = 60.0
     wait_s: Annotated[float, Meta(ge=0.0)] = 60.0
     seed: Annotated[int, Meta(ge=0)] = 0
+    unlearn: bool = False
+    """Ask for the last updates of those who withdrew instead of training."""
     rule: Rule | None = None
     """How updates are combined where some devices may be hostile; None: their weighted mean."""
     hostile_share: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.2

@@ -101,7 +101,7 @@ def _plainly(asking: Asking, job: Job, row: Round, asked: list[int], bundle: Bun
         deadline_s=job.deadline_s,
         meanwhile=asking.meanwhile,
     )
-    if job.private is None:
+    if job.private is None and not job.unlearn:  # whoever takes something back goes against everybody
         kept, out = vetted(Path(job.home), job.key, row.number, replies.reports, job.clip_norm)
         replies = msgspec.structs.replace(replies, reports=kept, refusals=(*replies.refusals, *out))
     row = msgspec.structs.replace(

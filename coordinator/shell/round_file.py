@@ -23,8 +23,8 @@ def _same(names: str) -> dict[str, str]:
 
 SECTIONS: dict[str, dict[str, str]] = {
     "round": _same(
-        "bundle rounds minimum_reports wanted over_selection retries back_off_s spread_s join_s deadline_s wait_s seed"
-        " keep_reports"
+        "bundle rounds unlearn minimum_reports wanted over_selection retries back_off_s spread_s join_s deadline_s"
+        " wait_s seed keep_reports"
     ),
     "strategy": {"name": "strategy", **_same("options prox_mu layers")},
     "asynchronous": {"enabled": "asynchronous", **_same("buffer staleness")},

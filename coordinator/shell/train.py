@@ -219,6 +219,7 @@ def _job(home: Path, key: str, parent: Bundle, request: Request, private: Privat
         asynchronous=asynchronous_of(request, devices),
         devices=devices,
         seed=request.seed,
+        unlearn=request.unlearn,
         rule=request.rule,
         hostile_share=request.hostile_share,
         top_k=request.top_k,

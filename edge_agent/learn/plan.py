@@ -38,6 +38,8 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     clip_norm: Annotated[float, Meta(gt=0.0)]
     prox_mu: Annotated[float, Meta(ge=0.0, le=100.0)]
     seed: Annotated[int, Meta(ge=0)]
+    unlearn: bool = False
+    """Up the loss instead of down, within a ball of `clip_norm`, from those who withdrew; `epochs` steps at most."""
     count_weight: Annotated[float, Meta(ge=0.0)] = 0.0
     """Above 0: tell as well whether the update was within `clip_norm`, as the server adapts it.
 
@@ -118,6 +120,9 @@ def _contradictions(plan: Plan) -> Iterator[str]:
         yield "a control variate needs the whole update"
     if plan.personal_epochs + plan.epochs > EPOCHS_MAX:
         yield f"{plan.personal_epochs} + {plan.epochs} epochs are more than {EPOCHS_MAX}"
+    own = plan.control or plan.ditto or plan.models > 1 or plan.personal_epochs or plan.layers
+    if plan.unlearn and (own or plan.rounds > 1 or plan.asynchronous or plan.top_k or plan.random_k):
+        yield "a last update is whole, made once, and of the shared parameters alone"
     if sum((plan.control, plan.ditto, plan.models > 1, plan.personal_epochs > 0)) > 1:
         yield "it asks for several of: a control variate, copies, several models, personal parts first"
 

@@ -39,6 +39,7 @@ def learn_task(
         app_hash=offered.app_hash,
         closes_ms=offered.closes_ms,
         subjects=offered.subjects,
+        unlearn=offered.unlearn,
         examples_max=declared.examples_max,
         clip_norm=privacy.clip_norm if privacy else CLIP_NORM,
         noise_multiplier=privacy.noise_multiplier if privacy else 0.0,

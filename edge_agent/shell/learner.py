@@ -178,8 +178,7 @@ def _take_part(task: LearnTask, lessons: Lessons, _part: Part, fleet: "Fleet", a
     is_last = plan.asynchronous or plan.round >= plan.rounds
     _keep(lessons, trained)
     state = lessons.hold(task.seed, ask.note, fleets.pack(reply), is_last=is_last)
-    told, kept = _privacy(task, plan), (task.run, state)
-    _ask_ledger(line, f"{task.run}-{plan.round}", "update", reply.payload, told, _cost(task), kept)
+    _ask_ledger(line, task.run, str(plan.round), "update", reply.payload, _privacy(task, plan), _cost(task), state)
     fleet.send(reply, time.monotonic() - started)
     return is_last
 
@@ -222,7 +221,7 @@ def _take_part_in_secret(
         privacy += f"; {_privacy(task, made[0][0])}"
         privacy += f"; {noise_told(asked.noise)}" if asked.noise is not None else ""
     cost = _cost(task) if made else Cost()
-    _ask_ledger(line, f"{task.run}-{asked.context}-{asked.stage}", "update", reply.payload, privacy, cost)
+    _ask_ledger(line, task.run, f"{asked.context}-{asked.stage}", "update", reply.payload, privacy, cost)
     fleet.send(reply, time.monotonic() - started)
     if made:
         _keep(lessons, made[0][1])
@@ -263,7 +262,11 @@ def trained_as_asked(
             "which of several models fits here would be told without noise, and to the server alone",
             hint="use a strategy that sends one model",
         )
-    shared, trained = train_as_planned(lessons, plan, sent, seed, dice)
+    if plan.unlearn != task.unlearn:
+        raise RoundRefused(
+            "the plan asks to unlearn from those who agree, or to learn from those who withdrew", hint="start a new run"
+        )
+    shared, trained = train_as_planned(lessons, plan, sent, seed, dice, min(plan.clip_norm, task.clip_norm))
     own = [*trained.personal.values(), *trained.copies.values()]
     made = (*trained.shared.values(), *(value for parts in own for value in parts.values()))
     if not all(np.isfinite(value).all() for value in made):
@@ -322,7 +325,7 @@ def _say_no(fleet: "Fleet", ask: "Ask", task: LearnTask, line: ParentLine, error
     """Tell the server why there will be no update; that, too, only past the ledger."""
     reply = fleet.refuse(ask, error.code, error.what)
     with suppress(EgressError):
-        _ask_ledger(line, f"{task.run}-no", "status", reply.payload, "an error code and its text")
+        _ask_ledger(line, task.run, "no", "status", reply.payload, "an error code and its text")
         fleet.send(reply, 0.0)
         fleet.stay(HEARD_S)
 
@@ -344,18 +347,20 @@ def _cost(task: LearnTask) -> Cost:
 
 def _ask_ledger(
     line: ParentLine,
-    token: str,
+    run: str,
+    part: str,
     kind: str,
     payload: bytes,
     privacy: str,
     cost: Cost = NOTHING,
-    kept: tuple[str, bytes] = ("", b""),
+    state: bytes = b"",
 ) -> None:
     """Nothing is sent before the agent's ledger has entered it, and kept a run's state with it.
 
     Raises:
         EgressError: the profile does not let it out.
     """
+    token = f"{run}-{part}"
     line.send(
         AskEgress(
             token=token,
@@ -366,8 +371,8 @@ def _ask_ledger(
             privacy=privacy,
             bundle=cost.bundle,
             mu_squared=cost.mu_squared,
-            run=kept[0],
-            state=kept[1],
+            run=run,
+            state=state,
         )
     )
     said = line.receive()

@@ -56,6 +56,8 @@ class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):
     """As whose part the coordinator may count this device; empty: any."""
     secret: bool = False
     """Whether the profile lets an update out only as part of a secret sum."""
+    unlearn: bool = False
+    """Whether the subjects withdrew, and this is their last update."""
     k_min: int = 1
     """Devices that must be added up before anyone may read the result."""
     memory_mib: int = 256

@@ -35,6 +35,7 @@ _ENTER = "INSERT OR REPLACE INTO ledger VALUES (?, ?)"
 _APPEND = (
     "INSERT OR IGNORE INTO shelf (shelf, id, grp, subject, value, made_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+_ERASE = "DELETE FROM shelf WHERE shelf = ? AND grp = ? AND subject = ?"
 _QUEUE = "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _REPLACED = "DELETE FROM outbox WHERE retain = 1 AND topic = ?"
 _DELIVERED = "DELETE FROM outbox WHERE entry = ?"
@@ -153,6 +154,8 @@ class Store:
             # What frees pages goes first: on a full file the rest may then fit.
             if writes.delivered:
                 waiting -= many(_DELIVERED, [(entry,) for entry in writes.delivered]).rowcount
+            if writes.erased:
+                many(_ERASE, writes.erased)
             if writes.state:
                 puts = [(*key, *row) for key, row in writes.state.items() if row is not None]
                 if len(puts) < len(writes.state):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from edge_agent.effects import Append, Drop, Effect, Put, Send
+from edge_agent.effects import Append, Drop, Effect, Erase, Put, Send
 
 ShelfRow = tuple[str, str, str, str, bytes, int, int]
 OutboxRow = tuple[int, str, bytes, int, bool, str, bytes, str, int, str]
@@ -18,6 +18,7 @@ class Writes(Struct):
         state: (room, key) → (value, expires_ms); None: deleted.
         seen: event id → expires_ms, of the room `dedupe`.
         ledger: seq → row, of the room `ledger`.
+        erased: (shelf, group, subject) of rows to delete, before any is added.
         shelf: (shelf, id) → row to add.
         outbox: entry → row of the outbox.
         signals: entry of a decision → (placement, event time in unix ms); not stored.
@@ -29,6 +30,7 @@ class Writes(Struct):
     state: dict[tuple[str, str], tuple[bytes, int] | None] = {}
     seen: dict[str, int] = {}
     ledger: dict[int, bytes] = {}
+    erased: list[tuple[str, str, str]] = []
     shelf: dict[tuple[str, str], ShelfRow] = {}
     outbox: dict[int, OutboxRow] = {}
     signals: dict[int, tuple[str, int]] = {}
@@ -37,7 +39,8 @@ class Writes(Struct):
     size: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.state or self.seen or self.ledger or self.shelf or self.outbox or self.delivered or self.meta)
+        kept = self.state or self.seen or self.ledger or self.shelf or self.outbox or self.delivered or self.meta
+        return bool(kept or self.erased)
 
     def add(self, effects: Iterable[Effect]) -> list[Effect]:
         """Take in what is stored of `effects`, those of one step; returns the others, in order."""
@@ -61,17 +64,26 @@ class Writes(Struct):
                 self.size += len(effect.payload)
                 if effect.signal_ms:
                     self.signals[effect.entered.seq] = (effect.placement, effect.signal_ms)
+            elif isinstance(effect, Erase):
+                self._erase((effect.shelf, effect.group, effect.subject))
             elif isinstance(effect, Drop):
                 self.state[effect.room, effect.key] = None
             else:
                 others.append(effect)
         return others
 
+    def _erase(self, whose: tuple[str, str, str]) -> None:
+        self.shelf = {key: row for key, row in self.shelf.items() if (row[0], row[2], row[3]) != whose}
+        if whose not in self.erased:
+            self.erased.append(whose)
+
     def absorb(self, later: "Writes") -> None:
         """Add a later transaction's rows to this one's."""
         self.state.update(later.state)
         self.seen.update(later.seen)
         self.ledger.update(later.ledger)
+        for whose in later.erased:
+            self._erase(whose)
         for key, row in later.shelf.items():
             self.shelf.setdefault(key, row)
         self.outbox.update(later.outbox)

@@ -52,6 +52,13 @@ def egress_faults(profile: Profile) -> Iterator[Fault]:
             yield Fault(
                 f"{where}.privacy.unit", f"only sums of experiments bound a person, `{egress.kind}` does not", fix
             )
+        if egress.unlearn is not None:
+            named = next((one for one in profile.purpose if one.name == egress.unlearn), None)
+            yield from unknown(f"{where}.unlearn", "purpose", (egress.unlearn,), purposes(profile))
+            if egress.kind != "update" or egress.unlearn in egress.purposes:
+                yield Fault(f"{where}.unlearn", "only an update is unlearned, and by a purpose of its own", "remove it")
+            elif named is not None and named.consent != "required":
+                yield Fault(f"{where}.unlearn", "a last update leaves without being asked for", 'consent = "required"')
         if egress.kind == "update" and egress.privacy is None:
             yield Fault(where, "an update without [egress.privacy]", "declare at least clip_norm")
         if egress.kind == "update" and egress.privacy is not None:

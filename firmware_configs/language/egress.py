@@ -58,6 +58,13 @@ class Egress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
     privacy: Privacy | None = None
     k_min: Annotated[int, Meta(ge=1, description="devices that must be added up before anyone may read the result")] = 1
+    unlearn: Annotated[
+        Name | None,
+        Meta(
+            description="of updates: the purpose under which a person who withdraws lets one last update leave, that "
+            "takes their influence out of the shared model; their examples are kept until then, locked, and no longer"
+        ),
+    ] = None
     fields: Annotated[
         tuple[str, ...], Meta(max_length=64, description="fields that the text of a message may carry out")
     ] = ()

@@ -9,7 +9,7 @@ import msgspec
 
 from edge_agent.agent import Agent, step
 from edge_agent.doors import Doors
-from edge_agent.effects import Append, Drop, Effect, Put, Send
+from edge_agent.effects import Append, Drop, Effect, Erase, Put, Send
 from edge_agent.happenings import BundleReady, Happening, Message
 from edge_agent.infer.bundle import load_model
 from edge_agent.infer.model import LoadedModel
@@ -96,6 +96,10 @@ class House:
                     self.rows[effect.room, effect.key] = (effect.value, effect.expires_ms)
                 case Drop():
                     self.rows.pop((effect.room, effect.key), None)
+                case Erase():
+                    gone = (effect.shelf, effect.group, effect.subject)
+                    held = self.shelves.items()
+                    self.shelves = {k: row for k, row in held if (row.shelf, row.group, row.subject) != gone}
                 case Append():
                     self.shelves.setdefault((effect.shelf, effect.id), effect)
                 case Send():
