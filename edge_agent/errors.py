@@ -8,7 +8,7 @@ EdgeError
 │   │   FeedbackUnknown, RequestInvalid, ControlInvalid, ClockImplausible
 ├── StoreError      AGT3xx  data at risk: stop, or go on in memory and say so
 │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, DecisionUnknown, PeopleUnknown, LogSaysNothing,
-│   │   SealFailed
+│   │   SealFailed, ErasureFailed, SubjectUnknown
 ├── EgressError     AGT4xx  do not send
 │   ├── EgressUndeclared, BudgetSpent, SwitchForbidden, SenderUnfit
 ├── RoundError      AGT5xx  skip the round
@@ -117,6 +117,14 @@ class PeopleUnknown(StoreError):
 
 class SealFailed(StoreError):
     code: ClassVar[str] = "AGT307"
+
+
+class ErasureFailed(StoreError):
+    code: ClassVar[str] = "AGT308"
+
+
+class SubjectUnknown(StoreError):
+    code: ClassVar[str] = "AGT309"
 
 
 class EgressError(EdgeError):

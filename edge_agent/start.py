@@ -36,6 +36,7 @@ def start(settings_path: Path, profile: Path | None) -> None:
     from edge_agent.settings import load as load_settings
     from edge_agent.shell.database import FILE, suspect
     from edge_agent.shell.run import Loop
+    from edge_agent.shell.wish import waiting
     from firmware_configs.loader import load
 
     settings = load_settings(settings_path, os.environ)
@@ -44,8 +45,14 @@ def start(settings_path: Path, profile: Path | None) -> None:
         raise SettingsError("no device profile", hint="pass --profile FILE, or set profile in agent.toml")
     state_dir = Path(settings.state_dir)
     staged = profile is None and (state_dir / "profiles" / "slot.json").exists()
+    if eraser_waits := waiting(state_dir):
+        from edge_agent.shell.eraser import send
+
+        send(settings_path)
+        eraser_waits = waiting(state_dir)
     try:
         loop = Loop(settings, _latest(state_dir, chosen) if staged else load(chosen))
+        loop.unfulfilled = frozenset(eraser_waits)
         gc.freeze()
         gc.enable()
         loop.run()

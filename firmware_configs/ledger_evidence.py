@@ -212,8 +212,13 @@ def _seals(evidence: Evidence, key: ec.EllipticCurvePublicKey | None, flaws: lis
 
 def fits(seal: Seal, key: ec.EllipticCurvePublicKey) -> bool:
     """Whether the seal was signed by the key's owner."""
+    return signed_by(seal.signature, seal.signed(), key)
+
+
+def signed_by(signature: bytes, words: bytes, key: ec.EllipticCurvePublicKey) -> bool:
+    """Whether a signature over `words` is by the key's owner."""
     try:
-        key.verify(seal.signature, seal.signed(), ec.ECDSA(hashes.SHA384()))
+        key.verify(signature, words, ec.ECDSA(hashes.SHA384()))
     except InvalidSignature:
         return False
     return True

@@ -13,6 +13,7 @@ from edge_agent.commands.metrics import metrics
 from edge_agent.commands.people import people
 from edge_agent.commands.rules import rules
 from edge_agent.commands.service import install_service, uninstall_service
+from edge_agent.commands.subject import subject
 from firmware_configs.cli_group import EdgeGroup
 
 
@@ -33,6 +34,8 @@ from firmware_configs.cli_group import EdgeGroup
     edge-agent metrics --state-dir ./state
     edge-agent bundles ls --state-dir ./state
     edge-agent people ls --settings agent.toml
+    edge-agent subject show anna --state-dir ./state
+    edge-agent subject erase anna --settings agent.toml --out receipt.json
     EDGE_AGENT_BROKER__URL=mqtt://10.0.0.2:1883 edge-agent run
     """,
 )
@@ -54,6 +57,7 @@ _COMMANDS = (
     rules,
     bundles,
     people,
+    subject,
     enrol,
     keys,
     install_service,

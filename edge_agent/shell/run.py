@@ -42,7 +42,7 @@ from edge_agent.shell.sweep import SWEEP_ROWS
 from edge_agent.shell.timeline import Timeline, Times
 from edge_agent.shell.vigil import Vigil
 from edge_agent.shell.vitals import Porthole
-from edge_agent.shell.wish import Wishes
+from edge_agent.shell.wish import Wishes, waiting
 from edge_agent.shell.writes import Writes
 from firmware_configs.loader import Loaded
 from firmware_configs.messages import MSGPACK, Status, Topics
@@ -145,6 +145,8 @@ class Loop:
         self._porthole: Porthole | None = None
         self.events_before = self.agent.counters.get("events", 0)
         self.stopping = self.renewing = False
+        self.unfulfilled: frozenset[str] = frozenset()
+        """Erasures that could not be done at this start; the next one tries again."""
         self._due_confirm_s = self._monotonic_s() + slots.CONFIRM_S if chosen.state == "trying" else math.inf
 
     def _rooms(self) -> tuple[str, ...]:
@@ -227,6 +229,9 @@ class Loop:
             self._due_tick_s = now_s + TICK_S
             happenings.append(Tick())
             happenings += self._wishes.take()
+            if not self.unfulfilled.issuperset(waiting(self._state_dir)):
+                # Somebody is to be erased: the next start does it before anything is read (docs/adr/0051).
+                self.stopping = self.renewing = True
             notify("WATCHDOG=1")
             if self._porthole is not None:
                 self._porthole.answer(self)

@@ -59,6 +59,15 @@ def seal(state_dir: Path, device: str, node_key: Path, now_ms: int) -> list[Seal
     return made
 
 
+def sign(words: bytes, node_key: Path) -> bytes:
+    """A signature by the node's key: ECDSA with SHA-384, DER.
+
+    Raises:
+        SealFailed: there is no key.
+    """
+    return _read_key(node_key).sign(words, ec.ECDSA(hashes.SHA384()))
+
+
 def _write(folder: Path, one: Seal) -> None:
     place = folder / f"{ledger_evidence.day_of(one)}.seal"
     draft = place.with_suffix(".part")

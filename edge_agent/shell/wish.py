@@ -15,6 +15,9 @@ from edge_agent.happenings import BundleAsked, PeopleAsked
 FILE = "wish.json"
 BYTES_MAX = 4_096
 
+ERASE = "erase-"
+"""Begins the names of files that ask for an erasure (`shell/eraser.py`): one each, so that none replaces another."""
+
 Asked = BundleAsked | PeopleAsked
 
 _decoder: msgspec.json.Decoder[Asked] = msgspec.json.Decoder(Asked)
@@ -77,3 +80,11 @@ def granted(state_dir: Path, asked: Asked) -> None:
     if read(state_dir) == asked:
         with contextlib.suppress(OSError):
             (state_dir / FILE).unlink()
+
+
+def waiting(state_dir: Path) -> list[str]:
+    """The names of the erasures that are asked for."""
+    try:
+        return sorted(path.name for path in state_dir.glob(f"{ERASE}*"))
+    except OSError:
+        return []

@@ -319,3 +319,21 @@ def test_completion_is_a_shell_script() -> None:
     ended = command("completion", "bash")
     assert ended.returncode == 0
     assert subprocess.run(["bash", "-n"], input=ended.stdout, text=True, check=False).returncode == 0
+
+
+def test_each_persons_word_is_heard_under_the_persons_own_name(tmp_path: Path, line: int) -> None:
+    log, settings = tmp_path / "log", write_agent(tmp_path / "a", line)
+    state = tmp_path / "a" / "state"
+    with process(*agent_command(settings), log=log):
+        wait_for(lambda: " connected " in log.read_text(), "the line")
+        time.sleep(0.5)
+        for subject, granted in (("ann", True), ("bob", False)):
+            word = {"purposes": {"bench": granted}, "time_ms": 1}
+            tell(line, word, f"edgeward/1/{DEVICE}/consent/{subject}")
+        said: list[str] = []
+
+        def both() -> bool:
+            said[:] = command("subject", "ls", "--state-dir", state).stdout.split()
+            return said == ["ann", "bob"]
+
+        wait_for(both, "both words")
