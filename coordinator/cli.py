@@ -17,6 +17,7 @@ from coordinator.commands.status import status
 from coordinator.commands.strategies import strategies
 from coordinator.commands.training import train
 from coordinator.commands.up import up
+from coordinator.commands.watch import watch
 from firmware_configs.cli_group import EdgeGroup
 
 
@@ -34,6 +35,7 @@ from firmware_configs.cli_group import EdgeGroup
     edge-coordinator lineage affinity
     edge-coordinator rollout start rollout.toml
     edge-coordinator train affinity --rounds 2
+    edge-coordinator watch
     """,
 )
 def main() -> None:
@@ -51,6 +53,7 @@ for command in (
     train,
     strategies,
     rounds,
+    watch,
     accountant,
     experiments,
     attribution,

@@ -3,7 +3,7 @@
 EdgeError
 ├── CoordinatorError   CRD1xx  the command cannot be done as asked
 │   ├── NotRunning, PortTaken, ChildFailed, UnknownDevice, UnknownBundle, KeyInvalid, DeviceTaken,
-│   │   AlreadyRunning, AttributionRefused
+│   │   AlreadyRunning, AttributionRefused, PlotFailed
 ├── RoundError         CRD2xx  the round is abandoned; nothing is published
 │   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed, BudgetInvalid,
 │   │   RunUnfinished, RunInterrupted, UnknownRun, CheckpointDamaged, RoundFileInvalid, StrategyRefused
@@ -68,6 +68,10 @@ class AlreadyRunning(CoordinatorError):
 
 class AttributionRefused(CoordinatorError):
     code: ClassVar[str] = "CRD109"
+
+
+class PlotFailed(CoordinatorError):
+    code: ClassVar[str] = "CRD110"
 
 
 class RoundError(EdgeError):

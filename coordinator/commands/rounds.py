@@ -15,6 +15,7 @@ def rounds() -> None:
     \b
     edge-coordinator rounds ls
     edge-coordinator rounds show 20260101-120000-abcdef
+    edge-coordinator rounds plot 20260101-120000-abcdef --out rounds.html
     edge-coordinator rounds resume 20260101-120000-abcdef
     edge-coordinator rounds abandon 20260101-120000-abcdef --reason "the wrong bundle"
     """
@@ -24,17 +25,23 @@ def rounds() -> None:
 @home_option
 @json_option
 def list_rounds(home: Path, as_json: bool) -> None:
-    """List runs with their rounds, newest first."""
+    """List runs with their rounds, newest first.
+
+    ε is what the population had spent on the bundle, over all runs, once the run's last round was entered.
+    """
+    from coordinator.progress import size
     from coordinator.shell.told import rounds_table
 
     found = rounds_table(home)
     lines = []
     for run in found:
         told = f"→ {run['result']}" if run["result"] else run["failure"]
+        told += f"  ε = {run['epsilon']:.3f}" if run["epsilon"] is not None else ""
         lines.append(f"{run['key']}  {run['bundle']} {run['version']} {run['state']} {told}".rstrip())
         lines += [
             f"  round {r['round']:<4} {r['state']:<10} {r['reports']}/{r['asked']} reports"
-            f"  loss {r['loss_before']:.4f} → {r['loss_after']:.4f}  {r['seconds']:.1f} s"
+            f"  loss {_loss(r)}"
+            f"  {size(r['bytes_up'])} up, {size(r['bytes_down'])} down  {r['seconds']:.1f} s"
             for r in run["rounds"]
         ]
     show(found, "\n".join(lines) or "no run yet", as_json)
@@ -53,6 +60,32 @@ def show_rounds(run: str, home: Path, as_json: bool) -> None:
 
     found = run_told(home, run)
     show(found, _told(found), as_json)
+
+
+@rounds.command("plot")
+@click.argument("run")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="rounds.png, or rounds.html: a page that stands by itself, with the numbers as a table.",
+)
+@home_option
+@json_option
+def plot_rounds(run: str, out: Path, home: Path, as_json: bool) -> None:
+    """Draw RUN: loss, participation, bytes and, of a private run, ε by round.
+
+    \b
+    edge-coordinator rounds plot 20260101-120000-abcdef --out rounds.html
+    """
+    from coordinator.shell.charts import missing, panels
+    from coordinator.shell.plotting import plot
+
+    found, drawn = plot(home, run, out)
+    names, lacking = panels(drawn), missing(drawn)
+    data = {"run": found.key, "file": str(out), "rounds": len(drawn.rounds), "drawn": list(names), "missing": lacking}
+    told = f"{out}: {', '.join(names)} of {len(drawn.rounds):,} rounds"
+    show(data, f"{told}; {lacking}" if lacking else told, as_json)
 
 
 @rounds.command("resume")
@@ -88,6 +121,11 @@ def abandon_run(run: str, reason: str, home: Path, as_json: bool) -> None:
     rows = abandon(home, run, reason)
     data = {"run": run, "reason": reason, "rounds": [msgspec.to_builtins(row) for row in rows]}
     show(data, f"run {run} is given up; {len(rows)} rounds are used for nothing", as_json)
+
+
+def _loss(row: dict[str, Any]) -> str:
+    told = row["loss_before"] or row["loss_after"]
+    return f"{row['loss_before']:.4f} → {row['loss_after']:.4f}" if told else "not told"
 
 
 def _told(found: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from coordinator import accountant
 from coordinator.errors import UnknownRun
 from coordinator.shell.hold import APP_LOCK, COMMAND_LOCK, is_held
-from coordinator.shell.privacy_store import PrivacyStore
+from coordinator.shell.privacy_store import Account, PrivacyStore
 from coordinator.shell.run_store import RunStore
 from coordinator.shell.store import Run, Store
 
@@ -20,6 +20,7 @@ def rounds_table(home: Path) -> list[dict[str, Any]]:
         {
             **msgspec.to_builtins(run),
             "state": state_of(home, run),
+            "epsilon": next(iter(epsilon_by_round(home, run, most=1).values()), None),
             "rounds": [msgspec.to_builtins(row) for row in store.rounds(run.key)],
         }
         for run in store.runs()
@@ -46,33 +47,50 @@ def run_told(home: Path, key: str) -> dict[str, Any]:
     run = store.run(key)
     if run is None:
         raise UnknownRun(f"no run `{key}`", hint="edge-coordinator rounds ls")
-    spent = _spent(home, run)
+    spent = epsilon_by_round(home, run)
     rows = [{**msgspec.to_builtins(row), "epsilon": spent.get(row.number)} for row in store.attempts(key)]
     newest = {row.number: row.attempt for row in store.rounds(key)}
     for row in rows:
         if row["attempt"] != newest[row["round"]]:
             row["epsilon"] = None  # it was entered for the attempt that came to a result
-    return {**msgspec.to_builtins(run), "state": state_of(home, run), "fix": _fix(home, run), "rounds": rows}
+    return {**msgspec.to_builtins(run), "state": state_of(home, run), "fix": fix_of(home, run), "rounds": rows}
 
 
-def _spent(home: Path, run: Run) -> dict[int, float]:
-    """Round → ε of its population on the bundle once it was entered; empty for a run that is not private."""
+def account_of(home: Path, run: Run) -> Account | None:
+    """What a run's population may spend on its bundle and has spent, over all runs; None: the run is not private."""
     try:
         private = RunStore(home).plan(run.key).job.private
     except UnknownRun:
-        return {}
+        return None
     if private is None:
+        return None
+    held = PrivacyStore(home).accounts(run.bundle)
+    empty = Account(population=private.population, budget=private.budget, spent=[])
+    return next((account for account in held if account.population == private.population), empty)
+
+
+def epsilon_by_round(home: Path, run: Run, most: int | None = None) -> dict[int, float]:
+    """Round → ε of its population on the bundle once it was entered; empty for a run that is not private.
+
+    Args:
+        most: so many of the rounds, evenly, the last among them: each takes the accountant a moment. None: all.
+    """
+    account = account_of(home, run)
+    if account is None:
         return {}
-    found: dict[int, float] = {}
-    before: list[accountant.Spend] = []
-    for key, number, spend in PrivacyStore(home).entries(run.bundle, private.population):
-        before.append(spend)
-        if key == run.key:
-            found[number] = accountant.epsilon(before, private.budget.delta, private.budget.accountant)
-    return found
+    entered = PrivacyStore(home).entries(run.bundle, account.population)
+    own = [(number, n) for n, (key, number, _) in enumerate(entered, 1) if key == run.key]
+    if most is not None and len(own) > most:
+        own = [own[-1 - round(n * (len(own) - 1) / max(1, most - 1))] for n in range(most)][::-1]
+    budget = account.budget
+    return {
+        number: accountant.epsilon([row for _, _, row in entered[:upto]], budget.delta, budget.accountant)
+        for number, upto in own
+    }
 
 
-def _fix(home: Path, run: Run) -> str:
+def fix_of(home: Path, run: Run) -> str:
+    """How a run can be gone on with; empty: it runs, or it is over for good."""
     state = state_of(home, run)
     if state == "failed":
         try:
