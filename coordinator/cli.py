@@ -4,6 +4,7 @@ import click
 
 from coordinator.commands.accountant import accountant
 from coordinator.commands.attribution import attribution
+from coordinator.commands.cohort import cohort
 from coordinator.commands.deploy import deploy
 from coordinator.commands.experiments import experiments
 from coordinator.commands.fleet import fleet
@@ -52,6 +53,7 @@ for command in (
     rollout,
     train,
     strategies,
+    cohort,
     rounds,
     watch,
     accountant,
