@@ -6,6 +6,7 @@ from coordinator.commands.accountant import accountant
 from coordinator.commands.attribution import attribution
 from coordinator.commands.cohort import cohort
 from coordinator.commands.deploy import deploy
+from coordinator.commands.evaluation import evaluate
 from coordinator.commands.experiments import experiments
 from coordinator.commands.fleet import fleet
 from coordinator.commands.lineage import lineage
@@ -57,6 +58,7 @@ for command in (
     rounds,
     watch,
     accountant,
+    evaluate,
     experiments,
     attribution,
     status,

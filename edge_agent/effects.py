@@ -141,6 +141,8 @@ class Train(Struct, frozen=True, kw_only=True, tag="train"):
     closes_ms: int
     subjects: tuple[str, ...]
     """Whose examples may be learned from: those who agree to it now."""
+    statistic: bool = False
+    """Whether counts are asked for, and no update."""
     unlearn: bool = False
     """Whether it is the last update of those who withdrew; then the subjects are they."""
 

@@ -33,12 +33,14 @@ class Taken(Struct):
 
     Attributes:
         subjects: whose examples it has.
-        forgets: the bundle, where it makes their last update.
+        bundle: of the offer.
+        kind: of the offer.
         withdrawn: whether one of them has withdrawn since it began.
     """
 
     subjects: tuple[str, ...]
-    forgets: str = ""
+    bundle: str
+    kind: str
     withdrawn: bool = False
 
 
@@ -57,6 +59,7 @@ class Offers:
         self._models: dict[str, Model] = {model.name: model for model in profile.model}
         self._doors, self._gate, self._consents, self._counters = doors, gate, consents, counters
         self._purposes = next((e.purposes for e in profile.egress if e.kind == "update"), None)
+        self._statistic = next((e.purposes for e in profile.egress if e.kind == "statistic"), None)
         self._unlearn = next((e.unlearn for e in profile.egress if e.kind == "update"), None)
         self._taken: dict[str, Taken] = {}
         """Run → what its learner, which has not ended yet, was given."""
@@ -118,7 +121,7 @@ class Offers:
         self._cut = ""
         self._set(offer.run, RUNNING, batch)
         subjects = self._subjects(offer)
-        self._taken[offer.run] = Taken(subjects, forgets=offer.bundle if offer.kind == "unlearn" else "")
+        self._taken[offer.run] = Taken(subjects, offer.bundle, offer.kind)
         batch.effects.append(
             Train(
                 run=offer.run,
@@ -129,6 +132,7 @@ class Offers:
                 closes_ms=offer.closes_ms,
                 subjects=subjects,
                 unlearn=offer.kind == "unlearn",
+                statistic=offer.kind == "statistic",
             )
         )
 
@@ -138,14 +142,16 @@ class Offers:
         return frozenset([self._unlearn] if self._unlearn else [])
 
     def is_void(self, run: str) -> bool:
-        """Whether what a learner makes for people stays nowhere: they withdrew, before it began or meanwhile."""
+        """Whether a learner makes nothing for people that is kept: it only counts, or they withdrew."""
         taken = self._taken.get(run)
-        return taken is not None and (bool(taken.forgets) or taken.withdrawn)
+        return taken is not None and (taken.kind != "train" or taken.withdrawn)
 
     def _subjects(self, offer: RoundOffer) -> tuple[str, ...]:
         """Whose examples a round may use: who agrees, or of a last update who withdrew and agrees to that."""
         if offer.kind == "train":
             return self._consents.subjects_allowing(self._purposes or ())
+        if offer.kind == "statistic":
+            return self._consents.subjects_allowing(self._statistic or ())
         if self._unlearn is None:
             return ()
         asked = self._consents.subjects_allowing([self._unlearn])
@@ -166,12 +172,16 @@ class Offers:
                 batch.effects.append(Erase(shelf="example", group=model.name, subject=subject))
         # What the learner has made of the subject's examples meanwhile does not leave.
         for taken in self._taken.values():
-            taken.withdrawn = taken.withdrawn or (bool(refused) and subject in taken.subjects and not taken.forgets)
+            counts = self._consents.own_allowed(self._statistic or (), subject)
+            kept = {"train": not refused, "statistic": counts and not refused, "unlearn": True}[taken.kind]
+            taken.withdrawn = taken.withdrawn or (subject in taken.subjects and not kept)
         return [model.name for model in refused]
 
     def _refusal(self, offer: RoundOffer, now_ms: int) -> RoundRefused | None:
         model, version = self._models.get(offer.bundle), self._version(self._doors.models, offer.bundle)
-        if model is None or not model.federated or self._purposes is None:
+        if offer.kind == "statistic" and self._statistic is None:
+            return RoundRefused("no statistics leave this device", hint='add an [[egress]] of kind "statistic"')
+        if model is None or not model.federated or (self._purposes is None and offer.kind != "statistic"):
             return RoundRefused(f"`{offer.bundle}` is not federated here", hint="set federated = true in the profile")
         if offer.closes_ms and offer.closes_ms <= now_ms:
             return RoundRefused(f"round {offer.run} is closed already", hint="nothing to do")
@@ -182,7 +192,7 @@ class Offers:
         if not self._counters.get(f"examples.{offer.bundle}"):
             return RoundRefused(f"no examples for {offer.bundle} yet", hint="wait for events and feedback")
         if not self._subjects(offer):
-            nobody = "has agreed to improve the models" if offer.kind == "train" else "asked to be taken out of it"
+            nobody = "asked to be taken out of it" if offer.kind == "unlearn" else "has agreed to improve the models"
             return RoundRefused(f"nobody here {nobody}", hint="nothing to do")
         return None
 
@@ -209,7 +219,7 @@ class Offers:
         """Enter what a learner would send, and keep what it goes on from in the same transaction."""
         total, told, taken = 0.0, asked.privacy, self._taken.get(asked.run)
         try:
-            if taken is not None and taken.withdrawn and asked.kind == "update":
+            if taken is not None and taken.withdrawn and asked.kind in {"update", "statistic"}:
                 raise EgressUndeclared("consent was withdrawn while the round ran", hint="the next round counts")
             if asked.mu_squared > 0.0:
                 total, cost = self._spending.after(asked.bundle, asked.mu_squared)
@@ -225,10 +235,10 @@ class Offers:
             batch.put("meta", *self._spending.enter(asked.bundle, total))
         batch.put("ledger", key, row)
         self.keep(asked.run, asked.state, batch)
-        if taken is not None and taken.forgets and asked.kind == "update":
+        if taken is not None and taken.kind == "unlearn" and asked.kind == "update":
             # Before it leaves: no second one can be made, and nothing is held on to for it.
             for subject in taken.subjects:
-                batch.effects.append(Erase(shelf="example", group=taken.forgets, subject=subject))
+                batch.effects.append(Erase(shelf="example", group=taken.bundle, subject=subject))
         batch.effects.append(Answer(token=asked.token, granted=True))
 
     def keep(self, run: str, state: bytes, batch: Batch) -> None:
@@ -246,8 +256,10 @@ class Offers:
             batch.put("meta", "learned", msgspec.msgpack.encode(self._learned))
         batch.drop("round", run)
         self._set(run, SENT, batch)
-        taken = self._taken.get(run, Taken(()))
-        self._count("rounds.unlearned" if taken.forgets else f"rounds.{'withdrawn' if taken.withdrawn else 'trained'}")
+        taken = self._taken.get(run)
+        words = {"train": "trained", "unlearn": "unlearned", "statistic": "counted"}
+        kind = words[taken.kind] if taken is not None else "trained"
+        self._count(f"rounds.{'withdrawn' if taken is not None and taken.withdrawn else kind}")
 
     def ended(self, ended: LearnerEnded, batch: Batch) -> None:
         """A learner is gone; one that was cut is started again while its round is open."""

@@ -112,8 +112,8 @@ class RoundOffer(Struct, frozen=True, kw_only=True):
     app_hash: str
     """sha256 (hex) of the app bundle that the SuperLink offers; never executed, only compared."""
     closes_ms: int
-    kind: Literal["train", "unlearn"] = "train"
-    """unlearn: for the last updates of those who withdrew, and nobody else."""
+    kind: Literal["train", "unlearn", "statistic"] = "train"
+    """unlearn: for the last updates of those who withdrew, and nobody else. statistic: for counts, and no update."""
 
 
 class Shares(Struct, frozen=True, kw_only=True):

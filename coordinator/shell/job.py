@@ -71,6 +71,8 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     devices: int = 0
     """Enrolled when the run began."""
     seed: int = 0
+    groups: tuple[str, ...] | None = None
+    """A run of counts instead of updates, told apart by these segments; None: it trains."""
     unlearn: bool = False
     """Its rounds take in the last updates of those who withdrew, and add them up."""
     rule: Rule | None = None

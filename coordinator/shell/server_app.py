@@ -13,6 +13,7 @@ from coordinator.shell import grid as nodes
 from coordinator.shell import watch
 from coordinator.shell.buffered import as_they_come
 from coordinator.shell.checkpoint import F32, write_durably
+from coordinator.shell.counting import count
 from coordinator.shell.hold import APP_LOCK, hold
 from coordinator.shell.job import Job
 from coordinator.shell.late import Late
@@ -32,6 +33,9 @@ def main(grid: Grid, context: Context) -> None:
     """Run the job that the run's configuration names, from where it stands."""
     path = Path(str(context.run_config["job"]))
     job = msgspec.json.decode(path.read_bytes(), type=Job)
+    if job.groups is not None:
+        _count(grid, job, path)
+        return
     plans = RunStore(Path(job.home))
     store = Store(Path(job.home), job.session)
     with hold(path.with_name(APP_LOCK), BEFORE_S):
@@ -53,6 +57,20 @@ def main(grid: Grid, context: Context) -> None:
             plans.set_note(job.key, job.session, f"the server app failed: {type(error).__name__}: {error}")
             raise
         late.rest()
+
+
+def _count(grid: Grid, job: Job, path: Path) -> None:
+    """A run of counts: one round, which is asked anew rather than gone on with."""
+    store = Store(Path(job.home))
+    nodes.hurry()
+    try:
+        write_durably(path.with_name("result.npz"), tensors.pack(count(grid, job, store)))
+    except RoundError as error:
+        store.end(job.key, failure=f"{error.what}; {error.hint}")
+    except Exception as error:
+        # The command that waits must hear of it; the traceback goes to the SuperLink's log.
+        store.end(job.key, failure=f"the server app failed: {type(error).__name__}: {error}")
+        raise
 
 
 def _run(grid: Grid, job: Job, store: Store, late: Late) -> dict[str, F32]:

@@ -114,6 +114,11 @@ def resume(home: Path, key: str, say: Callable[[str], None]) -> Outcome:
     state = store.run(key)
     if state is None or plan.given_up:
         raise RoundStateInvalid(f"run {key} was given up: {state.failure if state else ''}", hint="train again")
+    if plan.job.groups is not None:
+        raise RoundStateInvalid(
+            f"run {key} counts, and is not gone on with",
+            hint=f"edge-coordinator rounds abandon {key} --reason WHY, then evaluate again",
+        )
     if state.ended and state.result:
         raise RoundStateInvalid(f"run {key} is done: it made {state.bundle} {state.result}", hint="nothing to do")
     others = [run.key for run in store.runs() if run.bundle == state.bundle and not run.ended and run.key != key]

@@ -6,7 +6,16 @@ from msgspec import Struct
 
 from edge_agent.limits import DRAIN_BURST, DRAIN_PER_S
 
-PRIORITY = {"rejection": 0, "metric": 1, "late-event": 2, "experiment": 3, "decision": 4, "update": 5, "status": 6}
+PRIORITY = {
+    "rejection": 0,
+    "metric": 1,
+    "late-event": 2,
+    "experiment": 3,
+    "decision": 4,
+    "update": 5,
+    "statistic": 5,
+    "status": 6,
+}
 """Egress kind → how long it is held on to: reports about noise go first, what the device is goes last."""
 
 

@@ -23,7 +23,8 @@ def learn_task(
         seed: 32 bytes, for everything random in the round.
     """
     link = settings.superlink
-    egress = next((one for one in profile.egress if one.kind == "update"), None)
+    kind = "statistic" if offered.statistic else "update"
+    egress = next((one for one in profile.egress if one.kind == kind), None)
     privacy = egress.privacy if egress is not None else None
     declared = next(model for model in profile.model if model.name == offered.bundle)
     return LearnTask(
@@ -40,6 +41,8 @@ def learn_task(
         closes_ms=offered.closes_ms,
         subjects=offered.subjects,
         unlearn=offered.unlearn,
+        statistic=offered.statistic,
+        segments=profile.segment,
         examples_max=declared.examples_max,
         clip_norm=privacy.clip_norm if privacy else CLIP_NORM,
         noise_multiplier=privacy.noise_multiplier if privacy else 0.0,

@@ -24,6 +24,7 @@ from edge_agent.learn.plan import Plan, read_plan, read_shared
 from edge_agent.learn.secret import Part, noise_told, vector_of
 from edge_agent.learn.trainer import Trained
 from edge_agent.learn.update import bucketed, dequantise, make_update
+from edge_agent.shell.counting import STATISTIC, table_of
 from edge_agent.shell.exercise import train_as_planned
 from edge_agent.shell.lessons import Lessons, load_lessons
 from edge_agent.shell.pipe import (
@@ -39,7 +40,7 @@ from edge_agent.shell.pipe import (
 from firmware_configs import gaussian
 from firmware_configs.errors import EdgeError
 from models import flat, sparse
-from models.errors import SecureSumFailed
+from models.errors import ModelError, SecureSumFailed
 from models.secure_sum.messages import Asked, unpack
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def _learn(task: LearnTask, line: ParentLine) -> None:
             # Until the run is over, even after the last reply: the SuperLink throws away what it has not yet
             # handed to the server of a node that has left.
             while (ask := ask or fleet.next()) is not None:
-                take = _take_part_in_secret if SECRET in ask.plan else _take_part
+                plainly = _tell_counts if STATISTIC in ask.plan else _take_part
+                take = _take_part_in_secret if SECRET in ask.plan else plainly
                 # In a run without common rounds each reply may be this device's last.
                 again = bool(ask.plan.get("asynchronous"))
                 is_last, ask = take(task, lessons, part, fleet, ask, line), None
@@ -183,6 +185,24 @@ def _take_part(task: LearnTask, lessons: Lessons, _part: Part, fleet: "Fleet", a
     return is_last
 
 
+def _tell_counts(task: LearnTask, lessons: Lessons, _part: Part, fleet: "Fleet", ask: "Ask", line: ParentLine) -> bool:
+    """A round of counts, always the run's last."""
+    started = time.monotonic()
+    try:
+        if not task.statistic:
+            raise RoundRefused("the offer was of another kind of round", hint="start a new run")
+        table = table_of(task, lessons, ask, Path(task.path))
+    except (RoundError, ModelError) as error:
+        refused = error if isinstance(error, RoundError) else RoundRefused(error.what, hint=error.hint)
+        _say_no(fleet, ask, task, line, refused)
+        raise refused from None
+    reply = fleet.prepare(ask, table, {"statistic": "scores"})
+    told = f"{len(table)} counts, to be read of {ask.plan['minimum']} devices or more together; no noise, no epsilon"
+    _ask_ledger(line, task.run, "counts", "statistic", reply.payload, told)
+    fleet.send(reply, time.monotonic() - started)
+    return True
+
+
 def _take_part_in_secret(
     task: LearnTask, lessons: Lessons, part: Part, fleet: "Fleet", ask: "Ask", line: ParentLine
 ) -> bool:
@@ -262,6 +282,8 @@ def trained_as_asked(
             "which of several models fits here would be told without noise, and to the server alone",
             hint="use a strategy that sends one model",
         )
+    if task.statistic:
+        raise RoundRefused("counts were offered, and an update is asked for", hint="start a new run")
     if plan.unlearn != task.unlearn:
         raise RoundRefused(
             "the plan asks to unlearn from those who agree, or to learn from those who withdrew", hint="start a new run"

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from edge_agent.errors import FrameMalformed
 from edge_agent.settings import Push, Smtp
-from firmware_configs.profile import Stage
+from firmware_configs.profile import Segment, Stage
 from firmware_configs.targets import Kind
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
@@ -56,6 +56,10 @@ class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):
     """As whose part the coordinator may count this device; empty: any."""
     secret: bool = False
     """Whether the profile lets an update out only as part of a secret sum."""
+    statistic: bool = False
+    """Whether counts are asked for, and no update."""
+    segments: tuple[Segment, ...] = ()
+    """By which they may be told apart."""
     unlearn: bool = False
     """Whether the subjects withdrew, and this is their last update."""
     k_min: int = 1

@@ -9,7 +9,7 @@ from firmware_configs.profile import Privacy, Profile
 from firmware_configs.topics import topic_fault
 
 LIMIT_NAMES = frozenset({"item", "fields", "hour", "weekday", "actuators"})
-DESTINATIONS = {"update": "superlink", "email": "smtp", "push": "http"}
+DESTINATIONS = {"update": "superlink", "statistic": "superlink", "email": "smtp", "push": "http"}
 """Egress kind → where it goes; what is not named goes to the broker."""
 
 

@@ -50,7 +50,9 @@ class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Egress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of thing that may leave the device. What has no [[egress]] does not leave."""
 
-    kind: Literal["decision", "status", "update", "metric", "experiment", "rejection", "late-event", "email", "push"]
+    kind: Literal[
+        "decision", "status", "update", "statistic", "metric", "experiment", "rejection", "late-event", "email", "push"
+    ]
     destination: Annotated[Literal["mqtt", "superlink", "smtp", "http"], Meta(description="who gets it")] = "mqtt"
     purposes: Annotated[tuple[Name, ...], Meta(min_length=1)]
     bytes_day_max: Annotated[

@@ -58,6 +58,45 @@ def _offer(house: House, kind: str = "train", run: str = "run-1") -> None:
     house.tell(house.message(Topics(DEVICE).of("desired"), msgspec.to_builtins(desired)))
 
 
+COUNTED = (
+    HOME
+    + """
+[[egress]]
+kind = "statistic"
+destination = "superlink"
+purposes = ["tell-scores"]
+bytes_day_max = 100_000
+k_min = 3
+
+[[purpose]]
+name = "tell-scores"
+legal_basis = "consent"
+consent = "required"
+text = "Counts of how well the suggestions fitted leave the device, added up with those of others."
+"""
+)
+
+
+def test_counts_are_told_only_of_those_who_agree_to_that_and_no_more_once_they_withdraw() -> None:
+    house = _lived(COUNTED)
+    _offer(house, "statistic", "run-1")
+    assert not [one for one in house.effects if isinstance(one, Train)]
+    house.consent(PERSON, "tell-scores")
+    _offer(house, "statistic", "run-2")
+    (train,) = [one for one in house.effects if isinstance(one, Train)]
+    assert (train.subjects, train.statistic, train.unlearn) == ((PERSON,), True, False)
+    house.consent(PERSON, "tell-scores", granted=False)
+    effects = house.tell(msgspec.structs.replace(_asked("run-2"), kind="statistic"))
+    assert [one.granted for one in effects if isinstance(one, Answer)] == [False]
+    assert _examples(house, PERSON), "they still agree that the models learn from them"
+
+
+def test_without_a_declared_statistic_nothing_is_counted() -> None:
+    house = _lived()
+    _offer(house, "statistic")
+    assert not [one for one in house.effects if isinstance(one, Train)]
+
+
 def _asked(run: str) -> EgressAsked:
     return EgressAsked(
         run=run, token="t", kind="update", destination="superlink", bytes=10, sha256="0" * 64, privacy=""
