@@ -88,6 +88,39 @@ def test_who_sends_the_opposite_at_ordinary_length_is_found_after_a_few_rounds()
     assert "direction" in in_words(standing[0].evidence)
 
 
+@pytest.mark.parametrize("what", ["outsize", "single", "repeated", "bound"])
+def test_a_report_that_no_honest_agent_sends_is_left_out_of_its_own_round(what: str) -> None:
+    claims, rows = _round(2)
+    if what == "outsize":
+        rows[0] *= 6.0
+    if what == "single":
+        rows[0, 7] += 3.0
+    more: dict[str, object] = {"repeated": {"digest": "old"}, "bound": {"norm": CLIP * 1.1}}.get(what, {})
+    claims[0] = _claim(0, rows[0], 2, **more)
+    assert [apart(own) for own in found(claims, rows, None, CLIP, {0: Standing(digest="old")})] == [True] + [False] * 11
+
+
+def test_an_honest_report_takes_a_point_away_and_the_evidence_with_the_last_one() -> None:
+    claims, rows = _round(3)
+    own, (loud,) = Standing(), found([_claim(0, rows[0], loss_after=2.5)], rows[:1], None, CLIP, {})
+    scores = []
+    for number, findings in enumerate([loud, (), ()]):
+        own = after(own, claims[0], findings, "run", number)
+        scores.append((own.score, len(own.evidence)))
+    assert scores == [(2.0, 1), (1.0, 1), (0.0, 0)]
+
+
+def test_who_agrees_less_than_most_but_does_not_go_against_them_gets_no_points_for_it() -> None:
+    claims, rows = _round(4)
+    towards = rows.mean(axis=0)
+    rows = towards + 0.02 * (rows - towards)
+    aside = np.random.default_rng(5).normal(size=SIZE)
+    aside -= towards * (aside @ towards) / (towards @ towards)
+    rows[0] = 0.5 * towards + aside * float(np.linalg.norm(towards) / np.linalg.norm(aside))
+    claims[0] = _claim(0, rows[0], 4)
+    assert "direction" not in _checks(claims, rows)[0]
+
+
 @given(count=st.integers(1, 6), seed=st.integers(0, 1_000), flip=st.booleans())
 def test_in_a_small_round_nobody_is_compared_with_others(count: int, seed: int, flip: bool) -> None:
     claims, rows = _round(seed, count)
