@@ -103,7 +103,7 @@ class Agent:
         self.dedupe = Dedupe(DEDUPE_MS, DEDUPE_MAX)
         self.retained = Retained(TOPIC_CACHE_MAX)
         self.sources = {
-            s.name: CompiledSource(s, profile.retention, self.consents.needed, doors.secret) for s in profile.source
+            s.name: CompiledSource(s, profile.retention, self.consents.asked, doors.secret) for s in profile.source
         }
         self.trials = Trials(profile.model, doors)
         self.combined = Combined(source.watermark for source in self.sources.values())
@@ -237,7 +237,7 @@ class Agent:
                     self.sources[key].watermark.newest_ms = int(value)
                 case "consent":
                     word = msgspec.msgpack.decode(value, type=messages.Consent)
-                    self.consents.hear(key, word.purposes, word.time_ms, now_ms)
+                    self.consents.hear(key, word.purposes, word.time_ms, now_ms, word.versions)
                 case "due" | "delivery" | "letter" | "identity":
                     self._restore_part(room, key, value)
                 case "ledger":
@@ -439,7 +439,9 @@ def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> N
     if not message.payload:
         return  # a cleared retained receipt takes nothing back
     word = read_word(message, messages.Consent, ControlInvalid)
-    if len(subject) > ID_MAX or not agent.consents.hear(subject, word.purposes, word.time_ms, batch.now_ms):
+    if len(subject) > ID_MAX:
+        return
+    if not agent.consents.hear(subject, word.purposes, word.time_ms, batch.now_ms, word.versions, gpc=word.gpc):
         return
     agent.count("consents")
     batch.put("consent", subject, msgspec.msgpack.encode(agent.consents.word(subject)))

@@ -224,7 +224,7 @@ def on_request(agent: "Agent", place: CompiledPlacement, message: Message, batch
     subject = request.subject or HOUSEHOLD
     if len(subject) > ID_MAX or "\x00" in subject:
         raise RequestInvalid("the subject is too long", hint=f"at most {ID_MAX} characters")
-    granted = agent.consents.granted(subject)
+    granted = agent.consents.served(subject)
     fields = {
         name: value
         for source in agent.sources.values()

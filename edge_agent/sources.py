@@ -55,7 +55,7 @@ class CompiledSource:
             self._event_id(found, message, raw_time),
             told if believed else message.arrived_ms,
             subject,
-            consents.granted(subject),
+            consents.served(subject),
         )
         return event, believed
 

@@ -69,8 +69,14 @@ class Consent(Struct, frozen=True, kw_only=True):
     """`…/consent/{subject}` (retained): the newest word of a person about one purpose each."""
 
     purposes: dict[str, bool]
+    """Yes or no; a no to a purpose of legitimate interests is an objection (GDPR Art. 21), a yes takes it back."""
     time_ms: int
     receipt: str = ""
+    """Id of the receipt that the person has."""
+    versions: dict[str, str] = {}
+    """Purpose → version of the text that the person read; a yes to another text than the profile's does not count."""
+    gpc: bool = False
+    """Global Privacy Control: no to every purpose that sells or shares, whatever else is said here."""
 
 
 class Request(Struct, frozen=True, kw_only=True):

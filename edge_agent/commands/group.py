@@ -4,6 +4,7 @@ import click
 
 from edge_agent.commands.books import ledger
 from edge_agent.commands.bundles import bundles
+from edge_agent.commands.consent import consent
 from edge_agent.commands.daemon import check, run
 from edge_agent.commands.device import doctor, keys
 from edge_agent.commands.enrolment import enrol
@@ -34,6 +35,7 @@ from firmware_configs.cli_group import EdgeGroup
     edge-agent metrics --state-dir ./state
     edge-agent bundles ls --state-dir ./state
     edge-agent people ls --settings agent.toml
+    edge-agent consent withdraw anna personalise --settings agent.toml
     edge-agent subject show anna --state-dir ./state
     edge-agent subject erase anna --settings agent.toml --out receipt.json
     EDGE_AGENT_BROKER__URL=mqtt://10.0.0.2:1883 edge-agent run
@@ -58,6 +60,7 @@ _COMMANDS = (
     bundles,
     people,
     subject,
+    consent,
     enrol,
     keys,
     install_service,

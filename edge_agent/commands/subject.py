@@ -51,7 +51,7 @@ def show_one(subject: str, state_dir: Path, as_json: bool) -> None:
 @state_option
 @json_option
 def export(subject: str, out: Path, state_dir: Path, as_json: bool) -> None:
-    """Write all that this device knows about SUBJECT as JSON (GDPR Art. 20); its schema is subject.schema.json."""
+    """Write all that this device knows about SUBJECT as JSON (GDPR Art. 20); its schema: docs/subject.schema.json."""
     import msgspec
 
     from edge_agent.shell.subject import about

@@ -115,5 +115,5 @@ def _subjects(profile: Profile, path: Path) -> tuple[str, ...]:
     connection.close()
     for subject, value in rows:
         word = msgspec.msgpack.decode(value, type=Consent)
-        consents.hear(subject, word.purposes, word.time_ms, word.time_ms)
+        consents.hear(subject, word.purposes, word.time_ms, word.time_ms, word.versions)
     return consents.subjects_allowing(purposes)

@@ -22,16 +22,29 @@ def graph(state_dir: Path, profile: Profile, now_ms: int) -> IdentityGraph | Non
     """The identity graph as it is stored; None: the profile has none."""
     if profile.identity is None:
         return None
-    consents = Consents(profile.purpose)
+    consents, _ = consents_of(state_dir, profile, now_ms)
     connection = database.open_readable(state_dir / database.FILE)
-    for subject, value in connection.execute(_QUERY, _room("consent")):
-        word = msgspec.msgpack.decode(value, type=messages.Consent)
-        consents.hear(subject, word.purposes, word.time_ms, now_ms)
     found = IdentityGraph(profile, profile.identity, consents, b"")
     for key, value in connection.execute(_QUERY, _room("identity")):
         found.restore(key, value)
     connection.close()
     return found
+
+
+def consents_of(state_dir: Path, profile: Profile, now_ms: int) -> tuple[Consents, list[str]]:
+    """What everybody has agreed to, as it is stored; and who has said anything, sorted.
+
+    Raises:
+        StoreError: there is no database here.
+    """
+    consents, subjects = Consents(profile.purpose), []
+    connection = database.open_readable(state_dir / database.FILE)
+    for subject, value in connection.execute(_QUERY, _room("consent")):
+        word = msgspec.msgpack.decode(value, type=messages.Consent)
+        consents.hear(subject, word.purposes, word.time_ms, now_ms, word.versions)
+        subjects.append(subject)
+    connection.close()
+    return consents, subjects
 
 
 def named(state_dir: Path, trail: Trail) -> Trail:

@@ -19,6 +19,9 @@ class Purpose(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="`required`: nothing is kept before a person says yes"),
     ]
     text: Annotated[str, Meta(min_length=20, max_length=1_000, description="what people are told")]
+    shares: Annotated[
+        bool, Meta(description="data or what is made of it is sold or shared; Global Privacy Control says no to it")
+    ] = False
 
 
 class Retention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge_agent.memory import known
 from edge_agent.shell import eraser
 from tests.edge_agent.erasure_home import ANNA, BERT, DROPPED, Home, agent, home, lived_in, memory
 
@@ -95,3 +96,19 @@ def test_an_erasure_that_cannot_be_done_is_tried_again_and_the_agent_runs_meanwh
         with agent(one):
             assert not (one.state / eraser.name_of(wish)).exists()
             assert [one.id for one in eraser.receipts(one.state)] == [wish.id]
+
+
+def test_a_held_field_is_put_right_and_keeps_its_time(tmp_path: Path) -> None:
+    with home(tmp_path / "home", key=False) as one:
+        with agent(one):
+            lived_in(one, 1)
+        heard = known.pack({"zone": ("Europe/Paris", 1_000), "age": (41.0, 2_000)})
+        with sqlite3.connect(one.state / "edgeward.db") as file:
+            file.execute("INSERT INTO state VALUES ('known', ?, ?, 0)", (ANNA, heard))
+        words = ("subject", "rectify", ANNA)
+        done = one.asked(*words, "zone=Europe/Lisbon", "--settings", str(one.settings))
+        assert done == {"subject": ANNA, "field": "zone", "value": "Europe/Lisbon", "done": True}
+        held = one.asked("subject", "show", ANNA, "--state-dir", str(one.state))["held_fields"]
+        assert held == {"zone": {"value": "Europe/Lisbon", "time_ms": 1_000}, "age": {"value": 41.0, "time_ms": 2_000}}
+        assert one.traces("Europe/Paris") == {}
+        assert "a number" in one.cli(*words, "age=old", "--settings", str(one.settings)).stderr
