@@ -54,6 +54,7 @@ crash: setup-dev ## kill -9 real agents in the middle of real traffic (LOOPS=200
 attack: setup-dev ## Every attack on the updater, on a real agent; then power cuts in the middle of updates (LOOPS=200)
 	$(PY) -m pytest -q -m attack
 	$(PY) -m tests.attack.powercut --loops $(LOOPS) --json
+	$(PY) -m tests.attack.switchcut --loops $(LOOPS) --json
 
 rollout-test: setup-dev ## Bad versions on twelve real agents: halted, rolled back, no decision failed (ARGS="--agents 4")
 	$(PY) -m tests.rollout --json $(ARGS)

@@ -9,7 +9,7 @@ EdgeError
 │   │   RunUnfinished, RunInterrupted, UnknownRun, CheckpointDamaged, RoundFileInvalid, StrategyRefused
 ├── RegistryError      CRD3xx  nothing is published
 │   ├── VersionTaken, VersionStale, NameInvalid, RegistryMissing, RegistryThere, SignaturesMissing,
-│   │   RegistryKeyInvalid, ChangePending, AttestationInvalid, RegistryDamaged
+│   │   RegistryKeyInvalid, ChangePending, AttestationInvalid, RegistryDamaged, UnknownDocument
 ├── ExperimentError    CRD4xx  nothing is told of the experiment, and nothing is spent
 │   ├── UnknownExperiment, TooFewDevices, NothingReleased, NotDeclared
 ├── RolloutError       CRD5xx  no device is asked for anything that the error names
@@ -173,6 +173,11 @@ class AttestationInvalid(RegistryError):
 
 class RegistryDamaged(RegistryError):
     code: ClassVar[str] = "CRD310"
+
+
+class UnknownDocument(RegistryError):
+    code: ClassVar[str] = "CRD311"
+    exit_status: ClassVar[int] = 2
 
 
 class ExperimentError(EdgeError):

@@ -33,6 +33,7 @@ from edge_agent.offers import Offers
 from edge_agent.trials import Trials
 from firmware_configs.messages import Desired
 from firmware_configs.profile import Profile
+from firmware_configs.targets import Kind
 
 PERSONAL_MAX = 1_024
 """Subjects' personal parameters in memory."""
@@ -137,9 +138,11 @@ class Control:
             if waited or self.offers.learning != told:
                 self.report(batch)
 
-    def wanted(self, name: str) -> str:
-        """The version of a bundle that the coordinator wants; empty: it has no wish."""
-        return self._bundles.wanted.get(name, "")
+    def is_wanted(self, kind: Kind, name: str, version: str) -> bool:
+        """Whether this is what the coordinator wants now; a bundle also when it has no wish for one of the name."""
+        if kind == "bundle":
+            return self._bundles.wanted.get(name, version) == version
+        return self._desired.documents.get(kind) == f"{name}-{version}"
 
     def hear(self, happening: Happening, batch: Batch) -> bool:
         """Take in news of bundles and learners; True when the active models changed."""

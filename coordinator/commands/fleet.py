@@ -169,6 +169,8 @@ def group(
 @fleet.command("want")
 @click.argument("devices", nargs=-1)
 @click.option("--bundle", "bundles", multiple=True, metavar="NAME=VERSION", help="Bundle to run; repeat.")
+@click.option("--profile", metavar="NAME=VERSION", help="Profile to run, of the registry.")
+@click.option("--experiment", metavar="NAME=VERSION", help="Experiments to run, of the registry.")
 @click.option("--window", "windows", multiple=True, help="Maintenance window, such as `daily 02:00-05:00`; repeat.")
 @click.option("--any-time", is_flag=True, help="Take back the windows that were wanted.")
 @click.option("--if-revision", type=click.IntRange(0), help="Only if this is the newest revision.")
@@ -178,6 +180,8 @@ def group(
 def want(
     devices: Sequence[str],
     bundles: Sequence[str],
+    profile: str | None,
+    experiment: str | None,
     windows: Sequence[str],
     any_time: bool,
     if_revision: int | None,
@@ -188,10 +192,11 @@ def want(
     """Change what is wanted of DEVICES, or of those that --where chooses."""
     from coordinator.shell.wanting import want as run
 
-    if not bundles and not windows and not any_time:
-        raise click.UsageError("nothing is wanted: pass --bundle, --window or --any-time")
+    documents = {kind: text for kind, text in (("profile", profile), ("experiment", experiment)) if text is not None}
+    if not bundles and not documents and not windows and not any_time:
+        raise click.UsageError("nothing is wanted: pass --bundle, --profile, --experiment, --window or --any-time")
     chosen = _chosen(home, devices, where)
-    told = run(home, chosen, bundles, () if any_time else windows or None, if_revision)
+    told = run(home, chosen, bundles, () if any_time else windows or None, if_revision, documents)
     data = {name: desired.revision for name, desired in told.items()}
     show({"revisions": data}, f"told {len(told)} devices", as_json)
 

@@ -32,7 +32,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     severity: Severity
     code: str
-    """silent, offline, never-seen, ignored, stuck, ahead, bundle, certificate, clock or old-agent."""
+    """silent, offline, never-seen, ignored, stuck, ahead, bundle, document, certificate, clock or old-agent."""
     device: str
     what: str
     fix: str
@@ -48,6 +48,7 @@ def examine(devices: Iterable[DeviceView], now_ms: int, limits: Thresholds | Non
         found += _presence(device, now_ms, limits)
         found += _revision(device, now_ms, limits)
         found += _bundles(device)
+        found += _documents(device)
         found += _certificate(device, now_ms, limits)
         found += _clock(device, limits)
         found += _agent(device, newest)
@@ -102,6 +103,17 @@ def _bundles(device: DeviceView) -> list[Finding]:
             fix = f"edge-coordinator fleet logs {device.name}; deploy a version that works, or mend what it names"
             found.append(_finding("failure", "bundle", device, what, fix))
     return found
+
+
+def _documents(device: DeviceView) -> list[Finding]:
+    """A profile or experiments that the device does not take."""
+    states = device.reported.documents if device.reported is not None else {}
+    fix = "mend what it names, publish a higher version, and want that: edge-coordinator fleet want"
+    return [
+        _finding("failure", "document", device, f"{kind} {one.version} {one.state}: {one.reason or 'no reason'}", fix)
+        for kind, one in states.items()
+        if one.state in {"failed", "returned"}
+    ]
 
 
 def _certificate(device: DeviceView, now_ms: int, limits: Thresholds) -> list[Finding]:

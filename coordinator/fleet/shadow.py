@@ -69,4 +69,12 @@ def differences(desired: Desired, reported: Reported | None) -> list[Difference]
         serves = "" if state is None else state.serving or (state.version if state.state == "active" else "")
         why = "" if state is None else f"{state.state}: {state.reason}" if state.reason else state.state
         found.append(Difference(what=f"bundle {name}", wanted=version, runs=serves, why=why))
+    for kind, label in sorted(desired.documents.items()):
+        state, version = reported.documents.get(kind), label.rpartition("-")[2]
+        if state is not None and (state.version, state.state) == (version, "active"):
+            continue
+        why = "" if state is None else f"{state.state}: {state.reason}" if state.reason else state.state
+        # Of a document that is refused the report tells why, not what runs meanwhile.
+        runs = state.version if state is not None and state.state == "active" else ""
+        found.append(Difference(what=kind, wanted=label, runs=runs, why=why))
     return found

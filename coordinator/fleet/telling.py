@@ -77,11 +77,14 @@ def in_words(device: DeviceView, now_ms: int) -> list[str]:
         lines.append(f"tags         {', '.join(marks)}")
     lines.append(f"wanted       revision {device.desired.revision}, written {when(device.wished_ms)}")
     lines += [f"             {name} {version}" for name, version in sorted(device.desired.bundles.items())]
+    lines += [f"             {kind} {label}" for kind, label in sorted(device.desired.documents.items())]
     lines += [f"             window {text}" for text in device.desired.maintenance]
     if device.reported is not None:
         lines.append(f"reported     revision {device.reported.revision}, {device.learning or 'not learning'}")
         for name, state in sorted(device.reported.bundles.items()):
             lines.append(f"             {name} {state.version} {state.state} {state.reason}".rstrip())
+        for kind, state in sorted(device.reported.documents.items()):
+            lines.append(f"             {kind} {state.version} {state.state} {state.reason}".rstrip())
     found = differences(device.desired, device.reported)
     lines.append(f"differs      {'nothing' if not found else f'{len(found)} things'}")
     lines += [

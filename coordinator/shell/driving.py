@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator import registry, rounds
-from coordinator.errors import FlowerFailed, NotRunning, RoundError, RunInterrupted
+from coordinator.errors import FlowerFailed, NotRunning, RolloutTaken, RoundError, RunInterrupted
 from coordinator.provenance import Made
 from coordinator.shell import fault, flower
 from coordinator.shell.checkpoint import write_durably
@@ -27,6 +27,7 @@ from coordinator.shell.pacing import closes_ms, longest_s
 from coordinator.shell.private_run import claim_of
 from coordinator.shell.publishing import draft_result
 from coordinator.shell.registry_store import Registry, Target
+from coordinator.shell.rollouts import refuse_while_rolling_out
 from coordinator.shell.run_store import RunPlan, RunStore
 from coordinator.shell.store import Store
 from coordinator.shell.watch import answers
@@ -194,7 +195,18 @@ class Driver:
         return self._plans.plan(self._key), path, made_of_run(signed, parent, done, request, claimed)
 
     def deploy(self, bundle: str, version: str) -> list[str]:
-        """Ask every device to run the result; asking twice changes nothing."""
+        """Ask every device to run the result; asking twice changes nothing.
+
+        Raises:
+            RolloutTaken: a rollout of the bundle was begun meanwhile; the result is published and waits.
+        """
+        try:
+            refuse_while_rolling_out(self._home, bundle)
+        except RolloutTaken as error:
+            raise RolloutTaken(
+                f"{bundle} {version} is published, and not deployed: {error.what}",
+                hint=f"{error.hint}; then: edge-coordinator rounds resume {self._key}",
+            ) from error
         self._control.want(self._devices, lambda old: with_bundle(old, bundle, version, self._endpoints.registry))
         fault.point("deployed")
         self._store.end(self._key, result=version)
@@ -212,6 +224,7 @@ def drive(home: Path, key: str, control: Control, say: Say) -> tuple[str, list[s
     Raises:
         RoundError: it failed; nothing is published. Rounds that are done are kept.
         RunInterrupted: something that it needs is gone; it can be gone on with.
+        RolloutTaken: a rollout of the bundle was begun meanwhile; it can be gone on with.
         AlreadyRunning: another command drives it.
     """
     store = Store(home)

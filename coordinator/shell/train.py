@@ -21,6 +21,7 @@ from coordinator.shell.pacing import spread_s
 from coordinator.shell.private_run import claim_of, private_of, refuse_beyond_budget
 from coordinator.shell.registry_store import Registry, Target
 from coordinator.shell.request import Request, refuse_compression
+from coordinator.shell.rollouts import refuse_while_rolling_out
 from coordinator.shell.run_store import RunStore, unfinished
 from coordinator.shell.secret_grid import Secret
 from coordinator.shell.store import Store
@@ -81,9 +82,11 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
     Raises:
         RoundError: the run was abandoned; nothing is published.
         RunUnfinished: another run of this bundle has not ended.
+        RolloutTaken: a rollout of this bundle has not ended.
     """
     strategy_of(request)  # what cannot go together is refused before anything begins
     home = home.resolve()
+    refuse_while_rolling_out(home, request.bundle)
     store, endpoints, signed = Store(home), endpoints_of(home), Registry.existing(home)
     parent = _parent(signed, request.bundle)
     devices = [device.name for device in store.devices()]

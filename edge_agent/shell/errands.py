@@ -54,6 +54,7 @@ from edge_agent.shell.say import Say
 from edge_agent.shell.seals import Seals
 from edge_agent.shell.shelf import BundleShelf
 from firmware_configs.profile import Profile
+from firmware_configs.targets import Kind
 
 FETCH_S = 600.0
 FETCH_BYTES = 256 * 1024 * 1024
@@ -100,12 +101,12 @@ class Errands:
         self._fetches: deque[Fetch] = deque()
         self._posts: dict[str, bytes] = {}
         """Key → letter, to be taken along by the next sender."""
-        self._again: dict[str, Again] = {}
-        """Name → a fetch that is tried again, unless something else is wanted meanwhile."""
+        self._again: dict[tuple[Kind, str], Again] = {}
+        """(kind, name) → a fetch that is tried again, unless something else is wanted meanwhile."""
         self.settled_ms: Callable[[], int] = lambda: 0
         """Unix ms that have passed for certain (docs/time.md)."""
-        self.wanted: Callable[[str], str] = lambda _name: ""
-        """Name → the version that the coordinator wants now; empty: it has no wish."""
+        self.is_wanted: Callable[[Kind, str, str], bool] = lambda _kind, _name, _version: True
+        """Whether the coordinator wants this version now (kind, name, version), or has no wish."""
         self._trying: set[str] = set()
         """Keys that the sender took along and has said nothing of."""
 
@@ -134,7 +135,7 @@ class Errands:
 
     def fetch(self, fetch: Fetch) -> None:
         """Queue a bundle to be fetched."""
-        self._again.pop(fetch.name, None)
+        self._again.pop((fetch.kind, fetch.name), None)
         if len(self._fetches) < FETCHES_MAX:
             self._fetches.append(fetch)
 
@@ -182,11 +183,7 @@ class Errands:
         """Send the sender and the updater for what waits for them, unless they are out already."""
         if self._posts:
             self._send_next(now_s)
-        for name in [name for name, again in self._again.items() if now_s >= again.due_s]:
-            if self._is_wanted(name, self._again[name].fetch.version):
-                self._fetches.append(self._again[name].fetch)
-            else:
-                del self._again[name]
+        self._take_up_again(now_s)
         if not self._fetches or self.children.busy("updater"):
             return
         fetch = self._fetches.popleft()
@@ -215,8 +212,6 @@ class Errands:
             kind=fetch.kind,
             profile=self.profile_path,
         )
-        if (again := self._again.get(fetch.name)) is not None:
-            again.due_s = math.inf
         longest_s = FETCH_S + (FETCH_BYTES / task.rate_max if task.rate_max else 0.0)
         try:
             self.children.start("updater", task, now_s + longest_s)
@@ -242,18 +237,27 @@ class Errands:
             return BundleFailed(name=task.name, version=task.version, code=code, reason=reason)
         return DocumentFailed(kind=task.kind, name=task.name, version=task.version, code=code, reason=reason)
 
-    def _is_wanted(self, name: str, version: str) -> bool:
-        return self.wanted(name) in ("", version)
+    def _take_up_again(self, now_s: float) -> None:
+        """Queue what is due to be tried again, once; what is wanted no more is forgotten."""
+        for key, again in list(self._again.items()):
+            if now_s < again.due_s:
+                continue
+            if self.is_wanted(*key, again.fetch.version):
+                again.due_s = math.inf
+                self._fetches.append(again.fetch)
+            else:
+                del self._again[key]
 
     def _try_again(self, task: FetchTask) -> str:
         """Note that a fetch is tried again; returns when, in words."""
-        held = self._again.get(task.name)
+        key = (task.kind, task.name)
+        held = self._again.get(key)
         if held is None or held.fetch.version != task.version:
             wish = Fetch(name=task.name, version=task.version, registry=task.registry, to=task.to, kind=task.kind)
             held = Again(wish)
         wait_s = min(AGAIN_S_MAX, AGAIN_S * 2**held.times)
         held.times, held.due_s = held.times + 1, self._now_s + wait_s
-        self._again[task.name] = held
+        self._again[key] = held
         return f"; tried again in {wait_s:.0f} s"
 
     def train(self, train: Train, wall_ms: int, now_s: float) -> None:
@@ -292,12 +296,13 @@ class Errands:
             case TrainedReport():
                 return [Learned(**{name: getattr(word, name) for name in Learned.__struct_fields__})]
             case Fetched(name=name, version=version):
-                self._again.pop(name, None)
-                if isinstance(task, FetchTask) and task.kind != "bundle":
-                    self._stage(task, word)
+                kind = task.kind if isinstance(task, FetchTask) else "bundle"
+                self._again.pop((kind, name), None)
+                if not self.is_wanted(kind, name, version):
+                    self._say("info", kind, f"{name} {version} is here, and no longer wanted")
                     return []
-                if not self._is_wanted(name, version):
-                    self._say("info", "bundle", f"{name} {version} is here, and no longer wanted")
+                if isinstance(task, FetchTask) and kind != "bundle":
+                    self._stage(task, word)
                     return []
                 to = task.to if isinstance(task, FetchTask) else "full"
                 return [self.switch(Switch(name=name, version=version, to=to))]

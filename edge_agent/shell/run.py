@@ -128,7 +128,7 @@ class Loop:
         self.errands = Errands(settings, loaded.profile, self.shelf, self.say, self.store.path)
         self.errands.profile_path = loaded.path
         self.errands.settled_ms = lambda: self._timeline.settled_ms
-        self.errands.wanted = self.agent.control.wanted
+        self.errands.is_wanted = self.agent.control.is_wanted
         self.errands.take_up(self.store.recall)
         self.agent.models_changed()
         self._pressure = Pressure(

@@ -17,6 +17,7 @@ POINTER: Final = "slot.json"
 CONFIRM_S: Final = 10.0
 STARTS_MAX: Final = 2
 GIVEN_UP_MAX: Final = 16
+State = Literal["staged", "trying", "good"]
 
 
 class Slot(Struct, frozen=True, kw_only=True):
@@ -32,7 +33,7 @@ class Pointer(Struct, frozen=True, kw_only=True):
 
     active: Slot = Slot()
     before: Slot = Slot()
-    state: Literal["staged", "trying", "good"] = "good"
+    state: State = "good"
     starts: int = 0
     given_up: dict[str, str] = {}
     """NAME-VERSION → why it is not taken again."""
@@ -63,6 +64,11 @@ def stage(state_dir: Path, kind: str, label: str, content: bytes) -> None:
     held = read(state_dir)
     running = held.before if held.state == "staged" else held.active
     file = "b.toml" if running.file == "a.toml" else "a.toml"
+    if file in (held.active.file, held.before.file):
+        # While it is filled nothing leads there: a power cut must not leave a new profile under an old one's name.
+        state: State = "good" if held.state == "staged" else held.state
+        held = msgspec.structs.replace(held, active=running, before=Slot(), state=state)
+        _write(state_dir, held)
     _lay(state_dir / FOLDER / file, content)
     documents = {"profile": label} if kind == "profile" else {**running.documents, kind: label}
     new = Slot(file=file, documents=documents)

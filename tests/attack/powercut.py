@@ -4,6 +4,9 @@ Each loop: a real agent with the old version is told to update from a real HTTPS
 and updater are killed with SIGKILL together (as a power cut ends both). Then the agent starts again and is asked to
 decide. Whole means: it decides, by the old or the new version; what lies under a bundle's name is what was signed; and
 the trust that it holds can be loaded. Nothing is repaired between loops but that the old version is wanted again.
+SIGKILL ends processes, not the kernel: what was written stays in the page cache, so this says nothing of a missing
+fsync.
+`--keep FOLDER` holds the agent's log, and what its processes were doing, if a loop fails.
 """
 
 import argparse
@@ -12,11 +15,13 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -50,21 +55,26 @@ class Bench:
         (trust / "root.json").write_bytes(registry.root_path.read_bytes())
         ca = registry.home / "keys" / "ca.pem"
         self.settings.write_text(self.settings.read_text() + f'[registry]\nurl = "{served.url}"\nca = "{ca}"\n')
-        self.ear = Ear(port, "edgeward/1/+/decision/#")
+        self.ear = Ear(port, "edgeward/1/+/decision/#", "edgeward/1/+/status")
         self.running: subprocess.Popen[bytes] | None = None
-        self.revision = self.events = self.starts = 0
+        self.revision = self.events = 0
 
     def start(self) -> None:
         """The agent, in a session of its own."""
         out = self.log.open("ab")
+        before = self._connected()
         self.running = subprocess.Popen(agent_command(self.settings), stdout=out, stderr=out, start_new_session=True)
-        self.starts += 1
-        wait_for(lambda: self.log.read_text().count(" connected ") >= self.starts, "the agent", START_S)
+        wait_for(lambda: self._connected() > before, "the agent", START_S)
 
-    def want(self, number: str) -> None:
-        """The coordinator's word."""
+    def _connected(self) -> int:
+        return self.log.read_text().count(" connected ")
+
+    def want(self, number: str, **documents: str) -> None:
+        """The coordinator's word: a version of the bundle, and documents by kind."""
         self.revision += 1
-        word = Desired(revision=self.revision, bundles={"context": number}, registry=self.served.url)
+        word = Desired(
+            revision=self.revision, bundles={"context": number}, registry=self.served.url, documents=documents
+        )
         payload = msgspec.msgpack.encode(word)
         publish.single(
             Topics(DEVICE).of("desired"),
@@ -114,6 +124,13 @@ class Bench:
             found.append(f"trust: {error!r}")
         return found
 
+    def doing(self) -> str:
+        """What the agent and its children wait for now, one a line."""
+        if self.running is None:
+            return ""
+        pids = (self.running.pid, *_family(self.running.pid))
+        return "\n".join(f"{pid} {_word(pid, 'cmdline')} {_word(pid, 'wchan')} {_word(pid, 'stat')}" for pid in pids)
+
     def close(self) -> None:
         if self.running is not None and self.running.poll() is None:
             self.cut()
@@ -129,14 +146,24 @@ def _family(pid: int) -> list[int]:
     return found
 
 
+def _word(pid: int, name: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace").replace("\0", " ").strip()
+    return "gone"
+
+
 def _alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     return False
 
 
-def run(loops: int, seed: int, folder: Path, say: bool = False) -> dict[str, object]:
-    """So many power cuts; what came of them."""
+def run(loops: int, seed: int, folder: Path, say: bool = False, keep: Path | None = None) -> dict[str, object]:
+    """So many power cuts; what came of them.
+
+    Args:
+        keep: folder for the agent's log where something fails.
+    """
     dice = random.Random(seed)  # noqa: S311 - when the power fails
     home = folder / "home"
     registry = Registry.ensure(home)
@@ -145,9 +172,9 @@ def run(loops: int, seed: int, folder: Path, say: bool = False) -> dict[str, obj
     served_by: Counter[str] = Counter()
     children: Counter[str] = Counter()
     faults: list[str] = []
-    with broker("iotcore", folder) as port, mirror(home) as served:
+    with broker("iotcore", folder) as port, mirror(home) as served, contextlib.ExitStack() as left:
         served.folder = home / "registry"
-        bench = Bench(folder, port, served, registry)
+        bench = left.enter_context(watched(Bench(folder, port, served, registry), keep))
         bench.start()
         assert bench.decides() == "1.0.0"
         span_s, old = _span(bench, registry, folder), "1.0.1"
@@ -173,7 +200,8 @@ def run(loops: int, seed: int, folder: Path, say: bool = False) -> dict[str, obj
             old = new
             if say:
                 print(f"{number + 1}/{loops}: {now} decided; {len(faults)} faults", file=sys.stderr, flush=True)
-        bench.close()
+        if faults:
+            _keep(bench, keep)
     return {
         "kills": loops,
         "seed": seed,
@@ -183,6 +211,27 @@ def run(loops: int, seed: int, folder: Path, say: bool = False) -> dict[str, obj
         "alive": dict(children),
         "span_s": round(span_s, 2),
     }
+
+
+@contextlib.contextmanager
+def watched(bench: Bench, keep: Path | None) -> Iterator[Bench]:
+    """The bench, whose log is kept if it ends in an error, and whose agent ends with it."""
+    try:
+        yield bench
+    except BaseException:
+        _keep(bench, keep)
+        raise
+    finally:
+        bench.close()
+
+
+def _keep(bench: Bench, keep: Path | None) -> None:
+    if keep is None:
+        return
+    keep.mkdir(parents=True, exist_ok=True)
+    shutil.copy(bench.log, keep / "agent.log")
+    (keep / "processes.txt").write_text(bench.doing())
+    print(f"the agent's log is kept in {keep}", file=sys.stderr, flush=True)
 
 
 def _span(bench: Bench, registry: Registry, folder: Path) -> float:
@@ -201,9 +250,10 @@ def main() -> None:
     parser.add_argument("--loops", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--keep", type=Path, default=None, help="Folder for the agent's log if something fails.")
     given = parser.parse_args()
     with TemporaryDirectory(prefix="edgeward-powercut-") as folder:
-        found = run(given.loops, given.seed, Path(folder), say=True)
+        found = run(given.loops, given.seed, Path(folder), say=True, keep=given.keep)
     print(json.dumps(found, indent=None if given.json else 2))
     raise SystemExit(1 if found["faults"] else 0)
 

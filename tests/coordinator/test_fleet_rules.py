@@ -50,6 +50,24 @@ def test_the_difference_is_what_is_still_to_be_done() -> None:
     assert differences(Desired(revision=4), reported(4)) == []
 
 
+def test_a_profile_that_is_not_taken_differs_from_what_is_wanted_with_its_reason() -> None:
+    wanted = Desired(revision=4, documents={"profile": "home-1.2.0", "experiment": "loud-1.0.0"})
+
+    def found(**documents: BundleState) -> dict[str, tuple[str, str, str]]:
+        runs = Reported(device="home-1", revision=4, bundles={}, documents=documents)
+        return {one.what: (one.wanted, one.runs, one.why) for one in differences(wanted, runs)}
+
+    refused = BundleState(version="1.2.0", state="failed", reason="AGT714 it widens")
+    assert found(profile=refused) == {
+        "profile": ("home-1.2.0", "", "failed: AGT714 it widens"),
+        "experiment": ("loud-1.0.0", "", ""),
+    }
+    older = BundleState(version="1.1.0", state="active")
+    assert found(profile=older)["profile"] == ("home-1.2.0", "1.1.0", "active")
+    runs = {"profile": BundleState(version="1.2.0", state="active")}
+    assert found(**runs, experiment=BundleState(version="1.0.0", state="active")) == {}
+
+
 words = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,8}", fullmatch=True)
 terms = st.builds(Term, st.sampled_from(["tag", "bundle"]), words, st.none() | words, st.booleans()) | st.builds(
     Term, st.sampled_from(["name", "group", "presence", "agent", "profile"]), st.just(""), words, st.booleans()
@@ -104,6 +122,14 @@ ILL = {
     "ahead": {"desired": Desired(revision=3), "reported": reported(9)},
     "ignored": {"reported": Reported(device="home-1", revision=3, bundles={}, ignored="conflict: another state")},
     "bundle": {"reported": reported(0, a=BundleState(version="2", state="failed", reason="AGT706 it crashes"))},
+    "document": {
+        "reported": Reported(
+            device="home-1",
+            revision=0,
+            bundles={},
+            documents={"profile": BundleState(version="1.2.0", state="failed", reason="AGT714 it widens")},
+        )
+    },
     "certificate": {"certificate_ends_ms": NOW + 3 * DAY_MS},
     "clock": {"skew_ms": 5 * MINUTE_MS},
     "old-agent": {"status": Status(device="home-1", online=True, agent="0.1.0")},

@@ -10,10 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from coordinator.cli import main
+from coordinator.errors import RolloutTaken
 from coordinator.rollout.plan import parse
 from coordinator.rollout.simulated import World, fault, simulate
+from coordinator.shell.driving import Driver
 from coordinator.shell.fleet_store import FleetStore, Heard
 from coordinator.shell.home import Endpoints
+from coordinator.shell.mqtt_control import Control
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.rollouts import imagined
 from coordinator.shell.store import Store
@@ -100,6 +103,30 @@ def test_while_a_bundle_is_rolled_out_it_is_not_deployed_past_that(home: Path, p
     run("deploy", "context", "1.0.0", "--rollout", str(plan), *at)
     assert "rollout context-1.0.0" in run("deploy", "context", "1.0.0", *at, code=1)
     assert "is planned" in run("rollout", "start", str(plan), *at, code=1)
+
+
+def test_while_a_bundle_is_rolled_out_nobody_trains_it_or_wants_it_by_hand(home: Path, plan: Path) -> None:
+    at = ("--home", str(home))
+    run("rollout", "start", str(plan), *at)
+    for words in (("train", "context"), ("fleet", "want", "device-1", "--bundle", "context=1.0.0")):
+        told = run(*words, *at, code=1)
+        assert "CRD507" in told
+        assert "fix: wait for its end, or: edge-coordinator rollout rollback context-1.0.0" in told
+    assert FleetStore(home).view("device-1").desired.revision == 0, "nothing was asked of it"
+    assert run_json("rounds", "ls", *at) == [], "no run was begun"
+    assert "CRD101" in run("fleet", "want", "device-1", "--any-time", *at, code=1), "windows may change meanwhile"
+
+
+def test_a_run_whose_bundle_is_rolled_out_meanwhile_is_not_deployed_and_can_be_gone_on_with(
+    home: Path, plan: Path
+) -> None:
+    run("rollout", "start", str(plan), "--home", str(home))
+    control = Control("mqtt://127.0.0.1:1", Store(home))  # never dialled: the refusal comes before
+    driver = Driver(home, "20261129-run", control, lambda _line: None)
+    with pytest.raises(RolloutTaken, match=r"context 1\.0\.1 is published, and not deployed: rollout") as refused:
+        driver.deploy("context", "1.0.1")
+    assert refused.value.hint.endswith("then: edge-coordinator rounds resume 20261129-run")
+    assert all(view.desired.revision == 0 for view in FleetStore(home).views())
 
 
 def test_what_is_not_published_or_not_there_is_told(home: Path, plan: Path) -> None:
