@@ -85,7 +85,7 @@ def plot_rounds(run: str, out: Path, home: Path, as_json: bool) -> None:
     names, lacking = panels(drawn), missing(drawn)
     data = {"run": found.key, "file": str(out), "rounds": len(drawn.rounds), "drawn": list(names), "missing": lacking}
     told = f"{out}: {', '.join(names)} of {len(drawn.rounds):,} rounds"
-    show(data, f"{told}; {lacking}" if lacking else told, as_json)
+    show(data, f"{told}; not drawn: {lacking}" if lacking else told, as_json)
 
 
 @rounds.command("resume")

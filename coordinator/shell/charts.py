@@ -4,6 +4,7 @@ Source of the colours: Okabe and Ito 2002, "Color Universal Design".
 """
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5a5a5a"
-WIDTH, PANEL = 4.4, 2.35
+WIDTH, PANEL = 3.9, 2.2
 """Inches. So wide, a picture on a phone has letters of 11 to 13 CSS pixels."""
 MARKED_MAX = 60
 """Rounds up to which each is marked."""
@@ -49,18 +50,18 @@ def panels(drawn: Drawn) -> tuple[str, ...]:
 def missing(drawn: Drawn) -> str:
     """What is not drawn, and why; empty: nothing."""
     there = panels(drawn)
-    told = [] if "loss" in there else ["no loss was told: private rounds and secret sums collect none"]
-    told += [] if "epsilon" in there else ["no ε: nothing was spent, so none can be stated"]
+    told = [] if "loss" in there else ["loss, because none was told (private rounds and secret sums collect none)"]
+    told += [] if "epsilon" in there else ["ε, because no private round was entered"]
     return "; ".join(told)
 
 
 def png(drawn: Drawn) -> bytes:
-    """The panels as one PNG, 660 pixels wide.
+    """The panels as one PNG, 780 pixels wide.
 
     Raises:
         PlotFailed: matplotlib is not installed.
     """
-    return _saved(drawn, "png", dpi=150, metadata={"Software": None})
+    return _saved(drawn, "png", dpi=200, metadata={"Software": None})
 
 
 def svg(drawn: Drawn, told: str) -> str:
@@ -89,7 +90,7 @@ def _saved(drawn: Drawn, kind: str, **more: Any) -> bytes:
     from matplotlib.figure import Figure
 
     # Ids in the file would differ from run to run.
-    settings: Any = {"svg.hashsalt": "edgeward", "svg.fonttype": "path", "font.size": 10, "axes.titlesize": 11}
+    settings: Any = {"svg.hashsalt": "edgeward", "svg.fonttype": "path", "font.size": 10, "text.parse_math": False}
     with mpl.rc_context(settings), io.BytesIO() as held:
         figure = Figure(figsize=(WIDTH, 0.45 + PANEL * len(panels(drawn))), layout="constrained")
         FigureCanvasAgg(figure)
@@ -124,6 +125,7 @@ def _with_loss(drawn: Drawn) -> list[Round]:
 
 
 def _line(axes: "Axes", x: Sequence[float], y: Sequence[float], colour: str, mark: str, **more: Any) -> None:
+    y = [value if math.isfinite(value) else math.nan for value in y]
     marker = mark if len(x) <= MARKED_MAX else None
     axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=1.6, clip_on=False, **more)
 

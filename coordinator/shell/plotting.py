@@ -46,7 +46,7 @@ def plot(home: Path, key: str, path: Path) -> tuple[Run, Drawn]:
         raise PlotFailed(f"run {run.key} has no round yet", hint="wait for one: edge-coordinator watch")
     account = account_of(home, run)
     drawn = Drawn(
-        title=f"{run.bundle} {run.version}{f' → {run.result}' if run.result else ''}, run {run.key}",
+        title=f"{run.bundle} {run.version}{f' → {run.result}' if run.result else ''}\nrun {run.key}",
         rounds=tuple(rows),
         abandoned=tuple(sorted({row.number for row in attempts if row.state == "abandoned"})),
         epsilon=epsilon_by_round(home, run, EPSILONS),
@@ -60,15 +60,15 @@ def plot(home: Path, key: str, path: Path) -> tuple[Run, Drawn]:
 
 def page(drawn: Drawn, attempts: list[Round]) -> str:
     """The picture and the same as a table, in one file without scripts and without anything that is fetched."""
-    lacking = charts.missing(drawn)
-    told = f"Of {drawn.title}: {', '.join(charts.panels(drawn))} by round. The table below has every number."
+    lacking, title = charts.missing(drawn), ", ".join(drawn.title.splitlines())
+    told = f"Of {title}: {', '.join(charts.panels(drawn))} by round. The table below has every number."
     parts = (
         Paragraph(f"{_summary(drawn)}{f' Not drawn: {lacking}.' if lacking else ''}"),
         Paragraph(PICTURE),
         Heading("The same as a table"),
         Table(columns=_columns(drawn), rows=tuple(_cells(drawn, row) for row in attempts)),
     )
-    text = pages.html(Page(title=drawn.title, parts=parts))
+    text = pages.html(Page(title=title, parts=parts))
     figure = f'<figure class="picture">\n{charts.svg(drawn, told)}\n</figure>'
     return text.replace("</style>", f"{STYLE}</style>", 1).replace(f"<p>{PICTURE}</p>", figure, 1)
 
@@ -76,8 +76,9 @@ def page(drawn: Drawn, attempts: list[Round]) -> str:
 def _summary(drawn: Drawn) -> str:
     rows = drawn.rounds
     up, down = sum(row.bytes_up for row in rows), sum(row.bytes_down for row in rows)
-    text = f"{len(rows):,} rounds, {sum(row.reports for row in rows):,} reports; {progress.size(up)} up, "
-    text += f"{progress.size(down)} down."
+    rounds = f"{len(rows):,} round{'s' if len(rows) > 1 else ''}"
+    text = f"{rounds}, {sum(row.reports for row in rows):,} reports; "
+    text += f"{progress.size(up)} up, {progress.size(down)} down."
     if drawn.epsilon:
         text += f" ε = {max(drawn.epsilon.values()):.3f} of {drawn.epsilon_max:g} at δ = {drawn.delta:g}."
     return text
@@ -104,7 +105,7 @@ def _cells(drawn: Drawn, row: Round) -> tuple[str, ...]:
         down,
         f"{row.seconds:.1f}",
         *epsilon,
-        row.reason,
+        progress.flat(row.reason),
     )
 
 

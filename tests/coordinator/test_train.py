@@ -1,5 +1,6 @@
 """Federated rounds with a real SuperLink over TLS, real learners, and a real broker between them."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -30,15 +31,24 @@ def devices(place: Coordinator, tmp_path_factory: pytest.TempPathFactory) -> lis
 
 
 @pytest.fixture(scope="module")
-def trained(place: Coordinator, devices: list[Device]) -> tuple[Outcome, list[Said]]:
+def watched() -> list[str]:
+    """What `edge-coordinator watch` printed of the run below."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(place: Coordinator, devices: list[Device], watched: list[str]) -> tuple[Outcome, list[Said]]:
     """Two rounds of three devices, run once for all tests below."""
     outcome: list[Outcome] = []
     request = Request(bundle="context", rounds=2, minimum_reports=3, wait_s=0.0, deadline_s=30.0, seed=5)
     worker = threading.Thread(target=lambda: outcome.append(train(place.home, request, print)))
     worker.start()
     offer = place.offer_of(devices[0].name)
-    said = learn_together([device.task(offer, place.ca) for device in devices])
-    worker.join(60)
+    words = [Path(sys.executable).parent / "edge-coordinator", "watch", "--json", "--home", place.home]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as watching:
+        said = learn_together([device.task(offer, place.ca) for device in devices])
+        worker.join(60)
+        watched += [*watching.communicate(timeout=60)[0].splitlines(), f"exit {watching.returncode}"]
     assert [one.ended.code for one in said if one.ended] == ["", "", ""], [one.stderr for one in said]
     return outcome[0], said
 
@@ -51,6 +61,21 @@ def test_rounds_run_end_to_end_and_lower_the_loss(trained: tuple[Outcome, list[S
         (2, "published", 3, 3),
     ]
     assert done.rounds[-1].loss_after < done.rounds[0].loss_before
+
+
+def test_who_watched_the_run_saw_its_rounds_and_its_end(
+    trained: tuple[Outcome, list[Said]], watched: list[str]
+) -> None:
+    done, _ = trained
+    assert watched[-1] == "exit 0"
+    told = [json.loads(line) for line in watched[:-1]]
+    rows = [line for line in told if line["change"] == "round"]
+    newest = {row["round"]: row for row in rows}
+    for row in done.rounds:
+        seen = newest[row.number]
+        assert (seen["state"], seen["reports"], seen["loss_after"]) == ("published", 3, row.loss_after)
+        assert (seen["bytes_up"], seen["bytes_down"]) == (row.bytes_up, row.bytes_down)
+    assert (told[0]["key"], told[-1]["state"], told[-1]["result"]) == (done.run, "published", "1.0.1")
 
 
 def test_the_new_version_is_signed_and_says_where_it_comes_from(
