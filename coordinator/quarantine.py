@@ -11,7 +11,7 @@ check        what does not fit                                                  
 bound        longer than `clip_norm`: the agent clips by itself, so this one does not  6
 outsize      longer than OUTSIZE times the round's median                              4
 single       one number holds more than SINGLE of the squared length                   4
-repeated     byte for byte the node's last one, or another node's of this round        4
+repeated     byte for byte the node's of another round, or another node's of this one  4
 examples     more than EXAMPLES times its own last claim, or FAR times the median      3
 loss         negative, or after training more than LOSS times what it was before       2
 direction    its cosine with what the others say is negative, and deviations too low   -1 … 2
@@ -45,7 +45,7 @@ LOSS = 4.0
 SLACK = 1.02
 """Half a rounding step a coordinate, which is all that an honest report may be too long."""
 STEPS_MIN = 100
-"""In a smaller model one number may well hold most of an update."""
+"""Where fewer numbers may be sent, one of them may well hold most of an update: in a small model, or of its largest."""
 DEVIATIONS = 2.5
 """Below the median cosine of the round (by the median absolute deviation) from which on direction gives points."""
 MEMORY = 0.9
@@ -91,6 +91,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     """W."""
     rounds: int = 0
     digest: str = ""
+    asked: str = ""
+    """The run and round of `digest`: asked for it again, an honest device may well answer the same."""
     examples: int = 0
     evidence: tuple[Evidence, ...] = ()
 
@@ -105,8 +107,20 @@ def digest_of(vector: NDArray[np.generic]) -> str:
     return hashlib.sha256(np.ascontiguousarray(vector).tobytes()).hexdigest()[:16] if vector.any() else ""
 
 
+def asked_of(run: str, number: int) -> str:
+    """One round of one run, however often it is asked for."""
+    return f"{run}:{number}"
+
+
 def found(
-    claims: Sequence[Claim], rows: F64, before: F64 | None, clip_norm: float, known: Mapping[int, Standing]
+    claims: Sequence[Claim],
+    rows: F64,
+    before: F64 | None,
+    clip_norm: float,
+    known: Mapping[int, Standing],
+    *,
+    asked: str = "",
+    sent: float = 0.0,
 ) -> list[tuple[Finding, ...]]:
     """What does not fit in each report of a round.
 
@@ -116,7 +130,11 @@ def found(
         before: the direction of earlier rounds, float64 (d,); None: there is none.
         clip_norm: L2 norm that the round asked for.
         known: node → its standing before the round.
+        asked: the round, as `asked_of` names it; empty: one that nobody was asked for before.
+        sent: share of the d numbers that the round asked for, the largest; 0: all. What a report claims of itself does
+            not count: it could send one number alone.
     """
+    numbers = rows.shape[1] * (sent or 1.0)
     seen = Counter(claim.digest for claim in claims if claim.digest)
     norms = np.array([claim.norm for claim in claims])
     many = len(claims) >= FEW
@@ -128,7 +146,12 @@ def found(
     result = []
     for n, claim in enumerate(claims):
         own = known.get(claim.node, Standing())
-        made = [*_by_itself(claim, own, rows[n], clip_norm, seen[claim.digest] > 1)]
+        repeats = seen[claim.digest] > 1 or (claim.digest == own.digest and not _is_again(own, claim, asked))
+        made = [*_by_itself(claim, own, clip_norm)]
+        if numbers >= STEPS_MIN:
+            made += _single(rows[n])
+        if claim.digest and repeats:
+            made.append(Finding(check="repeated", value=1.0, limit=0.0, points=4.0))
         if many and middle > 0.0 and claim.norm > OUTSIZE * middle:
             made.append(Finding(check="outsize", value=claim.norm / middle, limit=OUTSIZE, points=4.0))
         if many and claim.examples > FAR * usual and not any(one.check == "examples" for one in made):
@@ -141,17 +164,22 @@ def found(
     return result
 
 
-def _by_itself(claim: Claim, own: Standing, row: F64, clip_norm: float, shared: bool) -> list[Finding]:
-    """What no comparison with other updates is needed for."""
+def _is_again(own: Standing, claim: Claim, asked: str) -> bool:
+    """Whether this is the very report that the node has given for this round before."""
+    return bool(asked and claim.digest) and (own.asked, own.digest) == (asked, claim.digest)
+
+
+def _single(row: F64) -> list[Finding]:
+    square = row * row
+    largest = float(square.max(initial=0.0) / square.sum()) if square.any() else 0.0
+    return [Finding(check="single", value=largest, limit=SINGLE, points=4.0)] if largest > SINGLE else []
+
+
+def _by_itself(claim: Claim, own: Standing, clip_norm: float) -> list[Finding]:
+    """What no other update is needed for."""
     made = []
     if not claim.norm <= SLACK * clip_norm:
         made.append(Finding(check="bound", value=min(claim.norm, 1e300), limit=clip_norm, points=6.0))
-    square = row * row
-    largest = float(square.max(initial=0.0) / square.sum()) if square.any() else 0.0
-    if len(row) >= STEPS_MIN and largest > SINGLE:
-        made.append(Finding(check="single", value=largest, limit=SINGLE, points=4.0))
-    if claim.digest and (shared or claim.digest == own.digest):
-        made.append(Finding(check="repeated", value=1.0, limit=0.0, points=4.0))
     if own.examples and claim.examples > EXAMPLES * own.examples:
         made.append(Finding(check="examples", value=claim.examples / own.examples, limit=EXAMPLES, points=3.0))
     if min(claim.loss_before, claim.loss_after) < 0.0 or claim.loss_after > LOSS * claim.loss_before > 0.0:
@@ -193,7 +221,10 @@ def apart(findings: Sequence[Finding]) -> bool:
 
 
 def after(own: Standing, claim: Claim, findings: Sequence[Finding], run: str, number: int) -> Standing:
-    """A node's standing after a round of a run."""
+    """A node's standing after a round of a run; the same report once more for the same round says nothing new."""
+    asked = asked_of(run, number)
+    if _is_again(own, claim, asked):
+        return own
     points = sum(one.points for one in findings) if findings else -QUIET
     made = [Evidence(run=run, round=number, finding=one) for one in findings if one.points > 0.0]
     score = max(0.0, own.score + points)
@@ -201,6 +232,7 @@ def after(own: Standing, claim: Claim, findings: Sequence[Finding], run: str, nu
         score=score,
         rounds=own.rounds + 1,
         digest=claim.digest,
+        asked=asked,
         examples=max(claim.examples, own.examples) if not apart(findings) else own.examples,
         # Evidence of points that are gone is evidence of nothing.
         evidence=(*own.evidence, *made)[-KEPT:] if score > 0.0 else (),

@@ -102,7 +102,7 @@ def _plainly(asking: Asking, job: Job, row: Round, asked: list[int], bundle: Bun
         meanwhile=asking.meanwhile,
     )
     if job.private is None and not job.unlearn:  # whoever takes something back goes against everybody
-        kept, out = vetted(Path(job.home), job.key, row.number, replies.reports, job.clip_norm)
+        kept, out = vetted(Path(job.home), job.key, row.number, replies.reports, job.clip_norm, job.top_k)
         replies = msgspec.structs.replace(replies, reports=kept, refusals=(*replies.refusals, *out))
     row = msgspec.structs.replace(
         rounds.advance(row, "closing"),

@@ -4,7 +4,8 @@ Only of rounds in which single updates are seen and may be looked at: not in sec
 in private rounds, whose account knows nothing of it. Those rounds, too, leave out whoever is in quarantine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +31,14 @@ def allowed(home: Path, nodes: Sequence[int]) -> list[int]:
 
 
 def vetted(
-    home: Path, run: str, number: int, reports: Sequence[Report], clip_norm: float
+    home: Path, run: str, number: int, reports: Sequence[Report], clip_norm: float, sent: float = 0.0
 ) -> tuple[tuple[Report, ...], tuple[str, ...]]:
     """The reports that count, and why others do not; standings and quarantine are written.
 
     Args:
         reports: of a round, as they will be averaged; each knows its node and its norm before it was bounded.
         clip_norm: that the round asked for.
+        sent: share of the numbers that it asked for, the largest; 0: all.
     """
     if not reports:
         return (), ()
@@ -48,7 +50,10 @@ def vetted(
     claims = [_claim(report) for report in reports]
     place = home / "runs" / run / FILE
     before = _direction(place, rows.shape[1])
-    findings = _found(reports, claims, rows, before, clip_norm, known)
+    look = partial(
+        quarantine.found, clip_norm=clip_norm, known=known, asked=quarantine.asked_of(run, number), sent=sent
+    )
+    findings = _found(reports, claims, rows, before, look)
     standings: dict[str, Standing] = {}
     for claim, own in zip(claims, findings, strict=True):
         if claim.node in names:
@@ -73,17 +78,16 @@ def _found(
     claims: list[Claim],
     rows: F64,
     before: F64 | None,
-    clip_norm: float,
-    known: Mapping[int, Standing],
+    look: Callable[[Sequence[Claim], F64, F64 | None], list[tuple[Finding, ...]]],
 ) -> list[tuple[Finding, ...]]:
     """Reports of one model are compared with each other; a clustered run sends several, and keeps no direction."""
     clusters = sorted({report.cluster for report in reports})
     if len(clusters) == 1:
-        return quarantine.found(claims, rows, before, clip_norm, known)
+        return look(claims, rows, before)
     made: list[tuple[Finding, ...]] = [()] * len(reports)
     for cluster in clusters:
         at = [n for n, report in enumerate(reports) if report.cluster == cluster]
-        part = quarantine.found([claims[n] for n in at], rows[at], None, clip_norm, known)
+        part = look([claims[n] for n in at], rows[at], None)
         for n, own in zip(at, part, strict=True):
             made[n] = own
     return made

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coordinator.aggregate import Report, bounded
 from coordinator.cli import main
 from coordinator.errors import UnknownDevice
-from coordinator.quarantine import LIMIT, Claim, Standing, after, apart, found, in_words
+from coordinator.quarantine import LIMIT, Claim, Standing, after, apart, asked_of, found, in_words
 from coordinator.shell.quarantine_store import DAY_MS, QuarantineStore
 from coordinator.shell.store import Store
 from coordinator.shell.vetting import allowed, vetted
@@ -119,6 +119,54 @@ def test_who_agrees_less_than_most_but_does_not_go_against_them_gets_no_points_f
     rows[0] = 0.5 * towards + aside * float(np.linalg.norm(towards) / np.linalg.norm(aside))
     claims[0] = _claim(0, rows[0], 4)
     assert "direction" not in _checks(claims, rows)[0]
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 10_000), share=st.sampled_from([0.02, 0.1, 0.4, 0.6, 0.9]))
+def test_honest_devices_that_send_their_largest_numbers_alone_fit(seed: int, share: float) -> None:
+    claims, rows = _round(seed)
+    order = np.argsort(np.argsort(-np.abs(rows), axis=1), axis=1)
+    rows = np.where(order < share * SIZE, rows, 0.0)
+    if share * SIZE < 100:
+        rows[0, order[0] == 0] *= 3.0  # of so few, one may hold most
+    for own in found(claims, rows, None, CLIP, {}, sent=share):
+        assert not apart(own)
+
+
+def test_one_number_alone_is_found_whatever_a_report_says_that_it_left_out() -> None:
+    claims, rows = _round(4)
+    rows[3] = 0.0
+    rows[3, 7] = 1.0
+    claims[3] = _claim(3, rows[3])
+    for sent in (0.0, 0.5, 0.9):
+        own = found(claims, rows, None, CLIP, {}, sent=sent)
+        assert "single" in {one.check for one in own[3]}
+        assert apart(own[3])
+
+
+def test_the_same_answer_to_the_same_round_is_no_repetition_and_to_another_it_is(tmp_path: Path) -> None:
+    claims, rows = _round(2)
+    standing = {
+        claim.node: after(Standing(score=3.0), claim, own, "run", 1)
+        for claim, own in zip(claims, found(claims, rows, None, CLIP, {}, asked=asked_of("run", 1)), strict=True)
+    }
+    again = found(claims, rows, None, CLIP, standing, asked=asked_of("run", 1))
+    assert not any(apart(own) for own in again)
+    assert after(standing[0], claims[0], again[0], "run", 1) == standing[0]
+    for other in (asked_of("run", 2), asked_of("other", 1), ""):
+        assert all(apart(own) for own in found(claims, rows, None, CLIP, standing, asked=other))
+    # As the coordinator asks after a cut: the same reports count once more, and nobody has come nearer to quarantine.
+    store = Store(tmp_path)
+    for n in range(3):
+        store.enrol(f"home-{n}", n + 1, "key")
+    reports = [bounded(_report(n + 1, 1.0), CLIP) for n in range(3)]
+    for _attempt in range(3):
+        kept, out = vetted(tmp_path, "run", 1, reports, CLIP)
+        assert (len(kept), out) == (3, ())
+    assert {one.score for one in QuarantineStore(tmp_path).standings().values()} == {0.0}
+    kept, out = vetted(tmp_path, "run", 2, reports, CLIP)
+    assert kept == ()
+    assert all("repeated" in one for one in out)
 
 
 @given(count=st.integers(1, 6), seed=st.integers(0, 1_000), flip=st.booleans())
