@@ -12,7 +12,7 @@ MINUTES ?= 30
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: help demo test check lint types layers unit bench bench-bandit sim crash rollout-test conformance fuzz soak attack deb reference bundles clean setup setup-dev kill-rounds
+.PHONY: help demo test check lint types layers unit bench bench-bandit sim crash rollout-test conformance fuzz soak attack redteam deb reference bundles clean setup setup-dev kill-rounds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ attack: setup-dev ## Every attack on the updater, on a real agent; then power cu
 	$(PY) -m pytest -q -m attack
 	$(PY) -m tests.attack.powercut --loops $(LOOPS) --json
 	$(PY) -m tests.attack.switchcut --loops $(LOOPS) --json
+
+redteam: setup-dev ## Attacks on privacy with their figures, one JSON object (ARGS="--only items --seed 1"; MovieLens where it is at hand)
+	$(PY) -m tests.redteam --json $(ARGS)
 
 rollout-test: setup-dev ## Bad versions on twelve real agents: halted, rolled back, no decision failed (ARGS="--agents 4")
 	$(PY) -m tests.rollout --json $(ARGS)

@@ -8,6 +8,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from firmware_configs.errors import EdgeError
+from firmware_configs.shown import block
 
 JSON_HELP = "Print one JSON document instead of text."
 
@@ -28,7 +29,7 @@ class EdgeGroup(click.Group):
         try:
             return super().invoke(ctx)
         except EdgeError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {block(str(error))}", err=True)
             ctx.exit(error.exit_status)
         except BrokenPipeError:
             # The reader of our output went away (`… | head`): not an error of ours.

@@ -81,13 +81,14 @@ def logs(device: str, kinds: Sequence[str], limit: int, follow: bool, home: Path
 
     from coordinator.fleet.telling import log_line
     from coordinator.shell.fleet_store import FleetStore
+    from firmware_configs.shown import document
 
     store, after = FleetStore(home), 0
     store.view(device)
     while True:
         for row in store.log(device, after=after, kinds=kinds, limit=limit):
             after = row.id
-            data = json.dumps(msgspec.to_builtins(row), ensure_ascii=False)
+            data = document(json.dumps(msgspec.to_builtins(row), ensure_ascii=False))
             click.echo(data if as_json else log_line(row.time_ms, row.kind, row.value))
         if not follow:
             if not after:

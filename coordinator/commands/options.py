@@ -22,9 +22,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 
 def show(data: Any, text: str, as_json: bool) -> None:
     """Print the document, or the text."""
+    from firmware_configs import shown
+
     if as_json:
         import json
 
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        click.echo(shown.document(json.dumps(data, indent=2, ensure_ascii=False)))
     else:
-        click.echo(text)
+        click.echo(shown.block(text))

@@ -9,6 +9,7 @@ import msgspec
 from coordinator.fleet.health import Finding, duration
 from coordinator.fleet.shadow import differences
 from coordinator.fleet.view import DeviceView
+from firmware_configs.shown import line
 
 FINDINGS_MAX = 100
 """Findings that are written out for people; JSON has all."""
@@ -42,7 +43,7 @@ def table(devices: Sequence[DeviceView], now_ms: int) -> list[str]:
             f"{one.name:<24} {one.presence:<8} {seen:>8} {one.agent or '-':<8} {one.profile[:8] or '-':<9} "
             f"{one.learning or '-':<10} {', '.join([*runs, *marks, *behind])}".rstrip()
         )
-    return lines
+    return [line(one) for one in lines]
 
 
 def whole(device: DeviceView) -> dict[str, Any]:
@@ -91,7 +92,8 @@ def in_words(device: DeviceView, now_ms: int) -> list[str]:
         f"             {d.what}: wanted {d.wanted}, runs {d.runs or 'nothing'}; {d.why}".rstrip("; ") for d in found
     ]
     counters = device.status.counters if device.status is not None else {}
-    return lines + [f"{name:<28} {count:>10,}" for name, count in sorted(counters.items())]
+    lines += [f"{name:<28} {count:>10,}" for name, count in sorted(counters.items())]
+    return [line(one) for one in lines]
 
 
 def findings_in_words(found: Sequence[Finding], devices: int) -> list[str]:
@@ -104,13 +106,13 @@ def findings_in_words(found: Sequence[Finding], devices: int) -> list[str]:
     if len(found) > FINDINGS_MAX:
         lines.append(f"… and {len(found) - FINDINGS_MAX:,} more; --where narrows, --json has all")
     failures = sum(one.severity == "failure" for one in found)
-    return [*lines, f"{devices:,} devices: {failures:,} failures, {len(found) - failures:,} warnings"]
+    return [*map(line, lines), f"{devices:,} devices: {failures:,} failures, {len(found) - failures:,} warnings"]
 
 
 def log_line(time_ms: int, kind: str, value: Mapping[str, object]) -> str:
     """A row of a device's log."""
     said = ", ".join(f"{key}: {one}" for key, one in value.items() if one not in ("", None, {}))
-    return f"{when(time_ms)}  {kind:<9} {said}"
+    return line(f"{when(time_ms)}  {kind:<9} {said}")
 
 
 def when(ms: int) -> str:

@@ -36,4 +36,7 @@ def show(data: Any, text: str, as_json: bool) -> None:
     """One JSON document, or words for people."""
     import json
 
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False) if as_json else text)
+    from firmware_configs import shown
+
+    whole = shown.document(json.dumps(data, indent=2, ensure_ascii=False)) if as_json else shown.block(text)
+    click.echo(whole)

@@ -11,6 +11,7 @@ from edge_agent.errors import DecisionUnknown
 from edge_agent.explaining import in_words, nothing_in_words
 from edge_agent.shell import inspect
 from edge_agent.withheld import Withheld
+from firmware_configs import shown
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -49,7 +50,7 @@ def about(state_dir: Path, decision: str, event: str, placement: str) -> Told:
         },
         words=[
             *(line for one in told for line in one.words),
-            *(line for name, one in nothing for line in nothing_in_words(name, one)),
+            *(shown.line(line) for name, one in nothing for line in nothing_in_words(name, one)),
         ],
     )
 
@@ -71,7 +72,7 @@ def _told(state_dir: Path, trail: Trail, held: dict[str, list[Withheld]]) -> Tol
         notes = notes_of(state_dir, trail.id)
         data["reached"] = [{"time_ms": at_ms, "what": what} for at_ms, what in notes]
         words += reach_in_words(trail, notes)
-    return Told(data=data, words=words)
+    return Told(data=data, words=[shown.line(one) for one in words])
 
 
 def _hint(held: dict[str, list[Withheld]]) -> str:

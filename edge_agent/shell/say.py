@@ -12,6 +12,7 @@ import msgspec
 
 from edge_agent.settings import LogSettings
 from edge_agent.shell.clock import monotonic_s
+from firmware_configs.shown import line as line_of
 
 RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 COLOURS = {"debug": "2", "info": "0", "warning": "33", "error": "31"}
@@ -78,7 +79,8 @@ class Say:
         """
         if RANKS[level] < self._least:
             return
-        flat = " ".join(text.split())[:TEXT_MAX]
+        # A text may hold words of a stranger's.
+        flat = line_of(" ".join(text.split()))[:TEXT_MAX]
         more = self._quiet.passes(code, flat)
         if more is None:
             return

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from firmware_configs.commands.options import deliver, document, json_option
+from firmware_configs.shown import line
 
 key_option = click.option(
     "--key", type=click.Path(path_type=Path), help="The device's node.pub: then signatures are checked."
@@ -48,7 +49,7 @@ def verify(ctx: click.Context, device: Path, key: Path | None, head: str, as_jso
         elif found.signed_through:
             click.echo(f"signed by this device up to entry {found.signed_through:,}")
         for flaw in found.flaws:
-            click.echo(f"{click.style('does not fit', fg='red')}: {flaw.where}: {flaw.what}")
+            click.echo(f"{click.style('does not fit', fg='red')}: {line(f'{flaw.where}: {flaw.what}')}")
         click.echo("everything fits" if not found.flaws else f"{len(found.flaws)} things do not fit")
     ctx.exit(1 if found.flaws else 0)
 
@@ -126,6 +127,8 @@ def reconcile(ctx: click.Context, device: Path, record: Path, as_json: bool) -> 
         click.echo(f"{found.matched:,} messages arrived that were entered before")
         click.echo(f"{found.unheard:,} were entered and are not in the record (under way, expired, or not recorded)")
         for one in found.undeclared[:20]:
-            click.echo(f"{click.style('undeclared', fg='red')}: {one.bytes} bytes on {one.topic or one.destination}")
+            click.echo(
+                f"{click.style('undeclared', fg='red')}: {one.bytes} bytes on {line(one.topic or one.destination)}"
+            )
         click.echo(f"{len(found.undeclared):,} undeclared messages, {found.undeclared_bytes:,} undeclared bytes")
     ctx.exit(1 if found.undeclared else 0)

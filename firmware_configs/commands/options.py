@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from firmware_configs import shown
 from firmware_configs.cli_group import JSON_HELP
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def needs(bundles: Sequence[Path]) -> "list[BundleNeeds]":
 
 def document(data: Any) -> str:
     """One JSON document."""
-    return json.dumps(data, indent=2, ensure_ascii=False)
+    return shown.document(json.dumps(data, indent=2, ensure_ascii=False))
 
 
 def deliver(text: str, out: Path | None) -> None:

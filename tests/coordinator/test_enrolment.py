@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -76,9 +77,9 @@ class Seat:
         time.sleep(1.5)
 
 
-@pytest.fixture(scope="module")
-def seat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seat]:
-    folder = tmp_path_factory.mktemp("seat")
+@contextmanager
+def started(folder: Path) -> Iterator[Seat]:
+    """`edge-coordinator up` with mosquitto."""
     home, ready = folder / "home", folder / "ready"
     with (folder / "up.log").open("wb") as log:
         up = subprocess.Popen(
@@ -93,6 +94,12 @@ def seat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seat]:
     finally:
         up.terminate()
         up.wait(30)
+
+
+@pytest.fixture(scope="module")
+def seat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seat]:
+    with started(tmp_path_factory.mktemp("seat")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from edge_agent.shell.pipe import AskEgress
 from models.bundle import open_bundle
 from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, Verdict, coordinator, granted, learn_together
 
+REFUSAL = "a refusal: an error code and its text"
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
@@ -223,7 +225,7 @@ def test_a_profile_that_demands_a_secret_sum_sends_no_plain_update(place: Coordi
     assert done is None
     assert failed is not None
     assert "only as part of a secret sum" in str(failed)
-    assert {ask.kind for one in said for ask in one.asked} == {"status"}  # the refusals alone
+    assert {ask.privacy for one in said for ask in one.asked} == {REFUSAL}  # the refusals alone
 
 
 def test_a_profile_that_wants_more_devices_added_up_takes_no_part(place: Coordinator, devices: list[Device]) -> None:
@@ -234,7 +236,7 @@ def test_a_profile_that_wants_more_devices_added_up_takes_no_part(place: Coordin
     assert done is None
     assert failed is not None
     assert "this profile wants 5 added up" in str(failed)
-    assert {ask.kind for one in said for ask in one.asked} == {"status"}
+    assert {ask.privacy for one in said for ask in one.asked} == {REFUSAL}
 
 
 def test_a_secret_sum_and_a_rule_that_looks_at_single_updates_exclude_each_other(place: Coordinator) -> None:

@@ -206,7 +206,9 @@ def test_a_server_that_asks_for_personal_parameters_gets_a_named_refusal(bait: B
     assert code == "AGT501"
     assert "offset" in reason
     assert bait.heard["curious"].startswith("AGT501")
-    assert [ask.kind for ask in bait.said["curious"].asked] == ["status"]
+    assert [(ask.kind, ask.privacy) for ask in bait.said["curious"].asked] == [
+        ("update", "a refusal: an error code and its text")
+    ]
 
 
 def test_nothing_is_sent_that_the_ledger_has_not_entered(bait: Bait) -> None:
