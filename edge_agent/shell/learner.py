@@ -347,8 +347,8 @@ def _say_no(fleet: "Fleet", ask: "Ask", task: LearnTask, line: ParentLine, error
     """Tell the server why there will be no update; that, too, only past the ledger."""
     reply = fleet.refuse(ask, error.code, error.what)
     with suppress(EgressError):
-        # As an update: that is what the profile declares for this destination.
-        _ask_ledger(line, task.run, "no", "update", reply.payload, "a refusal: an error code and its text")
+        # As an update: that is what the profile declares for this destination. Of no run: it is not anybody's last one.
+        _ask_ledger(line, "", f"{task.run}-no", "update", reply.payload, "a refusal: an error code and its text")
         fleet.send(reply, 0.0)
         fleet.stay(HEARD_S)
 

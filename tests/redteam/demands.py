@@ -139,7 +139,9 @@ class Attack:
         self._bypass, self._folder = bypass, folder
         for n, device in enumerate(self.devices.values()):
             device.live_through(30, seed=n)
-        place.enrol(list(self.devices.values()))
+        devices = list(self.devices.values())
+        for n in range(0, len(devices), 2):  # each enrolment is a process of Flower's
+            place.enrol(devices[n : n + 2])
         self.nodes = {kind: int(place.store.device(device.name).node) for kind, device in self.devices.items()}
         superlink = place.running.endpoints.superlink
         with listening(place.home, superlink, place.ca) as (address, self.heard):
