@@ -15,9 +15,12 @@ from coordinator.rounds import Round
 from coordinator.shell.ancestry import ancestry
 from coordinator.shell.fleet_store import FleetStore, Heard
 from coordinator.shell.registry_store import Registry
+from coordinator.shell.request import Request
+from coordinator.shell.run_store import RunStore
 from coordinator.shell.store import Store
 from firmware_configs.messages import BundleState, Desired, Reported
 from tests.coordinator.test_ceremony import version
+from tests.coordinator.written import NOW_MS, job_of
 
 
 @pytest.fixture
@@ -26,7 +29,8 @@ def home(tmp_path: Path) -> Path:
     home = tmp_path / "home"
     registry, store, fleet = Registry.ensure(home), Store(home), FleetStore(home)
     first = registry.publish(version(tmp_path, "1.0.0"))
-    store.begin("run-1", "context", "1.0.0")
+    request, job = Request(bundle="context", rounds=2), job_of(home, "run-1")
+    RunStore(home).begin("run-1", "context", "1.0.0", request, job, NOW_MS)
     for number in (1, 2):
         store.put_round(
             Round(run="run-1", number=number, state="published", asked=3, reports=2, loss_before=0.7, loss_after=0.5)
