@@ -12,7 +12,7 @@ MINUTES ?= 30
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: help demo test check lint types layers unit bench bench-bandit sim crash rollout-test conformance fuzz soak attack redteam deb reference bundles clean setup setup-dev kill-rounds
+.PHONY: help demo test check lint types layers unit bench bench-bandit sim crash rollout-test conformance fuzz soak attack redteam deb reference bundles clean setup setup-dev kill-rounds slow
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ attack: setup-dev ## Every attack on the updater, on a real agent; then power cu
 
 redteam: setup-dev ## Attacks on privacy with their figures, one JSON object (ARGS="--only items --seed 1"; MovieLens where it is at hand)
 	$(PY) -m tests.redteam --json $(ARGS)
+
+slow: setup-dev ## The tests that `make test` leaves out: rounds of every kind, cut learners, attacks on a real coordinator (half an hour)
+	$(PY) -m pytest -q -m slow tests/coordinator tests/redteam $(ARGS)
 
 rollout-test: setup-dev ## Bad versions on twelve real agents: halted, rolled back, no decision failed (ARGS="--agents 4")
 	$(PY) -m tests.rollout --json $(ARGS)

@@ -246,6 +246,8 @@ class Fleet:
             if identity in wanted:
                 session = answer.session_id
                 self._call("PushObject", run_id=reply.run, object_id=identity, object_content=raw, session_id=session)
+        # A run that takes a reply has begun: one that was kept from before a cut may be its last word.
+        self._began = True
         # Only now may the SuperLink forget what it asked: a learner that is cut before can read it again.
         self._call("ConfirmMessageReceived", run_id=reply.run, message_object_id=reply.asked)
 

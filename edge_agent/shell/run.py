@@ -20,6 +20,7 @@ from edge_agent.effects import Answer, Effect, Fetch, Log, Post, Switch, Train
 from edge_agent.errors import StoreCorrupt
 from edge_agent.happenings import (
     Connected,
+    EgressAsked,
     Happening,
     Message,
     Tick,
@@ -280,7 +281,12 @@ class Loop:
         self.link.delivered, self._due_receipt_s = [], math.inf
         others = writes.add(effects)
         fresh = list(writes.outbox.values())
-        durable = self._is_durable(arrived) or (self.agent.reach is not None and self.agent.reach.openings.counted)
+        durable = (
+            self._is_durable(arrived)
+            or (self.agent.reach is not None and self.agent.reach.openings.counted)
+            # What a child sends at once must stand in the ledger also after a pulled plug.
+            or any(type(one) is EgressAsked for one in happenings)
+        )
         was = self.store.degraded
         committed = self._commit(writes, durable=durable)
         if (committed and not was) or not (committed or durable):

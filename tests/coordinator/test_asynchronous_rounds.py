@@ -10,7 +10,7 @@ from coordinator.shell.request import Request
 from coordinator.shell.train import Outcome, train
 from tests.coordinator.fleet import Coordinator, Device, Said, run_learner
 
-pytestmark = pytest.mark.usefixtures("place")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("place")]
 
 
 def test_devices_that_are_never_online_together_make_versions(

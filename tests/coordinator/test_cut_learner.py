@@ -102,9 +102,8 @@ CUTS: dict[str, Callable[[ToParent], bool]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "when", [when if "first" in when else pytest.param(when, marks=pytest.mark.slow) for when in CUTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("when", CUTS)
 def test_a_learner_that_is_killed_goes_on_and_sends_nothing_twice(
     place: Coordinator, tmp_path: Path, when: str
 ) -> None:

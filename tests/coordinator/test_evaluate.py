@@ -56,6 +56,7 @@ def _round(
     return done, said, "".join(failed)
 
 
+@pytest.mark.slow
 def test_counts_of_devices_tell_the_measures_of_each_group_and_a_calibration(
     place: Coordinator, devices: list[Device]
 ) -> None:
@@ -78,6 +79,7 @@ def test_counts_of_devices_tell_the_measures_of_each_group_and_a_calibration(
     assert "| bright |" in made.read("card.md").decode()
 
 
+@pytest.mark.slow
 def test_a_device_refuses_to_be_read_among_fewer_than_its_profile_says_or_by_undeclared_groups(
     place: Coordinator, devices: list[Device]
 ) -> None:

@@ -39,7 +39,12 @@ def _run(place: Coordinator, devices: list[Device], request: Request) -> tuple[O
 
 @pytest.mark.parametrize(
     ("strategy", "options"),
-    [("scaffold", {"steps": 6}), ("ditto", {"pull": 0.2}), ("fedrep", {"personal_epochs": 2}), ("ifca", {})],
+    [
+        ("scaffold", {"steps": 6}),
+        pytest.param("ditto", {"pull": 0.2}, marks=pytest.mark.slow),
+        pytest.param("fedrep", {"personal_epochs": 2}, marks=pytest.mark.slow),
+        pytest.param("ifca", {}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_personalised_strategy_runs_end_to_end(
     place: Coordinator, devices: list[Device], strategy: str, options: dict[str, float]

@@ -13,6 +13,8 @@ from firmware_configs.cli import main as audit
 from tests.coordinator.fleet import Coordinator
 from tests.redteam.demands import DEMANDS, Attack, Found
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def attack(place: Coordinator, tmp_path_factory: pytest.TempPathFactory) -> Attack:

@@ -9,7 +9,7 @@ from tests.coordinator.test_enrolment import Seat, seat
 from tests.redteam.snooping import snoop, two_devices, without_lists
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")]
 __all__ = ["seat"]
 
 
