@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,16 @@ from coordinator.shell.request import Request
 from coordinator.shell.train import Outcome, train
 from edge_agent.learn import parameters
 from models.bundle import open_bundle
-from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, learn_together
+from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, coordinator, learn_together
 
 pytestmark = pytest.mark.usefixtures("place")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
+    """A coordinator of this module's own: others leave versions and devices behind."""
+    with coordinator(tmp_path_factory.mktemp("train")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
