@@ -20,7 +20,6 @@ from edge_agent.sources import HOUSEHOLD
 from firmware_configs.histogram import bucket_of
 from firmware_configs.messages import Sums, Tally
 from firmware_configs.profile import Model, Stage, Swap
-from models.experiments.sequences import bounded_difference
 
 LATENCY_MIN_S = 0.001
 """A call below this is quick enough, however much quicker the old version was."""
@@ -147,6 +146,9 @@ def broken(trial: Trial, limits: Swap) -> str:
     # The bounds lie around the means: where those do not differ by so much, there is nothing to work out.
     drops = old.mean_reward - new.mean_reward > limits.reward_drop_max
     if min(new.rewards, old.rewards) >= limits.decisions_min and drops and trial.look():
+        # Most devices never get so far, and the module takes long to load.
+        from models.experiments.sequences import bounded_difference
+
         _, high = bounded_difference(old.earned, new.earned, ALPHA)
         if high < -limits.reward_drop_max:
             return f"its mean reward is {new.mean_reward:.3f}, the old version's {old.mean_reward:.3f}"
