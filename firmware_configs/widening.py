@@ -186,6 +186,9 @@ def _purpose(before: Purpose, after: Purpose, where: str) -> Iterator[Change]:
     if before.legal_basis != after.legal_basis:
         text = f"`{after.name}` rests on {after.legal_basis}, before on {before.legal_basis}"
         yield (_plain if after.legal_basis == "consent" else _wide)(f"{where}.legal_basis", text)
+    if before.shares != after.shares:
+        text = f"`{after.name}` {'is for sharing with others' if after.shares else 'is for sharing no more'} now"
+        yield (_wide if after.shares else _narrow)(f"{where}.shares", text)
     if before.text != after.text:
         yield _plain(f"{where}.text", f"people read another text for `{after.name}`: “{after.text}”")
 

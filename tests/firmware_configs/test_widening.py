@@ -54,6 +54,7 @@ WIDER = {
         '[[purpose]]\nname = "comfort"\nconsent = "not-needed"\nlegal_basis = "contract"\n',
         "no longer asked",
     ),
+    "shared with others": ('[[purpose]]\nname = "comfort"\nshares = true\n', "for sharing with others"),
     "more bytes": ('[[egress]]\nkind = "status"\nbytes_day_max = 2_000_000\n', "2,000,000 bytes"),
     "a new egress": (UPDATE, "an update may leave to superlink"),
     "a limit gone": ('[[actuator]]\nname = "fan"\nlimit = []\n', "not-at-night"),
