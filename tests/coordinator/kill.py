@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from coordinator.accountant import Spend, epsilon
+from coordinator.errors import AlreadyRunning
 from coordinator.shell.enrol import enrol
 from coordinator.shell.fault import VARIABLE
 from coordinator.shell.home import alone
@@ -156,7 +157,7 @@ class Workplace:
                 try:
                     with alone(self.home):
                         break
-                except Exception:
+                except AlreadyRunning:
                     if time.monotonic() > until:
                         raise
                     time.sleep(0.1)
