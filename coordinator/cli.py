@@ -4,8 +4,15 @@ import click
 
 from coordinator.commands.accountant import accountant
 from coordinator.commands.attribution import attribution
+from coordinator.commands.backup import backup, restore
+from coordinator.commands.bandit import bandit
+from coordinator.commands.bias import bias
+from coordinator.commands.business import business
+from coordinator.commands.capacity import capacity
 from coordinator.commands.cohort import cohort
+from coordinator.commands.dashboard import dashboard
 from coordinator.commands.deploy import deploy
+from coordinator.commands.drift import drift
 from coordinator.commands.evaluation import evaluate
 from coordinator.commands.experiments import experiments
 from coordinator.commands.fleet import fleet
@@ -15,6 +22,8 @@ from coordinator.commands.nodes import nodes
 from coordinator.commands.registry import registry
 from coordinator.commands.rollout import rollout
 from coordinator.commands.rounds import rounds
+from coordinator.commands.service import install_service, uninstall_service
+from coordinator.commands.simulate import simulate
 from coordinator.commands.status import status
 from coordinator.commands.strategies import strategies
 from coordinator.commands.training import train
@@ -36,8 +45,13 @@ from firmware_configs.cli_group import EdgeGroup
     edge-coordinator deploy affinity 1.0.0
     edge-coordinator lineage affinity
     edge-coordinator rollout start rollout.toml
+    edge-coordinator simulate --plan docs/simulation.toml --devices 1000
     edge-coordinator train affinity --rounds 2
     edge-coordinator watch
+    edge-coordinator business release shop.toml
+    edge-coordinator dashboard
+    edge-coordinator backup /mnt/backup/2026-11-29
+    edge-coordinator capacity --devices 1e6
     """,
 )
 def main() -> None:
@@ -52,6 +66,7 @@ for command in (
     lineage,
     deploy,
     rollout,
+    simulate,
     train,
     strategies,
     cohort,
@@ -59,10 +74,20 @@ for command in (
     watch,
     accountant,
     evaluate,
+    bandit,
+    bias,
+    drift,
+    business,
     experiments,
     attribution,
     status,
+    dashboard,
     listen,
+    backup,
+    restore,
+    capacity,
+    install_service,
+    uninstall_service,
 ):
     main.add_command(command)
 

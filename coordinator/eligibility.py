@@ -1,8 +1,8 @@
 """Which devices a round would ask now, which not, and why: from what they have said of themselves.
 
-A device decides by itself whether it takes part: by its version, its examples, consent, windows and readings. Here
+A device decides by itself whether it takes part: by its class, version, examples, consent, windows and readings. Here
 stands what the coordinator can foresee of that, and what it adds: revocation and quarantine. What a device has not told
-counts for it, and is named.
+counts for it, and is named. A round asks nobody of whom `unfit` finds a reason.
 """
 
 import math
@@ -28,6 +28,17 @@ class Reason(Struct, frozen=True, kw_only=True):
     what: str
 
 
+class Demands(Struct, frozen=True, kw_only=True):
+    """Which devices a run is for, besides those that run the bundle's version."""
+
+    where: tuple[str, ...] = ()
+    """`coordinator.fleet.selection`; all must hold. Known here alone."""
+    classes: tuple[str, ...] = ()
+    """`[device] class` of the profile is one of these; empty: any. Devices hold themselves to it."""
+    examples_min: int = 1
+    """That a device has. Devices hold themselves to it."""
+
+
 class Round(Struct, frozen=True, kw_only=True):
     """What would be asked for."""
 
@@ -40,6 +51,7 @@ class Round(Struct, frozen=True, kw_only=True):
     rate: float = 1.0
     """Of a private round: probability with which each device is asked; below 1, `wanted` is not used."""
     minimum_reports: int = 1
+    classes: tuple[str, ...] = ()
     examples_min: int = 1
     seed: int = 0
 
@@ -178,8 +190,24 @@ def _by_presence(device: DeviceView, now_ms: int) -> tuple[Reason, ...]:
 
 def _by_itself(device: DeviceView, asked: Round, moment: Moment) -> tuple[tuple[Reason, ...], tuple[str, ...]]:
     """What the device would find, and what of it is not known."""
+    reasons, unknown = unfit(device, asked)
+    found = [*reasons]
+    windows = [window for text in device.desired.maintenance if (window := read_window(text)) is not None]
+    if windows and not any(is_open(window, moment.weekday, moment.minute) for window in windows):
+        found.append(Reason(code="window", what=f"outside {', '.join(device.desired.maintenance)}"))
+    if device.learning.startswith(WAITING):
+        found.append(Reason(code="waiting", what=device.learning.removeprefix(WAITING)))
+    return tuple(found), unknown
+
+
+def unfit(device: DeviceView, asked: Round) -> tuple[tuple[Reason, ...], tuple[str, ...]]:
+    """Why a round is not for a device, however ready it is; and what of it is not known."""
     found: list[Reason] = []
     unknown: list[str] = []
+    if asked.classes and not device.device_class:
+        unknown.append("its class")
+    elif asked.classes and device.device_class not in asked.classes:
+        found.append(Reason(code="class", what=f"it is of class {device.device_class}, not {', '.join(asked.classes)}"))
     if asked.bundle:
         if device.reported is None:
             unknown.append("what it runs")
@@ -191,11 +219,6 @@ def _by_itself(device: DeviceView, asked: Round, moment: Moment) -> tuple[tuple[
             unknown.append("its examples")
         elif (count := device.status.counters.get(f"examples.{asked.bundle}", 0)) < asked.examples_min:
             found.append(Reason(code="examples", what=f"{count:,} examples, {asked.examples_min:,} are needed"))
-    windows = [window for text in device.desired.maintenance if (window := read_window(text)) is not None]
-    if windows and not any(is_open(window, moment.weekday, moment.minute) for window in windows):
-        found.append(Reason(code="window", what=f"outside {', '.join(device.desired.maintenance)}"))
-    if device.learning.startswith(WAITING):
-        found.append(Reason(code="waiting", what=device.learning.removeprefix(WAITING)))
     return tuple(found), tuple(unknown)
 
 

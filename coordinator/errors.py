@@ -3,7 +3,8 @@
 EdgeError
 ├── CoordinatorError   CRD1xx  the command cannot be done as asked
 │   ├── NotRunning, PortTaken, ChildFailed, UnknownDevice, UnknownBundle, KeyInvalid, DeviceTaken,
-│   │   AlreadyRunning, AttributionRefused, PlotFailed
+│   │   AlreadyRunning, AttributionRefused, PlotFailed, BackupRefused, BackupDamaged, BackupFailed, HomeUnreadable,
+│   │   CapacityInvalid
 ├── RoundError         CRD2xx  the round is abandoned; nothing is published
 │   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed, BudgetInvalid,
 │   │   RunUnfinished, RunInterrupted, UnknownRun, CheckpointDamaged, RoundFileInvalid, StrategyRefused
@@ -15,10 +16,14 @@ EdgeError
 ├── RolloutError       CRD5xx  no device is asked for anything that the error names
 │   ├── PlanUnreadable, PlanMalformed, PlanInconsistent, PlanUnfit,
 │   │   UnknownRollout, RolloutStateInvalid, RolloutTaken, LogDamaged
-└── FleetError         CRD7xx  nothing of the fleet has changed
-    ├── RevisionConflict, SelectionInvalid, TagInvalid, WindowInvalid, BrokerUnfit
-    └── EnrolmentRefused    CRD71x  the device is not let in
-        ├── TokenMalformed, TokenUnknown, TokenExpired, TokenUsed, TooManyAttempts, RequestMalformed, ProofInvalid
+├── FleetError         CRD7xx  nothing of the fleet has changed
+│   ├── RevisionConflict, SelectionInvalid, TagInvalid, WindowInvalid, BrokerUnfit
+│   └── EnrolmentRefused    CRD71x  the device is not let in
+│       ├── TokenUnknown, TokenExpired, TokenUsed, TooManyAttempts, RequestMalformed, ProofInvalid
+├── SimulationError    CRD6xx  nothing is simulated; nothing of the fleet is touched in any case
+│   ├── SimulationUnreadable, SimulationMalformed, SimulationInconsistent, SimulationStopped
+└── DashboardError     CRD8xx  the dashboard does not start, or a page of it says why it has nothing to show
+    ├── UserTaken, UnknownUser, PasswordWeak, DashboardExposed
 """
 
 from typing import ClassVar
@@ -72,6 +77,28 @@ class AttributionRefused(CoordinatorError):
 
 class PlotFailed(CoordinatorError):
     code: ClassVar[str] = "CRD110"
+
+
+class BackupRefused(CoordinatorError):
+    code: ClassVar[str] = "CRD111"
+    exit_status: ClassVar[int] = 2
+
+
+class BackupDamaged(CoordinatorError):
+    code: ClassVar[str] = "CRD112"
+
+
+class BackupFailed(CoordinatorError):
+    code: ClassVar[str] = "CRD113"
+
+
+class HomeUnreadable(CoordinatorError):
+    code: ClassVar[str] = "CRD114"
+
+
+class CapacityInvalid(CoordinatorError):
+    code: ClassVar[str] = "CRD120"
+    exit_status: ClassVar[int] = 2
 
 
 class RoundError(EdgeError):
@@ -202,6 +229,29 @@ class NotDeclared(ExperimentError):
     exit_status: ClassVar[int] = 2
 
 
+class SimulationError(EdgeError):
+    code: ClassVar[str] = "CRD600"
+
+
+class SimulationUnreadable(SimulationError):
+    code: ClassVar[str] = "CRD601"
+    exit_status: ClassVar[int] = 2
+
+
+class SimulationMalformed(SimulationError):
+    code: ClassVar[str] = "CRD602"
+    exit_status: ClassVar[int] = 2
+
+
+class SimulationInconsistent(SimulationError):
+    code: ClassVar[str] = "CRD603"
+    exit_status: ClassVar[int] = 2
+
+
+class SimulationStopped(SimulationError):
+    code: ClassVar[str] = "CRD604"
+
+
 class FleetError(EdgeError):
     code: ClassVar[str] = "CRD700"
     exit_status: ClassVar[int] = 2
@@ -232,10 +282,6 @@ class EnrolmentRefused(FleetError):
     code: ClassVar[str] = "CRD710"
     status: ClassVar[int] = 400
     """Of HTTP."""
-
-
-class TokenMalformed(EnrolmentRefused):
-    code: ClassVar[str] = "CRD711"
 
 
 class TokenUnknown(EnrolmentRefused):
@@ -306,3 +352,27 @@ class RolloutTaken(RolloutError):
 
 class LogDamaged(RolloutError):
     code: ClassVar[str] = "CRD508"
+
+
+class DashboardError(EdgeError):
+    code: ClassVar[str] = "CRD800"
+
+
+class UserTaken(DashboardError):
+    code: ClassVar[str] = "CRD801"
+    exit_status: ClassVar[int] = 2
+
+
+class UnknownUser(DashboardError):
+    code: ClassVar[str] = "CRD802"
+    exit_status: ClassVar[int] = 2
+
+
+class PasswordWeak(DashboardError):
+    code: ClassVar[str] = "CRD803"
+    exit_status: ClassVar[int] = 2
+
+
+class DashboardExposed(DashboardError):
+    code: ClassVar[str] = "CRD804"
+    exit_status: ClassVar[int] = 2

@@ -5,6 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from coordinator.progress import loss_text
 from coordinator.provenance import Made
 from coordinator.rounds import Round
 from firmware_configs.messages import Desired, Reported
@@ -88,10 +89,7 @@ def _lines(one: Version, depth: int) -> Iterable[str]:
     if made.run:
         yield f"{indent}├─ run {made.run}: {made.parameters.get('strategy', '?')}, {len(made.rounds)} rounds"
         for row in one.rounds:
-            yield (
-                f"{indent}│  ├─ round {row.number}: {row.reports} of {row.asked} reports, "
-                f"loss {row.loss_before:.4f} → {row.loss_after:.4f}"
-            )
+            yield (f"{indent}│  ├─ round {row.number}: {row.reports} of {row.asked} reports, loss {loss_text(row)}")
     for version, digest in sorted(made.parents.items()):
         yield f"{indent}├─ parent {version}{f' sha256 {digest[:16]}…' if digest else ''}"
     if made.privacy:
@@ -124,7 +122,8 @@ def _window(made: Made) -> str:
 def _privacy(made: Made) -> str:
     told = made.privacy
     if "epsilon" in told:
-        return f"ε {told['epsilon']} at δ {told.get('delta')}, unit {told.get('unit')}, {told.get('accountant')}"
+        epsilon = f"ε {float(told['epsilon']):.4g} at δ {told.get('delta')}"
+        return f"{epsilon}, unit {told.get('unit')}, {told.get('accountant')}"
     return str(told.get("claim", "nothing is claimed"))
 
 

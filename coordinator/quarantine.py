@@ -17,6 +17,10 @@ loss         negative, or after training more than LOSS times what it was before
 direction    its cosine with what the others say is negative, and deviations too low   -1 … 2
 ===========  =======================================================================  ==========
 
+`single` counts only above SPREAD times the round's median as well: in a small model, or after a start that noise has
+ruined, one number may hold much of every honest update, and to leave out whoever is a little above the others would
+stop the fleet for good. Where the median is above a third it counts for nobody.
+
 A report with APART or more points of the first six is left out of its own round too. In a round of fewer than FEW
 reports nobody is compared with others; a report that passes the rest then counts for -QUIET.
 
@@ -32,6 +36,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from coordinator.aggregate import Report
+
 F64 = NDArray[np.float64]
 
 LIMIT = 6.0
@@ -40,6 +46,7 @@ FEW = 7
 QUIET = 1.0
 OUTSIZE = 4.0
 SINGLE = 0.25
+SPREAD = 3.0
 EXAMPLES, FAR = 8, 64
 LOSS = 4.0
 SLACK = 1.02
@@ -107,6 +114,19 @@ def digest_of(vector: NDArray[np.generic]) -> str:
     return hashlib.sha256(np.ascontiguousarray(vector).tobytes()).hexdigest()[:16] if vector.any() else ""
 
 
+def claim_of(report: Report) -> Claim:
+    """What a report says about itself."""
+    whole = np.concatenate([delta.reshape(-1) for delta in report.delta.values()])
+    return Claim(
+        node=report.node,
+        norm=report.norm,
+        examples=report.examples,
+        loss_before=report.loss_before,
+        loss_after=report.loss_after,
+        digest=digest_of(whole),
+    )
+
+
 def asked_of(run: str, number: int) -> str:
     """One round of one run, however often it is asked for."""
     return f"{run}:{number}"
@@ -143,13 +163,15 @@ def found(
     agree = agreement(rows, before) if many else np.zeros(len(rows))
     usually = float(np.median(agree))
     scale = 1.4826 * float(np.median(np.abs(agree - usually)))  # the deviation, were they normal
+    largest = _largest(rows) if numbers >= STEPS_MIN else np.zeros(len(rows))
+    held = max(SINGLE, SPREAD * float(np.median(largest))) if len(rows) > 1 else SINGLE
     result = []
     for n, claim in enumerate(claims):
         own = known.get(claim.node, Standing())
         repeats = seen[claim.digest] > 1 or (claim.digest == own.digest and not _is_again(own, claim, asked))
         made = [*_by_itself(claim, own, clip_norm)]
-        if numbers >= STEPS_MIN:
-            made += _single(rows[n])
+        if largest[n] > held:
+            made.append(Finding(check="single", value=float(largest[n]), limit=held, points=4.0))
         if claim.digest and repeats:
             made.append(Finding(check="repeated", value=1.0, limit=0.0, points=4.0))
         if many and middle > 0.0 and claim.norm > OUTSIZE * middle:
@@ -169,10 +191,12 @@ def _is_again(own: Standing, claim: Claim, asked: str) -> bool:
     return bool(asked and claim.digest) and (own.asked, own.digest) == (asked, claim.digest)
 
 
-def _single(row: F64) -> list[Finding]:
-    square = row * row
-    largest = float(square.max(initial=0.0) / square.sum()) if square.any() else 0.0
-    return [Finding(check="single", value=largest, limit=SINGLE, points=4.0)] if largest > SINGLE else []
+def _largest(rows: F64) -> F64:
+    """The share of each row's squared length that its largest number holds, float64 (reports,); 0.0 of zeros."""
+    square = rows * rows
+    total = square.sum(axis=1)
+    share: F64 = np.divide(square.max(axis=1, initial=0.0), total, out=np.zeros(len(rows)), where=total > 0.0)
+    return share
 
 
 def _by_itself(claim: Claim, own: Standing, clip_norm: float) -> list[Finding]:

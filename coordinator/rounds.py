@@ -44,6 +44,8 @@ class Round(Struct, frozen=True, kw_only=True, rename={"number": "round"}):
     attempt: int = 1
     """From 1; the earlier ones of this number were abandoned."""
     state: State = "planned"
+    unfit: int = 0
+    """Nodes that were online and not asked, because the run is not for them."""
     asked: int = 0
     """Nodes that were sent the round's message."""
     reports: int = 0

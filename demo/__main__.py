@@ -11,6 +11,7 @@ from rich.console import Console
 
 from demo import story as steps
 from demo import summary as page
+from demo.pages.house import House
 from demo.people import find_population
 from demo.stack import DemoFailed, Stack
 from demo.wire import Wire
@@ -35,7 +36,7 @@ from demo.wire import Wire
 def main(
     agents: int, events: int, readings: int, rounds: int, seed: int, root: Path, summary: Path, keep: bool
 ) -> None:
-    """The whole flow on this machine, in about a minute: events, decisions, feedback, rounds, a new bundle.
+    """The whole flow on this machine, in one to two minutes: events, decisions, feedback, rounds, a new bundle.
 
     Uses MovieLens 100K where it is at hand (see data/README.md), else the Open Bandit slice in data/.
     """
@@ -96,7 +97,26 @@ def tell(story: steps.Story) -> page.Summary:
 
 
 def wait_for_the_user(story: steps.Story) -> None:
-    """Leave it running until Ctrl-C."""
+    """Leave it running until Ctrl-C, with a shop beside it whose pages can be touched."""
+    shop = House(story.root / "shop")
+    try:
+        _open(shop, story)
+        _wait(story, shop)
+    finally:
+        shop.stop()
+
+
+def _open(shop: House, story: steps.Story) -> None:
+    try:
+        shop.start()
+    except DemoFailed as error:  # the homes are there all the same
+        story.console.print(f"no shop: {error}\n  fix: {error.hint}", highlight=False)
+        return
+    for name in ("shop", "kiosk"):
+        story.endpoints[name] = f"{shop.url}/{name}.html"
+
+
+def _wait(story: steps.Story, shop: House) -> None:
     for name, where in story.endpoints.items():
         story.console.print(f"  {name:<10} {where}")
     story.console.print(f"Agents' state: {story.root}/home-*; logs: {story.stack.logs}. Ctrl-C stops everything.")
@@ -104,6 +124,7 @@ def wait_for_the_user(story: steps.Story) -> None:
         while True:
             time.sleep(1)
             story.stack.check()
+            shop.stack.check()
     except KeyboardInterrupt:
         story.console.print("stopping")
 

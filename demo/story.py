@@ -84,9 +84,14 @@ def start_coordinator(story: Story, bundles: list[Path]) -> None:
     story.tell("starting broker, SuperLink (TLS, node authentication) and the signed registry")
     ready = story.root / "ready"
     story.stack.start("coordinator", ["edge-coordinator", "up", "--home", str(story.home), "--ready-file", str(ready)])
+
+    def is_up() -> bool:
+        story.stack.check()
+        return ready.exists()
+
     wait_until(
         "coordinator",
-        lambda: story.stack.check() is None and ready.exists(),
+        is_up,
         seconds=60,
         hint=f"read {story.stack.logs}/coordinator.log",
     )
@@ -169,7 +174,7 @@ def live(story: Story, wire: Wire) -> None:
     story.tell(f"replaying {len(stream)} real events of {story.population.source} and Occupancy")
     with View(story.console, len(stream)).running() as view:
         for device, topic, payload in stream:
-            wire.event(topic, payload, f"00-{view.sent:032x}-{view.sent + 1:016x}-01")
+            wire.event(topic, payload, f"00-{view.sent + 1:032x}-{view.sent + 1:016x}-00")
             view.sent += 1
             story.events[device] = story.events.get(device, 0) + 1
             _react(story, wire, view)
@@ -197,7 +202,7 @@ def _stream(story: Story) -> Iterator[tuple[str, str, dict[str, object]]]:
             )
             for n, row in enumerate(person.lived)
         ]
-        sensed = [
+        sensed: list[tuple[str, str, dict[str, object]]] = [
             (
                 person.device,
                 f"home/{person.device}/room",
@@ -246,14 +251,18 @@ def _settle(story: Story, wire: Wire, view: View) -> None:
         time.sleep(0.02)
 
 
+def shelf(item: str, unseen: tuple[str, ...]) -> tuple[str, ...]:
+    """What a held-out item is ranked among: itself and what its person never touched."""
+    return tuple(sorted({*unseen, item}))
+
+
 def hits(story: Story, wire: Wire, label: str) -> dict[str, int]:
     """HR@10: each home ranks every held-out item among the unseen ones, through its real decision path."""
     asked: dict[str, tuple[str, str]] = {}
     for person in story.people:
         for n, (item, unseen) in enumerate(zip(person.held_out, person.unseen, strict=True)):
             token = f"{label}-{person.device}-{n}"
-            shelf = tuple(sorted({*unseen, item}))
-            wire.ask(person.device, "shelf", token, Request(subject=person.user, items=shelf))
+            wire.ask(person.device, "shelf", token, Request(subject=person.user, items=shelf(item, unseen)))
             asked[token] = (person.device, item)
     hint = f"read the agents' logs in {story.stack.logs}"
     wait_until(f"{len(asked)} answers", lambda: all(wire.reply(t) for t in asked), seconds=20, hint=hint)
@@ -279,6 +288,7 @@ def train(story: Story) -> dict[str, object]:
         str(EPOCHS),
         "--minimum-reports",
         str(len(story.people)),
+        "--secret-sum",  # the profile lets updates out in no other way
         "--home",
         str(story.home),
         seconds=150,
@@ -335,7 +345,8 @@ def summarise(
         )
         for p in story.people
     }
-    asked = sum(len(p.held_out) for p in story.people)
+    shelves = [shelf(*one) for p in story.people for one in zip(p.held_out, p.unseen, strict=True)]
+    asked = len(shelves)
     first = story.people[0].device
     return Summary(
         ok=True,
@@ -357,6 +368,7 @@ def summarise(
         version_after=after[first].get(BUNDLE, ""),
         hit_rate_before=sum(hits_before.values()) / asked,
         hit_rate_after=sum(hits_after.values()) / asked,
+        hit_rate_chance=round(sum(min(1.0, 10 / len(one)) for one in shelves) / asked, 4),
         hit_rate_protocol=f"HR@10, {len(story.people[0].unseen[0])} unseen, n = {asked}, seed {story.seed}",
         bytes_out={
             kind: sum(own.get(kind, 0) for own in left.values())

@@ -27,9 +27,9 @@ from firmware_configs.messages import (
 REPLIES = "demo/reply"
 
 
-def acknowledge_bytes(opened: socket.socket | None) -> None:
+def acknowledge_bytes(opened: object) -> None:
     """Ask the kernel to acknowledge now: a broker with Nagle's algorithm waits for it, up to 40 ms."""
-    if opened is not None and hasattr(socket, "TCP_QUICKACK"):
+    if isinstance(opened, socket.socket) and hasattr(socket, "TCP_QUICKACK"):
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
@@ -65,7 +65,7 @@ class Wire:
         properties.ContentType = JSON
         properties.UserProperty = ("traceparent", traceparent)
         with self._lock:
-            self._sent[traceparent] = time.perf_counter()
+            self._sent[_trace(traceparent)] = time.perf_counter()
         self._client.publish(topic, msgspec.json.encode(payload), qos=1, properties=properties)
 
     def feedback(self, device: str, decision: DecisionMade, outcome: str) -> None:
@@ -124,7 +124,12 @@ class Wire:
             return
         decision = decode(message.payload, type=DecisionMade)
         with self._lock:
-            sent = self._sent.pop(decision.traceparent, None)
+            sent = self._sent.pop(_trace(decision.traceparent), None)
         if sent is not None:
             self.latencies_ms.append((arrived - sent) * 1000)
         self.decisions.put((decision, device, arrived))
+
+
+def _trace(traceparent: str) -> str:
+    """The trace's id: the decision's own span is another one than the event's, in the same trace."""
+    return traceparent[3:35]

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge_agent.attending import attend, leave
+from edge_agent.alerts import Alerts, declared_in
+from edge_agent.attending import attend
 from edge_agent.batch import Batch
 from edge_agent.closing import close_due
+from edge_agent.consenting import on_consent, on_objection
 from edge_agent.control import Control
 from edge_agent.deciding import caches_of, decide, occasion_of, on_request, switches_of
 from edge_agent.doors import Doors
@@ -41,7 +43,6 @@ from edge_agent.limits import (
     DAY_MS,
     DEDUPE_MAX,
     DEDUPE_MS,
-    ID_MAX,
     MIB,
     PRESENT_MAX,
     PROFILES_MIN,
@@ -60,9 +61,11 @@ from edge_agent.memory.layout import Layouts
 from edge_agent.memory.presence import Presence
 from edge_agent.memory.profile import Profile
 from edge_agent.memory.subjects import Folded, Kept
+from edge_agent.objectives import objectives_of
 from edge_agent.observing import allocate, experiments_of
 from edge_agent.people import people_of
-from edge_agent.placements import CompiledPlacement
+from edge_agent.placements import CompiledPlacement, Occasion
+from edge_agent.restoring import restore
 from edge_agent.sources import HOUSEHOLD, CompiledSource
 from edge_agent.trials import Trials
 from edge_agent.wire import read_word
@@ -72,6 +75,7 @@ from firmware_configs.loader import Loaded
 from firmware_configs.profile import Learn, Model
 
 if TYPE_CHECKING:
+    from edge_agent.drift import Drift
     from edge_agent.reaching import Reach
 
 _times_decoder = msgspec.msgpack.Decoder(list[int])
@@ -107,7 +111,10 @@ class Agent:
         }
         self.trials = Trials(profile.model, doors)
         self.combined = Combined(source.watermark for source in self.sources.values())
-        self.gate = Gate(profile, loaded.hash, device, self.counters, self._figures)
+        self.gate = Gate(
+            profile, loaded.hash, device, self.counters, self._figures, doors.timings, doors.home_assistant
+        )
+        self.alerts = Alerts(device, self.gate, self.counters, declared_in(profile))
         self.placements = {
             p.name: CompiledPlacement(p, loaded.hash, doors, self.trials, profile.experiments)
             for p in profile.placement
@@ -141,6 +148,8 @@ class Agent:
         self.models_changed()
         self.experiments = experiments_of(self)
         self.reach = self._reach()
+        self.objectives = objectives_of(self)
+        self.drift = self._drift()
 
     def _reach(self) -> "Reach | None":
         """What most devices need not, for they decide at once and on one topic."""
@@ -149,6 +158,14 @@ class Agent:
         from edge_agent.reaching import Reach
 
         return Reach(self)
+
+    def _drift(self) -> "Drift | None":
+        """Nothing is loaded where the profile watches nothing."""
+        if not self.profile.drift:
+            return None
+        from edge_agent.drift import Drift
+
+        return Drift(self, self.profile.drift)
 
     def _figures(self, now_ms: int) -> Figures:
         return Figures(*self.doors.lags(), self.combined.at(now_ms), self.doors.seal())
@@ -227,43 +244,7 @@ class Agent:
                 `ledger` the rows of the last day (at least the newest), in the order of their keys. Other rooms are
                 recalled when they are needed.
         """
-        seen: list[tuple[str, int]] = []
-        ledger: list[bytes] = []
-        for room, key, value, expires_ms in rows:
-            match room:
-                case "dedupe":
-                    seen.append((key, expires_ms))
-                case "watermark" if key in self.sources:
-                    self.sources[key].watermark.newest_ms = int(value)
-                case "consent":
-                    word = msgspec.msgpack.decode(value, type=messages.Consent)
-                    self.consents.hear(key, word.purposes, word.time_ms, now_ms, word.versions)
-                case "due" | "delivery" | "letter" | "identity":
-                    self._restore_part(room, key, value)
-                case "ledger":
-                    ledger.append(value)
-                case "meta" if key == "counters":
-                    self.counters.update(msgspec.msgpack.decode(value, type=dict[str, int]))
-                case "meta" if key == "present":
-                    self.presence.restore(value)
-                case "meta" if key.startswith("layout:"):
-                    self.layouts.restore(int(key[7:]), value)
-                case "meta" if key.startswith(retained.PREFIX):
-                    self.retained.restore(key.removeprefix(retained.PREFIX), value)
-                case "meta":
-                    self.control.restore(key, value)
-        self.dedupe.restore(seen)
-        self.gate.ledger.restore(ledger, now_ms)
-        self.counted = dict(self.counters)
-
-    def _restore_part(self, room: str, key: str, value: bytes) -> None:
-        """A row of what only some profiles have."""
-        if room == "identity":
-            self.people.restore(key, value)
-        elif room == "due" and self.outcomes is not None:
-            self.outcomes.restore(key, int(value))
-        elif room != "due" and self.reach is not None:
-            self.reach.restore(room, value)
+        restore(self, rows, now_ms)
 
 
 def step(agent: Agent, happenings: Sequence[Happening], now_ms: int, settled_ms: int | None = None) -> list[Effect]:
@@ -332,6 +313,7 @@ def _is_replayed(agent: Agent, happening: Happening) -> bool:
 
 
 def _on_message(agent: Agent, message: Message, batch: Batch) -> None:
+    agent.doors.timings.begin(message.traceparent)
     source = ""
     try:
         route = agent.topics.route(message.topic)
@@ -346,7 +328,7 @@ def _on_message(agent: Agent, message: Message, batch: Batch) -> None:
             case "feedback":
                 on_feedback(agent, message, batch)
             case "consent":
-                _on_consent(agent, route.name, message, batch)
+                on_consent(agent, route.name, message, batch)
             case "desired":
                 word = read_word(message, messages.Desired, ControlInvalid)
                 holds = agent.control.desired(word, batch)
@@ -358,7 +340,9 @@ def _on_message(agent: Agent, message: Message, batch: Batch) -> None:
 
 def _on_event(agent: Agent, source: CompiledSource, message: Message, batch: Batch) -> None:
     agent.count("events")
-    event, believed = source.read(message, agent.consents)
+    event, believed = source.read(
+        message, agent.consents, lambda subject, at_ms: on_objection(agent, subject, at_ms, batch)
+    )
     if not believed:
         agent.count("clock.implausible")
         agent.count(f"clock.implausible.{source.name}")
@@ -404,7 +388,8 @@ def _on_recorded(agent: Agent, recorded: Recorded, batch: Batch) -> None:
 
 def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: str, batch: Batch) -> None:
     """A minimised event becomes memory, examples and decisions."""
-    now = batch.now_ms
+    now, timings = batch.now_ms, agent.doors.timings
+    timings.lap("intake")
     if source.watermark.advance(event.event_time_ms, now):
         batch.touch("watermark", source.name, lambda: str(source.watermark.newest_ms).encode())
     state = agent.profile_of(event.subject)
@@ -425,43 +410,25 @@ def _take(agent: Agent, source: CompiledSource, event: Minimised, traceparent: s
         agent.reach.hear(event, source.retention_ms, batch)
     occasion = occasion_of(agent, event.subject, state, event.fields, event.event_time_ms, batch)
     occasion.event_id, occasion.trigger, occasion.traceparent = event.event_id, source.name, traceparent
-    for model, learn in agent.learns[source.name]:
-        learn_from(agent, model, learn, event, occasion, batch)
-    if agent.outcomes is not None:
-        agent.outcomes.take(event, occasion.person, batch)
+    _teach(agent, event, occasion, batch)
+    timings.lap("memory")
     for place in agent.by_source[source.name]:
         if place.triggered(occasion):
             decide(agent, place, occasion, OWN_TOPIC, source.retention_ms, batch)
 
 
-def _on_consent(agent: Agent, subject: str, message: Message, batch: Batch) -> None:
-    """A person's newest word; it counts from the next event on."""
-    if not message.payload:
-        return  # a cleared retained receipt takes nothing back
-    word = read_word(message, messages.Consent, ControlInvalid)
-    if len(subject) > ID_MAX:
-        return
-    if not agent.consents.hear(subject, word.purposes, word.time_ms, batch.now_ms, word.versions, gpc=word.gpc):
-        return
-    agent.count("consents")
-    batch.put("consent", subject, msgspec.msgpack.encode(agent.consents.word(subject)))
-    agent.people.consent_changed(subject, batch)
-    agent.control.offers.forget(batch)
-    agent.control.consent_changed(subject, batch)
-    if not agent.consents.granted(subject) - agent.control.offers.to_be_forgotten:
-        # Not only forgotten: until this step is committed, the store would give the old one back.
-        agent.profiles.replace(subject, Profile(agent.layouts.now))
-        batch.drop("profile", subject)
-        leave(agent, subject, batch)
-        if agent.outcomes is not None:
-            agent.outcomes.forget(subject, batch)
-    if agent.experiments is not None:
-        agent.experiments.forget(subject, batch)
-    if agent.reach is not None:
-        agent.reach.consent_changed(subject, batch)
+def _teach(agent: Agent, event: Minimised, occasion: Occasion, batch: Batch) -> None:
+    """What an event teaches, besides what is remembered of it."""
+    for model, learn in agent.learns[event.source]:
+        learn_from(agent, model, learn, event, occasion, batch)
+    if agent.outcomes is not None:
+        agent.outcomes.take(event, occasion.person, batch)
+    if agent.drift is not None:
+        agent.drift.event(event.source, event.fields, batch)
 
 
 def _on_tick(agent: Agent, tick: Tick, batch: Batch) -> None:
+    agent.doors.timings.begin("")  # what is credited now belongs to no message
     by_ms = tick.settled_ms or batch.settled_ms
     for place in agent.placements.values():
         close_due(agent, place, batch)
@@ -480,12 +447,19 @@ def _on_tick(agent: Agent, tick: Tick, batch: Batch) -> None:
         batch.put("meta", "counters", msgspec.msgpack.encode(agent.counted))
     agent.withheld.keep(agent.retention_ms, batch)
     agent.control.tick(batch)
+    agent.alerts.tick(batch)
+    if agent.objectives is not None:
+        agent.objectives.tick(batch)
+    if agent.drift is not None:
+        agent.drift.tick(batch)
     if agent.experiments is not None:
         agent.experiments.tick(batch)
     if not 0 <= batch.now_ms - agent.swept_ms < SWEEP_EVERY_MS:
         agent.swept_ms = batch.now_ms
         agent.dedupe.sweep(batch.settled_ms)
         agent.control.status(batch)
+    else:
+        agent.control.tell_growth(batch)
 
 
 def _journal(event: Minimised, traceparent: str, source: CompiledSource, batch: Batch) -> None:

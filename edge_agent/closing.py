@@ -33,4 +33,6 @@ def close_due(agent: "Agent", place: CompiledPlacement, batch: Batch) -> None:
             agent.count("feedback.none")
             place.exploring.rewarded(trail, item, value, waiting.due_ms, batch)
             agent.trials.rewarded(trail.bundles, value)
+            if agent.drift is not None:
+                agent.drift.rewarded(trail, item, value, batch)
             observe(agent, trail, REWARD, value, batch)

@@ -31,7 +31,7 @@ from edge_agent.memory.consent import Consents
 from edge_agent.memory.subjects import Kept
 from edge_agent.offers import Offers
 from edge_agent.trials import Trials
-from firmware_configs.messages import Desired
+from firmware_configs.messages import BundleState, Desired
 from firmware_configs.profile import Profile
 from firmware_configs.targets import Kind
 
@@ -62,6 +62,9 @@ class Control:
         self._documents = Documents(doors)
         self._resumed = self._waits = False
         self._reported_ms = 0
+        self._grows = tuple(f"examples.{model.name}" for model in profile.model if model.federated)
+        self._told: dict[str, int] = {}
+        """Counter of examples → what the newest status said, since this start."""
         # Before anything was learned nobody has any: then no event need ask the store.
         self._has_personal = doors.holds("personal")
         self._personal: Kept[dict[str, Array]] = Kept(
@@ -80,7 +83,9 @@ class Control:
 
     def connected(self, batch: Batch) -> None:
         """The broker is there: say who we are, and take up what a crash cut off."""
-        self._gate.status(batch)
+        self._gate.announce(batch)
+        self._gate.enter_will(batch)
+        self._say_status(batch)
         if not self._resumed:
             self._resumed = True
             self._pursue(self._desired, batch)
@@ -90,11 +95,28 @@ class Control:
         """Let go of personal parameters that were not needed lately."""
         self._personal.trim()
 
+    def bundles(self) -> dict[str, BundleState]:
+        """What runs, by name."""
+        return self._bundles.states()
+
     def status(self, batch: Batch) -> None:
         """Say that we are up, and how trials stand."""
-        self._gate.status(batch)
+        self._say_status(batch)
         if self._trials.running:
             self.report(batch)
+
+    def tell_growth(self, batch: Batch) -> None:
+        """Between two statuses, once a second: tell a count of examples that has come to be at least twice as large.
+
+        A coordinator asks nobody of whom it knows too few, so the first example is worth a message, and the thousand
+        and first is not. There are no more such messages in a device's life than doublings.
+        """
+        if any(self._counters.get(name, 0) >= max(1, 2 * self._told.get(name, 0)) for name in self._grows):
+            self._say_status(batch)
+
+    def _say_status(self, batch: Batch) -> None:
+        self._told = {name: self._counters.get(name, 0) for name in self._grows}
+        self._gate.status(batch)
 
     def desired(self, desired: Desired, batch: Batch) -> bool:
         """Take a newer wish of the coordinator; one that is stale, contradicts or is another's changes nothing.
@@ -124,7 +146,11 @@ class Control:
         self._bundles.pursue(desired, batch, may_begin=opened)
         self._documents.pursue(desired, batch, may_begin=opened)
         if desired.offer is not None:
+            taken = self.offers.run
             self.offers.consider(desired.offer, batch, may_begin=opened)
+            if desired.offer.examples_min > 1 and self.offers.run != taken:
+                # The coordinator goes by what was told last, and then there may have been too few.
+                self._say_status(batch)
         else:
             self.offers.withdrawn()
         self._waits = not opened and (self._bundles.waiting or self._documents.waiting or self.offers.waits)

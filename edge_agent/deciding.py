@@ -123,7 +123,9 @@ def decide(
         agent.histories.replace(key, channel.remember(agent.histories.get(key), now))
         batch.touch("caps", key, lambda: msgspec.msgpack.encode(agent.histories.get(key)), now + CAPS_MS)
     trail = keep(agent, place, trail, retention_ms, batch)
-    if agent.gate.decision(trail, placement, reply, batch) and agent.outcomes is not None:
+    left = agent.gate.decision(trail, placement, reply, batch)
+    agent.doors.timings.lap("enter")
+    if left and agent.outcomes is not None:
         agent.outcomes.decided(trail, occasion, batch)
     if placement.actuator and agent.switches is not None:
         agent.switches.switch(place, trail, batch)
@@ -156,6 +158,7 @@ def keep(agent: "Agent", place: CompiledPlacement, trail: Trail, retention_ms: i
     if kin := agent.people.marks(trail.subject, batch.now_ms):
         trail = msgspec.structs.replace(trail, kin=kin)
     agent.count("decisions")
+    place.rungs[trail.fallback] = place.rungs.get(trail.fallback, 0) + 1
     place.exploring.decided(trail, batch)
     if trail.fallback:
         agent.count(f"fallback.{trail.fallback}")
@@ -168,6 +171,10 @@ def keep(agent: "Agent", place: CompiledPlacement, trail: Trail, retention_ms: i
         agent.caches.decided(place, trail, retention_ms, batch)
     _keep_decision(agent, trail, retention_ms, batch)
     expose(agent, trail, batch)
+    if agent.drift is not None:
+        agent.drift.decided(trail, batch)
+    agent.doors.timings.decided(trail)
+    agent.doors.timings.lap("keep")
     return trail
 
 
@@ -236,6 +243,7 @@ def on_request(agent: "Agent", place: CompiledPlacement, message: Message, batch
     token = message.correlation.hex() or request.correlation or str(message.arrived_ms)
     occasion.event_id, occasion.trigger = f"request:{place.name}:{subject}:{token}", "request"
     occasion.items, occasion.traceparent = request.items, message.traceparent
+    agent.doors.timings.lap("intake")
     decide(agent, place, occasion, reply, agent.retention_ms, batch)
 
 

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from edge_agent.infer.model import LoadedModel
 from edge_agent.learn.checkin import Readings
+from edge_agent.timings import Untimed
 from firmware_configs.histogram import Histogram
 
 
@@ -30,6 +31,8 @@ class Doors(Struct, frozen=True, kw_only=True):
         seal: the newest seal of the ledger; for status only.
         local_ms: (days since 1970, minutes after midnight) by the device's local clock → unix ms.
         readings: what the device knows of its power, network and load, now.
+        timings: where time goes, and what is traced; no decision depends on it.
+        home_assistant: discovery prefix under which this device is announced; empty: it is not.
         zoned: (unix ms, IANA zone; empty or unknown: the device's) → (hour, weekday, days since 1970) by local clocks.
     """
 
@@ -49,6 +52,8 @@ class Doors(Struct, frozen=True, kw_only=True):
     seal: Callable[[], bytes] = bytes
     local_ms: Callable[[int, int], int] = lambda day, minute: (day * 1_440 + minute) * 60_000
     readings: Callable[[], Readings] = Readings
+    timings: Untimed = Untimed()
+    home_assistant: str = ""
     zoned: Callable[[int, str], tuple[int, int, int]] = lambda ms, _zone: utc(ms)
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from edge_agent.egress.ledger import Entered
+from firmware_configs.messages import Counts
 from firmware_configs.profile import Stage
 from firmware_configs.targets import Kind
 
@@ -143,6 +144,10 @@ class Train(Struct, frozen=True, kw_only=True, tag="train"):
     """Whose examples may be learned from: those who agree to it now."""
     statistic: bool = False
     """Whether counts are asked for, and no update."""
+    counts: Counts = ""
+    """What is counted; empty: it was not told."""
+    examples_min: int = 0
+    """Examples that must be there to take part."""
     unlearn: bool = False
     """Whether it is the last update of those who withdrew; then the subjects are they."""
 

@@ -1,11 +1,13 @@
 """Why the agent refused something; one root for each reaction.
 
 EdgeError
+├── AccessError     AGT0xx  nothing is shown or changed
+│   ├── AccessRefused, RolesMalformed, LookNotEntered
 ├── SettingsError   AGT1xx  stop at start
 │   ├── SettingsMalformed, PolicyMalformed, PlacementUnknown
 ├── IntakeError     AGT2xx  drop one message, count it
 │   ├── TopicUnknown, PayloadTooLarge, PayloadMalformed, FieldInvalid, FieldMissing,
-│   │   FeedbackUnknown, RequestInvalid, ControlInvalid, ClockImplausible
+│   │   FeedbackUnknown, RequestInvalid, ControlInvalid
 ├── StoreError      AGT3xx  data at risk: stop, or go on in memory and say so
 │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, DecisionUnknown, PeopleUnknown, LogSaysNothing,
 │   │   SealFailed, ErasureFailed, SubjectUnknown
@@ -21,13 +23,33 @@ EdgeError
 │   │   AttestationRejected, RetrievalSlow, OversizeRefused, ApprovalMissing, TargetInvalid, DocumentUnfit
 ├── ChildError      AGT8xx  end the child process; the agent goes on
 │   ├── FrameMalformed, ChildDied, ChildOverdue, ChildTooLarge
-└── EnrolmentError  AGT9xx  nothing on this device has changed
-    ├── TokenInvalid, CoordinatorUnknown, CoordinatorUnreachable, EnrolmentRefused
+├── EnrolmentError  AGT90x  nothing on this device has changed
+│   ├── TokenInvalid, CoordinatorUnknown, CoordinatorUnreachable, EnrolmentRefused
+├── VisitError      AGT95x  do not show the page
+│   ├── LinkInvalid, VisitRefused, PageUnknown, FormTooLarge
+└── TelemetryError  AGT97x  nothing was told; the agent goes on
+    ├── AgentSilent, TelemetryUnsent
 """
 
 from typing import ClassVar
 
 from firmware_configs.errors import EdgeError
+
+
+class AccessError(EdgeError):
+    code: ClassVar[str] = "AGT000"
+
+
+class AccessRefused(AccessError):
+    code: ClassVar[str] = "AGT001"
+
+
+class RolesMalformed(AccessError):
+    code: ClassVar[str] = "AGT002"
+
+
+class LookNotEntered(AccessError):
+    code: ClassVar[str] = "AGT003"
 
 
 class SettingsError(EdgeError):
@@ -81,10 +103,6 @@ class RequestInvalid(IntakeError):
 
 class ControlInvalid(IntakeError):
     code: ClassVar[str] = "AGT208"
-
-
-class ClockImplausible(IntakeError):
-    code: ClassVar[str] = "AGT209"
 
 
 class StoreError(EdgeError):
@@ -286,3 +304,35 @@ class CoordinatorUnreachable(EnrolmentError):
 
 class EnrolmentRefused(EnrolmentError):
     code: ClassVar[str] = "AGT904"
+
+
+class VisitError(EdgeError):
+    code: ClassVar[str] = "AGT950"
+
+
+class LinkInvalid(VisitError):
+    code: ClassVar[str] = "AGT951"
+
+
+class VisitRefused(VisitError):
+    code: ClassVar[str] = "AGT952"
+
+
+class PageUnknown(VisitError):
+    code: ClassVar[str] = "AGT953"
+
+
+class FormTooLarge(VisitError):
+    code: ClassVar[str] = "AGT954"
+
+
+class TelemetryError(EdgeError):
+    code: ClassVar[str] = "AGT970"
+
+
+class AgentSilent(TelemetryError):
+    code: ClassVar[str] = "AGT971"
+
+
+class TelemetryUnsent(TelemetryError):
+    code: ClassVar[str] = "AGT972"

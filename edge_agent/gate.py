@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -15,11 +15,13 @@ from edge_agent.egress.ledger import Ledger
 from edge_agent.errors import EgressError, IntakeError
 from edge_agent.intake.minimise import Minimised
 from edge_agent.limits import REJECTION_EVERY_MS
+from edge_agent.timings import Untimed
 from edge_agent.wire import write_word
 from firmware_configs.histogram import Histogram
 from firmware_configs.messages import (
     JSON,
     MSGPACK,
+    Alert,
     BundleState,
     DecisionMade,
     Rejected,
@@ -65,20 +67,47 @@ class Gate:
         device: str,
         counters: dict[str, int],
         figures: Callable[[int], Figures],
+        timings: Untimed,
+        home_assistant: str = "",
     ) -> None:
         """Set up.
 
         Args:
             counters: the agent's own; some are kept here.
             figures: unix ms now → what else status tells.
+            timings: knows what is traced.
+            home_assistant: discovery prefix under which this device is announced; empty: it is not.
         """
         self.ledger = Ledger(profile.egress, profile_hash)
-        self._hash = profile_hash
+        self._hash, self._class = profile_hash, profile.device.class_
         self._device = device
         self._topics = Topics(device)
-        self._counters, self._figures = counters, figures
+        self._counters, self._figures, self._timings = counters, figures, timings
+        self._profile, self._home_assistant = profile, home_assistant
         self._rejected_ms: dict[tuple[str, str], int] = {}
         self._told: set[str] = set()
+
+    @property
+    def last_will(self) -> bytes:
+        """What the broker says for us when we are gone; the same at every connection."""
+        word = Status(device=self._device, online=False, agent=__version__)
+        return write_word(word, as_json=bool(self._home_assistant))
+
+    def enter_will(self, batch: Batch) -> None:
+        """Enter the last will that the broker was handed with this connection, and may publish."""
+        payload = self.last_will
+        try:
+            _, key, row = self.ledger.enter(
+                "status",
+                size=len(payload),
+                sha256=hashlib.sha256(payload).hexdigest(),
+                now_ms=batch.now_ms,
+                privacy="a last will, which the broker publishes when this connection ends",
+            )
+        except EgressError as error:
+            self._refused("status", error, batch)
+            return
+        batch.put("ledger", key, row)
 
     def send(
         self,
@@ -155,7 +184,7 @@ class Gate:
             profile=self._hash[:16],
             event_time_ms=trail.event_time_ms,
             decided_ms=trail.decided_ms,
-            traceparent=trail.traceparent,
+            traceparent=self._timings.outgoing(trail),
             correlation=correlation,
         )
 
@@ -214,6 +243,14 @@ class Gate:
         )
         self.send("rejection", self._topics.of("rejected"), write_word(word, as_json=True), batch, content_type=JSON)
 
+    def alert(self, word: Alert, batch: Batch) -> None:
+        """Log an alert or its end, and publish it where the profile lets alerts out."""
+        level: Literal["info", "warning"] = "warning" if word.state == "firing" else "info"
+        over = "" if word.state == "firing" else "over: "
+        batch.effects.append(Log(level=level, code=f"alert.{word.kind}", text=f"{over}{word.what}"))
+        if self.ledger.declared("alert") is not None:
+            self.send("alert", self._topics.of("alert"), write_word(word, as_json=True), batch, content_type=JSON)
+
     def status(self, batch: Batch) -> None:
         """Publish that this device is up, with its counters and figures (retained)."""
         figures = self._figures(batch.now_ms)
@@ -222,11 +259,23 @@ class Gate:
             online=True,
             agent=__version__,
             profile=self._hash[:16],
+            device_class=self._class,
             counters=self._counters,
             **figures._asdict(),
             time_ms=batch.now_ms,
         )
-        self._retained("status", word, batch)
+        # Home Assistant reads no msgpack; the coordinator reads both.
+        self._retained("status", word, batch, as_json=bool(self._home_assistant))
+
+    def announce(self, batch: Batch) -> None:
+        """Tell Home Assistant of this device (retained), where the settings wish it."""
+        if self._home_assistant:
+            # Few devices do.
+            from edge_agent.announcing import discovery, topic_of
+
+            payload = msgspec.json.encode(discovery(self._device, self._profile))
+            topic = topic_of(self._home_assistant, self._device)
+            self.send("status", topic, payload, batch, retain=True, content_type=JSON)
 
     def reported(
         self,
@@ -253,8 +302,9 @@ class Gate:
         )
         self._retained("reported", word, batch)
 
-    def _retained(self, what: str, word: Status | Reported, batch: Batch) -> None:
-        self.send("status", self._topics.of(what), write_word(word, as_json=False), batch, retain=True)
+    def _retained(self, what: str, word: Status | Reported, batch: Batch, *, as_json: bool = False) -> None:
+        payload, content_type = write_word(word, as_json=as_json), JSON if as_json else MSGPACK
+        self.send("status", self._topics.of(what), payload, batch, retain=True, content_type=content_type)
 
 
 def write_word_of_event(event: Minimised) -> bytes:

@@ -102,8 +102,11 @@ def reward(agent: "Agent", trail: decision.Trail, found: earned.Earned, cause: s
     close_due(agent, place, batch)
     if not place.exploring.settles(trail, found.item, batch):
         return False
+    agent.doors.timings.outcome(trail, found.happened_ms)
     place.exploring.rewarded(trail, found.item, found.value, batch.now_ms, batch)
     agent.trials.rewarded(trail.bundles, found.value)
+    if agent.drift is not None:
+        agent.drift.rewarded(trail, found.item, found.value, batch)
     if agent.caches is not None:
         agent.caches.rewarded(trail.placement, found.item, found.value, batch)
     observe(agent, trail, REWARD, found.value, batch)

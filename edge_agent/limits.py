@@ -86,8 +86,6 @@ DRAIN_PER_S = 1_000
 """Messages of a backlog that leave in a second after an outage; what is new is not held back by it."""
 DRAIN_BURST = 256
 """Messages of a backlog that may leave at once."""
-JOURNAL_MAX = 100_000
-"""Recorded events kept for replay."""
 DAY_MS = 86_400_000
 
 PRESSURE_TURNS = 4
@@ -117,3 +115,5 @@ LETTER_RETRY_MS_MAX = 3_600_000
 """Longest wait before a letter is tried again, ms, about."""
 DELIVERY_LOOK_MS = 10_000
 """How often the reason of a message and its channels are looked at when nothing else calls for it, ms."""
+DRIFT = "drift:"
+"""Of keys of the room `meta`: what drift detectors hold."""

@@ -12,19 +12,22 @@ from edge_agent.egress import spending
 from edge_agent.errors import ChildDied, EgressError, EgressUndeclared, RoundRefused, SuperLinkUnreachable
 from edge_agent.gate import Gate
 from edge_agent.happenings import EgressAsked, LearnerEnded
+from edge_agent.learn import pacing
 from edge_agent.learn.checkin import hindrance
 from edge_agent.memory.consent import Consents
-from firmware_configs.messages import RoundOffer
+from firmware_configs.business import secret_metrics_of
+from firmware_configs.messages import Counts, RoundOffer
 from firmware_configs.profile import Model, Profile
 
 RESUMES_MAX = 3
 """Times that a learner of one run is started again after it was cut."""
-RESUME_MS = 5_000
-"""Pause before the first of them; it doubles."""
 LOOK_MS = 10_000
 """How often a device that waits looks at itself again."""
 CUT = frozenset({ChildDied.code, SuperLinkUnreachable.code})
 """Ends of a learner after which another one may go on: it died, or lost the line."""
+LONGEST_PAUSE_MS = pacing.pause_ms(1.0, RESUMES_MAX)
+NO_EXAMPLES: frozenset[Counts] = frozenset({"bandit", "drift", "metrics"})
+"""Counts that are made of something else than training examples."""
 WAITING, RUNNING, SENT = "waiting", "running", "sent"
 
 
@@ -35,12 +38,14 @@ class Taken(Struct):
         subjects: whose examples it has.
         bundle: of the offer.
         kind: of the offer.
+        counts: of the offer.
         withdrawn: whether one of them has withdrawn since it began.
     """
 
     subjects: tuple[str, ...]
     bundle: str
     kind: str
+    counts: Counts = ""
     withdrawn: bool = False
 
 
@@ -56,18 +61,29 @@ class Offers:
         self, profile: Profile, doors: Doors, gate: Gate, consents: Consents, counters: dict[str, int]
     ) -> None:
         self.run, self.learning = "", ""
+        self._class = profile.device.class_
         self._models: dict[str, Model] = {model.name: model for model in profile.model}
         self._doors, self._gate, self._consents, self._counters = doors, gate, consents, counters
         self._purposes = next((e.purposes for e in profile.egress if e.kind == "update"), None)
         self._statistic = next((e.purposes for e in profile.egress if e.kind == "statistic"), None)
+        own = secret_metrics_of(profile)
+        self._measured = own.purposes if own is not None else None
+        self._watched = any(detector.fleet for detector in profile.drift)
         self._unlearn = next((e.unlearn for e in profile.egress if e.kind == "update"), None)
         self._taken: dict[str, Taken] = {}
         """Run → what its learner, which has not ended yet, was given."""
         declared = gate.ledger.declared("update")
-        self._spending = spending.Spending(declared.privacy if declared is not None else None)
+        counts = gate.ledger.declared("statistic")
+        self._spending = {
+            "update": spending.Spending(declared.privacy if declared is not None else None),
+            "statistic": spending.Spending(counts.privacy if counts is not None else None, spending.SUM),
+            "metric": spending.Spending(own.privacy if own is not None else None, spending.METRICS),
+        }
         self._learned: dict[str, int] = {}
         """Bundle → examples counted when a round was last answered."""
         self._cut, self._resumes, self._due_ms = "", 0, 0
+        self._seen: tuple[str, int] = ("", 0)
+        """The newest offer's run, and when it was first seen, unix ms."""
         self._left = ""
         """The run in which the agent was cut: its learner's state may still be stored."""
         self._done = ""
@@ -75,8 +91,8 @@ class Offers:
 
     def restore(self, key: str, value: bytes) -> bool:
         """Take up a row of the room `meta` again; False when it is none of these."""
-        if key.startswith(spending.PREFIX):
-            self._spending.restore(key, value)
+        if own := next((one for one in self._spending.values() if one.is_of(key)), None):
+            own.restore(key, value)
         elif key == "learned":
             self._learned = msgspec.msgpack.decode(value, type=dict[str, int])
         elif key == "run":
@@ -100,7 +116,7 @@ class Offers:
 
     def is_due(self, now_ms: int) -> bool:
         """Whether it is time to look again at an offer that is put off, or to go on after a cut."""
-        return (self.waits or bool(self._cut)) and not 0 < self._due_ms - now_ms <= RESUME_MS << RESUMES_MAX
+        return (self.waits or bool(self._cut)) and not 0 < self._due_ms - now_ms <= LONGEST_PAUSE_MS
 
     def consider(self, offer: RoundOffer, batch: Batch, *, may_begin: bool) -> None:
         """Take part in a round when everything that the profile asks for holds."""
@@ -114,6 +130,12 @@ class Offers:
             self._set(offer.run, refusal.code, batch)
             batch.effects.append(Log(level="info", code=refusal.code, text=f"{refusal.what}; fix: {refusal.hint}"))
             return
+        begun = offer.run in {self._cut, self._left}
+        turn_ms = batch.now_ms if begun else self._turn_ms(offer, batch.now_ms)
+        if turn_ms > batch.now_ms:
+            self.learning = f"{WAITING}: others begin first"
+            self._due_ms = min(turn_ms, batch.now_ms + LOOK_MS)
+            return
         hindered = "" if offer.run == self._cut else self._hindrance(offer)
         if hindered:
             self.learning, self._due_ms = f"{WAITING}: {hindered}", batch.now_ms + LOOK_MS
@@ -121,7 +143,7 @@ class Offers:
         self._cut = ""
         self._set(offer.run, RUNNING, batch)
         subjects = self._subjects(offer)
-        self._taken[offer.run] = Taken(subjects, offer.bundle, offer.kind)
+        self._taken[offer.run] = Taken(subjects, offer.bundle, offer.kind, offer.counts)
         batch.effects.append(
             Train(
                 run=offer.run,
@@ -131,10 +153,26 @@ class Offers:
                 app_hash=offer.app_hash,
                 closes_ms=offer.closes_ms,
                 subjects=subjects,
+                examples_min=offer.examples_min,
                 unlearn=offer.kind == "unlearn",
                 statistic=offer.kind == "statistic",
+                counts=offer.counts,
             )
         )
+
+    def _turn_ms(self, offer: RoundOffer, now_ms: int) -> int:
+        """When this device begins with the round, unix ms."""
+        run, seen_ms = self._seen
+        # A clock that leaps back begins anew.
+        if run != offer.run or seen_ms > now_ms:
+            self._seen = (offer.run, seen_ms := now_ms)
+        return pacing.turn_ms(self._share(offer.run, "turn"), seen_ms, offer.opens_ms, offer.window_ms, offer.closes_ms)
+
+    def _share(self, run: str, what: str) -> float:
+        """A number in [0, 1) that nobody without this device's key can tell."""
+        from edge_agent.decide.bandit.draw import uniforms
+
+        return float(uniforms(self._doors.secret, f"round\x00{run}\x00{what}", 1)[0])
 
     @property
     def to_be_forgotten(self) -> frozenset[str]:
@@ -151,7 +189,7 @@ class Offers:
         if offer.kind == "train":
             return self._consents.subjects_allowing(self._purposes or ())
         if offer.kind == "statistic":
-            return self._consents.subjects_allowing(self._statistic or ())
+            return self._consents.subjects_allowing(self._counted(offer.counts) or ())
         if self._unlearn is None:
             return ()
         asked = self._consents.subjects_allowing([self._unlearn])
@@ -172,37 +210,57 @@ class Offers:
                 batch.effects.append(Erase(shelf="example", group=model.name, subject=subject))
         # What the learner has made of the subject's examples meanwhile does not leave.
         for taken in self._taken.values():
-            counts = self._consents.own_allowed(self._statistic or (), subject)
-            kept = {"train": not refused, "statistic": counts and not refused, "unlearn": True}[taken.kind]
+            counts = self._consents.own_allowed(self._counted(taken.counts) or (), subject)
+            learned_from = not refused or taken.counts == "metrics"
+            kept = {"train": not refused, "statistic": counts and learned_from, "unlearn": True}[taken.kind]
             taken.withdrawn = taken.withdrawn or (subject in taken.subjects and not kept)
         return [model.name for model in refused]
 
     def _refusal(self, offer: RoundOffer, now_ms: int) -> RoundRefused | None:
         model, version = self._models.get(offer.bundle), self._version(self._doors.models, offer.bundle)
-        if offer.kind == "statistic" and self._statistic is None:
-            return RoundRefused("no statistics leave this device", hint='add an [[egress]] of kind "statistic"')
-        if model is None or not model.federated or (self._purposes is None and offer.kind != "statistic"):
+        metrics = offer.kind == "statistic" and offer.counts == "metrics"
+        if offer.kind == "statistic" and self._counted(offer.counts) is None:
+            kind, how = ("metric", ", with secret_sum = true") if metrics else ("statistic", "")
+            return RoundRefused(f"no {kind}s leave this device so", hint=f'add an [[egress]] of kind "{kind}"{how}')
+        declared = model is not None and (model.subgroups is not None or self._watched or metrics)
+        counted = offer.kind == "statistic" and declared
+        if not counted and (
+            model is None or not model.federated or (self._purposes is None and offer.kind != "statistic")
+        ):
             return RoundRefused(f"`{offer.bundle}` is not federated here", hint="set federated = true in the profile")
         if offer.closes_ms and offer.closes_ms <= now_ms:
             return RoundRefused(f"round {offer.run} is closed already", hint="nothing to do")
-        if version != offer.version:
+        # What decisions came to is the same whatever version decides now.
+        if not version or (version != offer.version and not metrics):
             return RoundRefused(
                 f"the round trains {offer.bundle} {offer.version}, which does not run here", hint="deploy it first"
             )
-        if not self._counters.get(f"examples.{offer.bundle}"):
+        if offer.classes and self._class not in offer.classes:
+            what = f"the round is for {', '.join(offer.classes)}, this device is of class {self._class}"
+            return RoundRefused(what, hint="nothing to do")
+        # A round that trains waits for the first example; see `_hindrance`.
+        by_examples = offer.kind == "unlearn" or (offer.kind == "statistic" and offer.counts not in NO_EXAMPLES)
+        if by_examples and not self._counters.get(f"examples.{offer.bundle}"):
             return RoundRefused(f"no examples for {offer.bundle} yet", hint="wait for events and feedback")
         if not self._subjects(offer):
             nobody = "asked to be taken out of it" if offer.kind == "unlearn" else "has agreed to improve the models"
             return RoundRefused(f"nobody here {nobody}", hint="nothing to do")
         return None
 
+    def _counted(self, counts: Counts) -> tuple[str, ...] | None:
+        """For what these counts leave; None: they do not."""
+        return self._measured if counts == "metrics" else self._statistic
+
     @staticmethod
     def _version(models: Mapping[str, object], bundle: str) -> str:
         return str(getattr(models.get(bundle), "version", ""))
 
     def _hindrance(self, offer: RoundOffer) -> str:
-        # What is not fresh enough for a first round was refused above.
-        fresh = self._counters.get(f"examples.{offer.bundle}", 0) - self._learned.get(offer.bundle, 0)
+        held = self._counters.get(f"examples.{offer.bundle}", 0)
+        needed = max(offer.examples_min, 1 if offer.kind == "train" else 0)
+        if held < needed:
+            return f"{held} examples, the round is for devices with {needed}"
+        fresh = held - self._learned.get(offer.bundle, 0)
         asked = self._models[offer.bundle].check_in
         # New examples are what training waits for, and nothing else.
         waits = offer.kind == "train" and asked.fresh_min > 1
@@ -219,10 +277,10 @@ class Offers:
         """Enter what a learner would send, and keep what it goes on from in the same transaction."""
         total, told, taken = 0.0, asked.privacy, self._taken.get(asked.run)
         try:
-            if taken is not None and taken.withdrawn and asked.kind in {"update", "statistic"}:
+            if taken is not None and taken.withdrawn and asked.kind in {"update", "statistic", "metric"}:
                 raise EgressUndeclared("consent was withdrawn while the round ran", hint="the next round counts")
             if asked.mu_squared > 0.0:
-                total, cost = self._spending.after(asked.bundle, asked.mu_squared)
+                total, cost = self._spending[asked.kind].after(asked.bundle, asked.mu_squared)
                 told = f"{asked.privacy}; {cost}"
             _, key, row = self._gate.ledger.enter(
                 asked.kind, size=asked.bytes, sha256=asked.sha256, now_ms=batch.now_ms, privacy=told
@@ -232,7 +290,7 @@ class Offers:
             batch.effects.append(Answer(token=asked.token, granted=False, reason=str(error)))
             return
         if asked.mu_squared > 0.0:
-            batch.put("meta", *self._spending.enter(asked.bundle, total))
+            batch.put("meta", *self._spending[asked.kind].enter(asked.bundle, total))
         batch.put("ledger", key, row)
         self.keep(asked.run, asked.state, batch)
         if taken is not None and taken.kind == "unlearn" and asked.kind == "update":
@@ -270,7 +328,8 @@ class Offers:
             return
         self._count("rounds.failed")
         if ended.code in CUT and self._resumes < RESUMES_MAX:
-            self._cut, self._due_ms = ended.run, batch.now_ms + (RESUME_MS << self._resumes)
+            share = self._share(ended.run, f"pause {self._resumes}")
+            self._cut, self._due_ms = ended.run, batch.now_ms + pacing.pause_ms(share, self._resumes)
             self._resumes += 1
             self._set("", "interrupted", batch)
             # An agent that starts again knows of the state that is stored.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -23,7 +24,7 @@ from edge_agent.trials import Trials
 from firmware_configs import designs
 from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import compile_expression
-from firmware_configs.profile import Best, Experiments, OnEvent, Placement, Policy, Threshold
+from firmware_configs.profile import Best, Experiments, OnEvent, Placement, Policy, Rule, Threshold
 from models.errors import ModelError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ OVER_BUDGET = "over the budget"
 _POLICY_NAMES = {kind: str(kind.__struct_config__.tag) for kind in get_args(Policy)}
 TOP = 5
 """Candidates shown in a trail."""
+COMPILED_MAX = 64
+"""Sets of rules that are compiled once for all placements and arms that have the same."""
 
 
 class Standing(Struct, array_like=True):
@@ -108,6 +111,8 @@ class CompiledPlacement:
         self._rules = _rules(placement)
         self.watch: Callable[[Sequence[str], Mapping[str, Any], str], None] | None = None
         """Told what rules are asked: candidates, values, event id; for `edge-agent rules test`."""
+        self.rungs: dict[str, int] = {}
+        """Decisions kept since the start of the process, by rung of the fallback ladder; empty: a policy's."""
         self._scores = Scores(placement.candidate, placement.models)
         self._fixed = tuple(candidate.item for candidate in placement.candidate)
         self._fixed_index = {item: n for n, item in enumerate(self._fixed)}
@@ -163,6 +168,7 @@ class CompiledPlacement:
         verdict = self._rules.apply(place.items, place.index, values) if self._rules else untouched(len(place.items))
         policy = placement.policy
         scores, why = self._score(models, place, verdict, occasion, made)
+        doors.timings.lap("model")
         if self._trials.running:
             self._trials.decided(models, overran=why.startswith(OVER_BUDGET))
         choice = NOTHING
@@ -170,6 +176,7 @@ class CompiledPlacement:
             choice, why = self._choose(policy, scores, verdict, models, place, occasion, made)
             why = "" if choice.order else why or "no eligible candidate reached the policy"
         items, propensity, rung = self._outcome(choice, why, occasion, place, verdict)
+        doors.timings.lap("choose")
         if not items:
             occasion.why_not = _why_nothing(why, place, verdict)
             return None
@@ -384,12 +391,16 @@ def _predict(model: LoadedModel, place: _Field, occasion: Occasion) -> F32:
 
 
 def _rules(placement: Placement) -> "Rules | None":
-    if not placement.rule:
-        return None
+    return _compiled(placement.rule) if placement.rule else None
+
+
+@lru_cache(maxsize=COMPILED_MAX)
+def _compiled(rules: tuple[Rule, ...]) -> "Rules":
+    """What rules say depends on nothing but what they are asked: where a process holds many agents, they share them."""
     # The reading of CEL comes with it, which a device without rules need not load.
     from edge_agent.decide.rules import Rules
 
-    return Rules(placement.rule)
+    return Rules(rules)
 
 
 def _why_nothing(why: str, place: _Field, verdict: Verdict) -> str:

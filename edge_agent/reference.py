@@ -1,7 +1,8 @@
-"""`python -m edge_agent.reference`: writes the reference settings from the structs."""
+"""`python -m edge_agent.reference`: writes the reference settings from the structs, and the page of metrics."""
 
+from edge_agent.families import FAMILIES
 from edge_agent.settings import Broker, LogSettings, Registry, Settings, SuperLink
-from firmware_configs import reference
+from firmware_configs import families, reference
 from firmware_configs.reference_toml import document
 
 NAME = "agent.toml"
@@ -28,6 +29,7 @@ def content() -> bytes:
 def main() -> None:
     """Write it beside the reference profile."""
     (reference.FOLDER / NAME).write_bytes(content())
+    families.write("agent", FAMILIES)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
+from edge_agent import credentials
 from edge_agent.errors import SettingsMalformed
+from edge_agent.web_settings import Web
 from firmware_configs import strict
 
 PREFIX = "EDGE_AGENT_"
-OF_THE_COMMAND = frozenset({"EDGE_AGENT_SETTINGS"})
+OF_THE_COMMAND = frozenset({"EDGE_AGENT_SETTINGS", "EDGE_AGENT_REASON", "EDGE_AGENT_TOKEN"})
 """Variables that stand for an option of the command, not for a setting."""
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 ENCRYPTED = {"mqtts", "wss"}
@@ -42,6 +44,14 @@ class Broker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ca: Annotated[str, Meta(description="certificate (PEM) to trust instead of the system's; with TLS only")] = ""
     cert: Annotated[str, Meta(description="client certificate (PEM); with TLS only")] = ""
     key: Annotated[str, Meta(description="private key (PEM, without passphrase) of `cert`")] = ""
+    visit_cert: Annotated[
+        str,
+        Meta(
+            description="client certificate of commands and of the device's page, which say people's word; at a "
+            "fleet's own broker they cannot come with the agent's; `edge-agent enrol` gets one; empty: `cert`"
+        ),
+    ] = ""
+    visit_key: Annotated[str, Meta(description="private key (PEM, without passphrase) of `visit_cert`")] = ""
     keepalive_s: Annotated[int, Meta(ge=5, le=3_600, description="silence after which the link is probed")] = 30
     session_expiry_s: Annotated[
         int, Meta(ge=60, le=4_294_967_294, description="how long the broker keeps our messages while we are away")
@@ -50,6 +60,9 @@ class Broker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, le=65_535, description="unacknowledged messages that the broker may have open with us; MQTT 5 only"),
     ] = 256
+    cloudevents: Annotated[
+        bool, Meta(description="decisions carry CloudEvents attributes as user properties; MQTT 5 only")
+    ] = False
 
     @property
     def host(self) -> str:
@@ -158,6 +171,23 @@ class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     format: Annotated[Literal["text", "json"], Meta(description="text for people, json for collectors")] = "text"
 
 
+class Telemetry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the agent measures of itself; `edge-agent prometheus` and `edge-agent traces` ask for it."""
+
+    timings: Annotated[
+        bool, Meta(description="time each stage; false: no histograms of stages, and nothing is traced")
+    ] = True
+    trace_share: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=1.0,
+            description="share of the messages without a `traceparent` that are traced; those with one go by its "
+            "sampled flag",
+        ),
+    ] = 0.0
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole agent.toml."""
 
@@ -191,13 +221,22 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timezone: Annotated[
         str, Meta(description="IANA name such as `Europe/Paris` for hours and weekdays; empty: the system's")
     ] = ""
+    home_assistant: Annotated[
+        str,
+        Meta(
+            pattern=r"^([A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*)?$",
+            description="discovery prefix of Home Assistant, as `homeassistant`: status and actuators are announced "
+            "there, and status is JSON; empty: they are not",
+        ),
+    ] = ""
     broker: Broker = Broker()
     registry: Registry = Registry()
     superlink: SuperLink = SuperLink()
     smtp: Smtp = Smtp()
     push: Push = Push()
     log: LogSettings = LogSettings()
-    web: Annotated[Literal["off"], Meta(description="local web page; not in this version")] = "off"
+    telemetry: Telemetry = Telemetry()
+    web: Web = Web()
     bundles: Annotated[
         tuple[str, ...],
         Meta(max_length=20, description="bundle files to start with until the registry says otherwise"),
@@ -223,6 +262,18 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "says, for 15 minutes after it was written; empty: there is none"
         ),
     ] = ""
+    memory_hours_max: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=8_760.0,
+            description="hours after which the process replaces itself, so that nothing that the profile drops stays "
+            "in its memory for longer (a tenth more where it is busy); a second or two without decisions; 0: never",
+        ),
+    ] = 24.0
+    core_dumps: Annotated[
+        bool, Meta(description="let the system write this process's memory to a file when it crashes; for development")
+    ] = False
     record: Annotated[bool, Meta(description="keep minimised events for `edge-agent replay`")] = False
 
 
@@ -235,11 +286,18 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
         SettingsMalformed: with the place, the nearest right key, and the fix.
     """
     document = strict.read_toml(strict.read_text(path, SettingsMalformed), str(path), SettingsMalformed)
+    if document.get("web") == "off":  # all that it could be, once
+        del document["web"]
     for name, value in sorted(environment.items()):
         if name.startswith(PREFIX) and name not in OF_THE_COMMAND:
             _override(document, name, value)
     settings = strict.convert(document, Settings, str(path), SettingsMalformed)
-    return _checked(_rooted(settings, path.absolute().parent), path)
+    try:
+        rooted = _rooted(settings, path.absolute().parent, environment)
+    except ValueError as error:
+        hint = "`credential:NAME`, as LoadCredential= of the unit names it"
+        raise SettingsMalformed(f"{path}: {error}", hint=hint) from None
+    return _checked(rooted, path)
 
 
 def _override(document: dict[str, Any], name: str, value: str) -> None:
@@ -276,15 +334,17 @@ def _listed(value: str, kind: Any) -> str | list[str]:
     return [part for part in value.split(":") if part] if many else value
 
 
-def _rooted(settings: Settings, folder: Path) -> Settings:
-    """The same settings with every path absolute."""
+def _rooted(settings: Settings, folder: Path, environment: Mapping[str, str]) -> Settings:
+    """The same settings with every path absolute, those of systemd's credentials among them."""
 
     def at(text: str) -> str:
+        if (kept := credentials.place(text, environment)) is not None:
+            return str(kept)
         return str(folder / Path(text).expanduser()) if text else ""
 
     replace = msgspec.structs.replace
     broker, registry, link = settings.broker, settings.registry, settings.superlink
-    smtp, push = settings.smtp, settings.push
+    smtp, push, web = settings.smtp, settings.push, settings.web
     return replace(
         settings,
         state_dir=at(settings.state_dir),
@@ -297,6 +357,8 @@ def _rooted(settings: Settings, folder: Path) -> Settings:
             ca=at(broker.ca),
             cert=at(broker.cert),
             key=at(broker.key),
+            visit_cert=at(broker.visit_cert),
+            visit_key=at(broker.visit_key),
         ),
         registry=replace(registry, ca=at(registry.ca), trusted_root=at(registry.trusted_root)),
         superlink=replace(link, ca=at(link.ca), node_key=at(link.node_key)),
@@ -307,6 +369,7 @@ def _rooted(settings: Settings, folder: Path) -> Settings:
             addresses_file=at(smtp.addresses_file),
         ),
         push=replace(push, ca=at(push.ca), token_file=at(push.token_file), addresses_file=at(push.addresses_file)),
+        web=replace(web, cert=at(web.cert), key=at(web.key)),
     )
 
 
@@ -321,19 +384,24 @@ def _checked(settings: Settings, path: Path) -> Settings:
         raise SettingsMalformed(
             f"{path}: broker.url: `{broker.url}` names no host and port", hint="write mqtt://HOST:PORT"
         )
-    if not broker.tls and (broker.ca or broker.cert or broker.key):
+    if not broker.tls and (broker.ca or broker.cert or broker.key or broker.visit_cert or broker.visit_key):
         raise SettingsMalformed(
             f"{path}: broker: certificates are given, but {broker.url} is not encrypted",
             hint="write mqtts:// or wss:// in broker.url, or remove ca, cert and key",
         )
     if bool(broker.cert) != bool(broker.key):
         raise SettingsMalformed(f"{path}: broker: `cert` and `key` go together", hint="give both or none")
+    if bool(broker.visit_cert) != bool(broker.visit_key):
+        raise SettingsMalformed(f"{path}: broker: `visit_cert` and `visit_key` go together", hint="give both or none")
     _check_senders(settings, path)
+    _check_web(settings.web, path)
     named = {
         "broker.password_file": broker.password_file,
         "broker.ca": broker.ca,
         "broker.cert": broker.cert,
         "broker.key": broker.key,
+        "broker.visit_cert": broker.visit_cert,
+        "broker.visit_key": broker.visit_key,
         "registry.ca": settings.registry.ca,
         "registry.trusted_root": settings.registry.trusted_root,
         "superlink.ca": settings.superlink.ca,
@@ -344,10 +412,15 @@ def _checked(settings: Settings, path: Path) -> Settings:
         "push.ca": settings.push.ca,
         "push.token_file": settings.push.token_file,
         "push.addresses_file": settings.push.addresses_file,
+        "web.cert": settings.web.cert,
+        "web.key": settings.web.key,
     }
     for place, file in named.items():
         if file and not Path(file).is_file():
-            raise SettingsMalformed(f"{path}: {place}: there is no file {file}", hint="correct the path")
+            hint = "correct the path"
+            if Path(file).parent == credentials.UNIT_FOLDER:
+                hint = "run it in the unit, with LoadCredential= or LoadCredentialEncrypted= of this name"
+            raise SettingsMalformed(f"{path}: {place}: there is no file {file}", hint=hint)
     return settings
 
 
@@ -375,3 +448,20 @@ def _check_senders(settings: Settings, path: Path) -> None:
         raise SettingsMalformed(f"{path}: smtp: `sender` and `addresses_file` are needed", hint="give both")
     if push.url and not push.addresses_file:
         raise SettingsMalformed(f"{path}: push: `addresses_file` is needed", hint="name the file")
+
+
+def _check_web(web: Web, path: Path) -> None:
+    """Whether the page would be readable on its way, or cannot be reached.
+
+    Raises:
+        SettingsMalformed: with the fix.
+    """
+    if not 0 <= web.port <= 65_535:
+        raise SettingsMalformed(f"{path}: web.listen: there is no port {web.port}", hint="one of 1 to 65535")
+    if bool(web.cert) != bool(web.key):
+        raise SettingsMalformed(f"{path}: web: `cert` and `key` go together", hint="give both or none")
+    if web.host not in LOOPBACK and not web.cert and not web.plain:
+        raise SettingsMalformed(
+            f"{path}: web: pages for {web.host} would travel in the clear",
+            hint="give `cert` and `key`; or listen on 127.0.0.1; or say `plain = true` where a proxy adds TLS",
+        )

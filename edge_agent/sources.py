@@ -1,7 +1,7 @@
 """One source of the profile, compiled: from a message to a minimised event."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from edge_agent.errors import FieldInvalid
@@ -34,14 +34,19 @@ class CompiledSource:
         self._codec = source.codec
         self._id = tuple(source.event_id.split(".")) if source.event_id else ()
         self._time = tuple(source.event_time.split(".")) if source.event_time else ()
+        self._gpc = tuple(source.gpc.split(".")) if source.gpc else ()
         self._read_time = event_time_reader(source.event_time_unit)
         self._unnamed = f"{self.name}:@"
         self._newest = (0, 0)
         """Arrival in unix ms of the newest event without a name, and how many came in that millisecond before it."""
 
-    def read(self, message: Message, consents: Consents) -> tuple[Minimised | None, bool]:
+    def read(
+        self, message: Message, consents: Consents, objects: Callable[[str, int], None]
+    ) -> tuple[Minimised | None, bool]:
         """The minimised event, None when consent leaves nothing; and whether the event's own clock was believed.
 
+        Args:
+            objects: told (subject, unix ms) when the event carries Global Privacy Control, and it makes a difference.
         Raises:
             IntakeError: the payload, its id, its time, its subject or a field is not what the profile says.
         """
@@ -50,13 +55,11 @@ class CompiledSource:
         told = self._read_time(raw_time) if raw_time is not None else message.arrived_ms
         believed = plausible(told, message.arrived_ms)
         subject = self.minimiser.subject(found, HOUSEHOLD)
-        event = self.minimiser.minimise(
-            found,
-            self._event_id(found, message, raw_time),
-            told if believed else message.arrived_ms,
-            subject,
-            consents.served(subject),
-        )
+        at_ms, served = told if believed else message.arrived_ms, consents.served(subject)
+        if self._gpc and not consents.shares.isdisjoint(served) and at_path(found, self._gpc) is True:
+            objects(subject, min(at_ms, message.arrived_ms))
+            served = served - consents.shares
+        event = self.minimiser.minimise(found, self._event_id(found, message, raw_time), at_ms, subject, served)
         return event, believed
 
     def sighting(self, event: Minimised, message: Message) -> tuple[str, bool]:

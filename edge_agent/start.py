@@ -40,6 +40,10 @@ def start(settings_path: Path, profile: Path | None) -> None:
     from firmware_configs.loader import load
 
     settings = load_settings(settings_path, os.environ)
+    if not settings.core_dumps:
+        from edge_agent.shell import dumps
+
+        dumps.forbid()
     chosen = profile or (Path(settings.profile) if settings.profile else None)
     if chosen is None:
         raise SettingsError("no device profile", hint="pass --profile FILE, or set profile in agent.toml")

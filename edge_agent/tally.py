@@ -1,6 +1,5 @@
 """What outcomes come to: rewards of policies, sums of metrics, counts of paths; and what of it is told."""
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -54,8 +53,8 @@ class Tally:
     def __init__(self, agent: "Agent") -> None:
         self._agent = agent
         profile = agent.profile
-        self._means = {m.name: _digest(m) for m in profile.metric} | {
-            PATH + o.name: _digest(o) for o in profile.outcome
+        self._means = {m.name: totals.definition_of(m) for m in profile.metric} | {
+            PATH + o.name: totals.definition_of(o) for o in profile.outcome
         }
         many = len(self._means) + 1
         self._sums: Kept[Sums | None] = Kept(self._recall, self._sums_of, lambda: None, many)
@@ -208,6 +207,8 @@ class Tally:
             self._told_day = int(stored) if stored else 0
         if egress is None or day == self._told_day:
             return
+        if egress.privacy is not None and egress.privacy.secret_sum:
+            return  # the learner tells them, under masks
         self._told_day = day
         batch.put("metric", TOLD, str(day).encode())
         word = self.told(batch.now_ms, egress.k_min)
@@ -254,7 +255,3 @@ def told_paths(outcome: str, paths: Paths) -> PathTotals:
         for name, (conversions, nulls, value) in sorted(paths.counts.items())
     ]
     return PathTotals(outcome=outcome, by=paths.by, since_ms=paths.since_ms, paths=counts)
-
-
-def _digest(declared: Metric | Outcome) -> str:
-    return hashlib.sha256(msgspec.msgpack.encode(declared, order="deterministic")).hexdigest()[:16]

@@ -11,6 +11,7 @@ import msgspec
 
 from edge_agent.decide.bandit.pending import Chunk
 from edge_agent.intake import retained
+from edge_agent.limits import DRIFT
 
 OWN = frozenset(
     {"profile", "consent", "personal", "session", "touch", "due", "standing", "contacts", "known", "caps", "experiment"}
@@ -51,6 +52,8 @@ class Traces:
                 return None if key in self.leads or self.mentions(values_of(value)) else value
             case "identity":
                 return self._identity(key, value)
+            case "meta" if key.startswith(DRIFT):
+                return None  # sums over everybody, and bounds that are somebody's values: the detectors begin anew
             case "meta" if key.startswith(retained.PREFIX):
                 return None if self.names(key) else value
             case _:

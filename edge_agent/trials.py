@@ -220,6 +220,11 @@ class Trials:
         if self.running.pop(name, None) is not None:
             batch.drop("meta", key_of(name))
 
+    def is_tried(self, name: str, version: str) -> bool:
+        """Whether this version is on trial now."""
+        trial = self.running.get(name)
+        return trial is not None and trial.version == version
+
     def answered(self, name: str) -> None:
         """The shell has answered."""
         self._asked.discard(name)

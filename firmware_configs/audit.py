@@ -6,12 +6,14 @@ from pathlib import Path
 import msgspec
 
 from firmware_configs import designs
+from firmware_configs.controls import controls
 from firmware_configs.errors import ProfileError, UsageError
 from firmware_configs.lineage import BundleNeeds, derive
 from firmware_configs.loader import load
 from firmware_configs.places import line_of
 from firmware_configs.profile import Keep, Profile, Purpose
 from firmware_configs.rules import ALL, AuditRule, Case, Finding
+from firmware_configs.shown import line
 
 UNREADABLE = "DM000"
 
@@ -44,16 +46,22 @@ def audit(
     Args:
         previous: the version before, for the rules about what has been widened.
     """
+    name = line(str(path))
     try:
         profile = load(path).profile
     except ProfileError as error:
-        return [Finding(code=UNREADABLE, level="error", path=str(path), where="", what=error.what, fix=error.hint)]
+        return [Finding(code=UNREADABLE, level="error", path=name, where="", what=error.what, fix=error.hint)]
     case = Case(profile=profile, lineage=derive(profile, bundles), bundles=tuple(bundles), previous=previous)
-    found = [finding for rule in rules for finding in rule.run(case, str(path))]
+    found = [_one_line(finding) for rule in rules for finding in rule.run(case, name)]
     if not found:
         return []
     text = path.read_text(encoding="utf-8")
     return [msgspec.structs.replace(finding, line=line_of(text, finding.where)) for finding in found]
+
+
+def _one_line(finding: Finding) -> Finding:
+    """The same, whatever the profile's texts hold: nothing of it begins a line of its own."""
+    return msgspec.structs.replace(finding, where=line(finding.where), what=line(finding.what), fix=line(finding.fix))
 
 
 def chosen(select: Sequence[str]) -> tuple[AuditRule, ...]:
@@ -82,6 +90,9 @@ def in_words(profile: Profile) -> Iterator[str]:
         yield ""
         yield "What is tried out on people:"
         yield from (f"  {line}" for line in tried)
+    yield ""
+    yield "What protects each field:"
+    yield from (f"  {line}" for line in controls(profile))
     yield ""
     yield "What may leave the device:"
     for egress in profile.egress:

@@ -10,7 +10,13 @@ from typing import Any, Literal
 from firmware_configs.profile import Profile
 
 SCHEMA = "ISO/IEC TS 27560:2023"
+VERSION_HEX = 12
 State = Literal["given", "refused", "withdrawn", "objected", "objection-withdrawn"]
+
+
+def version_of(text: str) -> str:
+    """The version of a purpose's text: 12 hex digits of its SHA-256. Other words are another version."""
+    return hashlib.sha256(text.encode()).hexdigest()[:VERSION_HEX]
 
 
 def receipt(

@@ -54,9 +54,17 @@ def _check(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()[:CHECK_BYTES]
 
 
-def signed(purpose: str, device: str, request: bytes) -> bytes:
-    """What the node's key signs: that this device asks for this certificate, for this purpose."""
-    return b"\n".join([b"edgeward 1", purpose.encode(), device.encode(), request])
+def signed(purpose: str, device: str, *requests: bytes) -> bytes:
+    """What the node's key signs: this device asks for these certificates, for this purpose; empty ones do not count."""
+    return b"\n".join([b"edgeward 1", purpose.encode(), device.encode(), *(one for one in requests if one)])
+
+
+def visitor(device: str) -> str:
+    """As whom a device's commands and page come to a fleet's broker, where its own name is the agent's alone.
+
+    No device or app can be called so: names have no `~`. With the longest it has the 64 characters of a common name.
+    """
+    return f"~{device}"
 
 
 class EnrolRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,8 +77,10 @@ class EnrolRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The node's public key, as OpenSSH writes it."""
     request: Annotated[bytes, Meta(max_length=16_384)]
     """Certificate request (PKCS #10, PEM) for MQTT."""
+    visit: Annotated[bytes, Meta(max_length=16_384)] = b""
+    """Another one, of `visitor(device)`, for commands and page; empty: none is wanted."""
     proof: Annotated[bytes, Meta(max_length=512)]
-    """ECDSA with SHA-384 by the node's key over `signed("enrol", device, request)`."""
+    """ECDSA with SHA-384 by the node's key over `signed("enrol", device, request, visit)`."""
 
 
 class EnrolAnswer(Struct, frozen=True, kw_only=True):
@@ -92,6 +102,8 @@ class EnrolAnswer(Struct, frozen=True, kw_only=True):
     """For MQTT, PEM; empty: this broker asks for none."""
     ends_ms: int = 0
     """When the certificate ends, unix ms."""
+    visit: str = ""
+    """The certificate of `visitor(device)`, PEM, as long as the other one; empty: none."""
 
 
 class RenewRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,15 +111,17 @@ class RenewRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     device: Annotated[str, Meta(max_length=63)]
     request: Annotated[bytes, Meta(max_length=16_384)]
+    visit: Annotated[bytes, Meta(max_length=16_384)] = b""
     proof: Annotated[bytes, Meta(max_length=512)]
-    """ECDSA with SHA-384 by the node's key over `signed("renew", device, request)`."""
+    """ECDSA with SHA-384 by the node's key over `signed("renew", device, request, visit)`."""
 
 
 class RenewAnswer(Struct, frozen=True, kw_only=True):
-    """A certificate for the next months."""
+    """A certificate for the next months, and one for visits where it was asked for."""
 
     certificate: str
     ends_ms: int
+    visit: str = ""
 
 
 class Refusal(Struct, frozen=True, kw_only=True):

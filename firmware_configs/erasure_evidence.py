@@ -11,6 +11,7 @@ from firmware_configs.errors import EvidenceUnreadable
 from firmware_configs.ledger_evidence import signed_by
 
 BYTES_MAX = 1_048_576
+HINT = "give what `edge-agent subject erase --out` wrote, or a file of the device's folder `erasures`"
 
 
 def read(path: Path) -> Copy:
@@ -19,14 +20,18 @@ def read(path: Path) -> Copy:
     Raises:
         EvidenceUnreadable: it is neither.
     """
-    hint = "give what `edge-agent subject erase --out` wrote, or a file of the device's folder `erasures`"
     try:
         with path.open("rb") as file:
             raw = file.read(BYTES_MAX + 1)
     except OSError as error:
-        raise EvidenceUnreadable(f"{path}: {error.strerror}", hint=hint) from None
+        raise EvidenceUnreadable(f"{path}: {error.strerror}", hint=HINT) from None
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, path: str) -> Copy:
+    """`read` for a document at hand; `path` is what errors call it."""
     if len(raw) > BYTES_MAX:
-        raise EvidenceUnreadable(f"{path} is too large for a receipt", hint=hint)
+        raise EvidenceUnreadable(f"{path} is too large for a receipt", hint=HINT)
     try:
         copy = msgspec.json.decode(raw, type=Copy)
         bytes.fromhex(copy.nonce)
@@ -34,7 +39,7 @@ def read(path: Path) -> Copy:
         try:
             return Copy(receipt=msgspec.json.decode(raw, type=Receipt), nonce="")
         except (msgspec.MsgspecError, ValueError) as error:
-            raise EvidenceUnreadable(f"{path} is no receipt: {error}", hint=hint) from None
+            raise EvidenceUnreadable(f"{path} is no receipt: {error}", hint=HINT) from None
     return copy
 
 

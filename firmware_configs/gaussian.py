@@ -26,6 +26,15 @@ def local_mu_squared(noise_multiplier: float) -> float:
     return (LOCAL_SENSITIVITY / noise_multiplier) ** 2
 
 
+def sum_mu_squared(noise_multiplier: float) -> float:
+    """μ² of one sum with noise on it, for a device that is in the sum or is not: they are the clipping norm apart.
+
+    Args:
+        noise_multiplier: standard deviation of each number's noise in the sum, in units of the clipping norm; above 0.
+    """
+    return noise_multiplier**-2
+
+
 def delta(epsilon: float, mu_squared: float) -> float:
     """The smallest δ with which it is (ε, δ)-private."""
     if mu_squared <= 0.0:

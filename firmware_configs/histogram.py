@@ -30,6 +30,19 @@ def bucket_of(ms: float) -> int:
     return min(bisect_left(BOUNDS_MS, ms), _LAST)
 
 
+def add(histograms: dict[str, list[int]], name: str, ms: float) -> None:
+    """One more time under a name; each name's counts by bucket are made at its first."""
+    buckets = histograms.get(name)
+    if buckets is None:
+        buckets = histograms[name] = [0] * len(BOUNDS_MS)
+    buckets[bucket_of(ms)] += 1
+
+
+def told_each(histograms: Mapping[str, list[int]]) -> dict[str, Histogram]:
+    """Each name's histogram."""
+    return {name: told(dict(enumerate(buckets))) for name, buckets in histograms.items()}
+
+
 def told(buckets: Mapping[int, int]) -> Histogram:
     """A histogram with its quantiles."""
     filled = {number: count for number, count in sorted(buckets.items()) if count}

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key, load_ssh_public_key
 from msgspec import Struct
 
-from firmware_configs import ledger
+from firmware_configs import ledger, ledger_reserve
 from firmware_configs.errors import EvidenceUnreadable
 from firmware_configs.ledger import DAY_MS, Proof, Pruned, Row, Seal
 
@@ -27,6 +27,7 @@ SUFFIX = ".ledger"
 SEALS = "seals"
 """Folder beside the database: one file a sealed day, `2026-11-29.seal`."""
 SEAL_BYTES_MAX = 4_096
+KEY_HINT = "node.pub of the device; the coordinator has it too (nodes/DEVICE.pub in its home)"
 BYTES_MAX = 2 * 1024**3
 
 
@@ -66,6 +67,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
 def read(place: Path) -> Evidence:
     """The evidence in a state folder, a database or an exported file.
 
+    What a device wrote beside its database while that took nothing belongs to it, as long as the file lies there.
+
     Raises:
         EvidenceUnreadable: there is none, or it is something else.
     """
@@ -87,7 +90,7 @@ def read(place: Path) -> Evidence:
 
 def _of_database(path: Path) -> Evidence:
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
-        rows = tuple(value for (value,) in database.execute("SELECT value FROM ledger ORDER BY seq"))
+        rows = tuple(ledger_reserve.rows(database, path.parent))
         gone = database.execute("SELECT value FROM meta WHERE key = 'ledger.pruned'").fetchone()
     seals = read_seals(path.parent / SEALS)
     pruned = msgspec.msgpack.decode(gone[0], type=Pruned) if gone else Pruned()
@@ -117,15 +120,22 @@ def read_key(path: Path) -> ec.EllipticCurvePublicKey:
     Raises:
         EvidenceUnreadable: it is none.
     """
-    hint = "node.pub of the device; the coordinator has it too (nodes/DEVICE.pub in its home)"
     try:
         raw = path.read_bytes()
+    except OSError as error:
+        raise EvidenceUnreadable(f"{path} is no public key: {error}", hint=KEY_HINT) from None
+    return key_of(raw, str(path))
+
+
+def key_of(raw: bytes, path: str) -> ec.EllipticCurvePublicKey:
+    """`read_key` for a key at hand; `path` is what errors call it."""
+    try:
         load = load_pem_public_key if raw.startswith(b"-----") else load_ssh_public_key
         key = load(raw)
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise EvidenceUnreadable(f"{path} is no public key: {error}", hint=hint) from None
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise EvidenceUnreadable(f"{path} is no public key: {error}", hint=KEY_HINT) from None
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise EvidenceUnreadable(f"{path} holds no EC key", hint=hint)
+        raise EvidenceUnreadable(f"{path} holds no EC key", hint=KEY_HINT)
     return key
 
 

@@ -105,6 +105,10 @@ def derive(profile: Profile, bundles: Sequence[BundleNeeds] = ()) -> Lineage:
         used.add(name)
         steps.append(Step(source=f"field {name}", target=target, how=how))
     steps += _outcome_steps(profile)
+    # Not among what needs a field: to watch one is no reason to collect it.
+    for detector in profile.drift:
+        seen = f"field {detector.field}" if detector.watch == "input" else f"placement {detector.placement}"
+        steps.append(Step(source=seen, target=f"drift {detector.name}", how="watched"))
     for actuator in profile.actuator:
         read = {name for limit in actuator.limit for name in paths(compile_expression(limit.never), "fields")}
         used |= read
@@ -266,6 +270,17 @@ def _egress_steps(profile: Profile) -> list[Step]:
                 for m in profile.model
                 if m.federated
             ]
+        elif egress.kind == "statistic":
+            for model in profile.model:
+                steps += [Step(source=f"examples of {model.name}", target=target, how="counted by group")]
+                if model.subgroups is not None:
+                    shown = [place.name for place in profile.placement if model.name in place.models]
+                    steps += [Step(source=f"placement {name}", target=target, how="counted by group") for name in shown]
+                    named = model.subgroups.segments
+                    steps += [Step(source=f"segment {name}", target=target, how="grouped") for name in named]
+            for detector in profile.drift:
+                if detector.fleet:
+                    steps.append(Step(source=f"drift {detector.name}", target=target, how="tenths of its reference"))
         elif egress.kind == "metric":
             steps += [Step(source=f"metric {m.name}", target=target, how="added up") for m in profile.metric]
             steps += [

@@ -107,6 +107,36 @@ class Rejected(Struct, frozen=True, kw_only=True):
     time_ms: int
 
 
+class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`…/alert`: something needs a person; once when it begins, when its severity changes, and when it is over."""
+
+    device: str
+    kind: Literal["burn-rate", "drift"]
+    name: str
+    """Of the objective or detector, as the profile calls it; with `kind` it tells alerts apart."""
+    state: Literal["firing", "resolved"]
+    severity: Literal["page", "ticket"]
+    """page: somebody should look now; ticket: in the next days."""
+    what: str
+    """A sentence for people, in counts; never about a person."""
+    value: float
+    """What was measured: of `burn-rate`, how many times too fast the error budget is spent."""
+    threshold: float
+    """At or above which it fires."""
+    window_s: float = 0.0
+    """Over how long it was measured, seconds; 0: it has no window."""
+    placement: str = ""
+    bundle: str = ""
+    since_ms: int
+    """When it began, unix ms."""
+    time_ms: int
+
+
+Counts = Literal["", "scores", "subgroups", "bandit", "drift", "metrics"]
+"""What a round of counts asks for. `scores` and `subgroups` are counted on training examples; empty: not told, as older
+coordinators do, and taken for these."""
+
+
 class RoundOffer(Struct, frozen=True, kw_only=True):
     """A hint that a round is open; the device decides whether it takes part."""
 
@@ -120,6 +150,16 @@ class RoundOffer(Struct, frozen=True, kw_only=True):
     closes_ms: int
     kind: Literal["train", "unlearn", "statistic"] = "train"
     """unlearn: for the last updates of those who withdrew, and nobody else. statistic: for counts, and no update."""
+    counts: Counts = ""
+    """Of a statistic: what is counted, as its message says it too; devices take part that have something of it."""
+    classes: tuple[str, ...] = ()
+    """Classes of devices that are asked, as `[device] class` of their profiles; empty: any."""
+    examples_min: int = 0
+    """Examples that a device must have counted to take part."""
+    window_ms: int = 0
+    """Over how long devices begin, each at a moment of its own; 0: at once."""
+    opens_ms: int = 0
+    """When that begins, unix ms."""
 
 
 class Shares(Struct, frozen=True, kw_only=True):
@@ -206,6 +246,12 @@ class Sums(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Of them, those in which both had the same best candidate."""
 
 
+INTERRUPTED = frozenset({"AGT701", "AGT704", "AGT707", "AGT712", "AGT802", "AGT803"})
+"""Codes of a state `failed` that say nothing of the version: it has not arrived, and the device tries again by itself.
+No line, a line that is too slow, an updater that was ended or took too long; metadata that has expired by the
+device's clock, which may be wrong for a while; no room on its disk."""
+
+
 class BundleState(Struct, frozen=True, kw_only=True):
     """What runs, or why it does not."""
 
@@ -221,6 +267,11 @@ class BundleState(Struct, frozen=True, kw_only=True):
     """Of a trial: decisions, errors, mean milliseconds and mean reward of both versions, how often they agree."""
     sums: Sums | None = None
     """The same as sums, while a rollout watches (`Desired.watch`)."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it failed to arrive, which is no word about the version."""
+        return self.state == "failed" and self.reason.partition(" ")[0] in INTERRUPTED
 
 
 class Reported(Struct, frozen=True, kw_only=True):
@@ -249,6 +300,8 @@ class Status(Struct, frozen=True, kw_only=True):
     online: bool
     agent: str = ""
     profile: str = ""
+    device_class: str = ""
+    """`[device] class` of its profile; empty: not told."""
     counters: dict[str, int] = {}
     signal_to_decision_ms: dict[str, Histogram] = {}
     """Placement → from the signal's event time until the decision was handed to the socket, since the start."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from firmware_configs.language.accountability import Approval, Controller, People
-from firmware_configs.language.bundles import Learn, Model, Swap
+from firmware_configs.language.bundles import Learn, Model, Subgroups, Swap
 from firmware_configs.language.channels import (
     Audience,
     Cap,
@@ -25,6 +25,7 @@ from firmware_configs.language.channels import (
     QuietHours,
     Theme,
 )
+from firmware_configs.language.drift import DriftDetector
 from firmware_configs.language.egress import Actuator, ActuatorLimit, Egress, Privacy
 from firmware_configs.language.experiments import (
     Adaptive,
@@ -38,6 +39,7 @@ from firmware_configs.language.experiments import (
     Treatment,
 )
 from firmware_configs.language.identity import Apart, CertainLink, Evidence, Identity
+from firmware_configs.language.objectives import Objective
 from firmware_configs.language.outcomes import (
     Attribution,
     Creditable,
@@ -120,6 +122,7 @@ __all__ = [
     "Delivery",
     "Device",
     "DoNotDisturb",
+    "DriftDetector",
     "Dwell",
     "Egress",
     "EpsilonGreedy",
@@ -147,6 +150,7 @@ __all__ = [
     "Model",
     "Moment",
     "Name",
+    "Objective",
     "OnEvent",
     "OnRequest",
     "Outcome",
@@ -174,6 +178,7 @@ __all__ = [
     "SquareCb",
     "Stability",
     "Stage",
+    "Subgroups",
     "Swap",
     "Theme",
     "Thompson",
@@ -226,6 +231,8 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     outcome: Annotated[tuple[Outcome, ...], Meta(max_length=20)] = ()
     metric: Annotated[tuple[Metric, ...], Meta(max_length=20)] = ()
     segment: Annotated[tuple[Segment, ...], Meta(max_length=16)] = ()
+    objective: Annotated[tuple[Objective, ...], Meta(max_length=50)] = ()
+    drift: Annotated[tuple[DriftDetector, ...], Meta(max_length=50)] = ()
     experiments: Experiments = Experiments()
     channel: Annotated[tuple[Channel, ...], Meta(max_length=20)] = ()
     theme: Annotated[tuple[Theme, ...], Meta(max_length=50)] = ()

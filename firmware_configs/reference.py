@@ -19,6 +19,7 @@ WORDS = (
     messages.Consent,
     messages.Request,
     messages.Rejected,
+    messages.Alert,
     messages.Desired,
     messages.Reported,
     messages.Status,

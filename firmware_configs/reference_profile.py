@@ -122,6 +122,7 @@ REFERENCE = p.Profile(
             purposes=("personalise",),
             federated=True,
             learn=(p.Learn(source="touch", item="item", label=1.0),),
+            subgroups=p.Subgroups(segments=("recent",)),
         ),
     ),
     placement=(
@@ -225,6 +226,14 @@ REFERENCE = p.Profile(
             k_min=10,
         ),
         p.Egress(
+            kind="statistic",
+            destination="superlink",
+            purposes=("personalise",),
+            bytes_day_max=100_000,
+            privacy=p.Privacy(clip_norm=20.0, noise_multiplier=2.0, epsilon_max=4.0, secret_sum=True),
+            k_min=50,
+        ),
+        p.Egress(
             kind="experiment",
             purposes=("personalise", "comfort"),
             bytes_day_max=100_000,
@@ -234,6 +243,7 @@ REFERENCE = p.Profile(
         p.Egress(kind="email", destination="smtp", purposes=("personalise",), bytes_day_max=100_000, fields=("day",)),
         p.Egress(kind="status", purposes=("comfort",), bytes_day_max=1_000_000),
         p.Egress(kind="rejection", purposes=("comfort",), bytes_day_max=100_000),
+        p.Egress(kind="alert", purposes=("comfort",), bytes_day_max=100_000),
         p.Egress(kind="late-event", purposes=("personalise",), bytes_day_max=100_000),
         p.Egress(kind="metric", purposes=("personalise",), bytes_day_max=100_000, k_min=10),
     ),
@@ -323,7 +333,17 @@ REFERENCE = p.Profile(
     ),
     segment=(
         p.Segment(name="at-night", when="hour < 6"),
+        p.Segment(name="recent", when="features.recent_items[0] > 0.0"),
         p.Segment(name="by-model", model="affinity"),
+    ),
+    objective=(
+        p.Objective(name="quick", indicator="latency", placement="next-pick", within_ms=80.0),
+        p.Objective(name="by-model", indicator="fallback", placement="next-pick", target=0.95),
+        p.Objective(name="rounds", indicator="rounds", target=0.9, bad_min=2),
+    ),
+    drift=(
+        p.DriftDetector(name="scores", watch="prediction", placement="next-pick", test="ks", fleet=True),
+        p.DriftDetector(name="rewards", watch="reward", placement="next-pick", test="adwin"),
     ),
     controller=p.Controller(
         name="The household at 1 Example Street",

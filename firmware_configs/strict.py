@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from firmware_configs.errors import EdgeError
+from firmware_configs.shown import line
 
 T = TypeVar("T", bound=Struct)
 Refusal = Callable[..., EdgeError]
@@ -36,15 +37,17 @@ def read_text(path: Path, refuse: Refusal) -> str:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise refuse(f"{path}: no such file", hint=_nearby(path)) from None
+        raise refuse(f"{line(str(path))}: no such file", hint=_nearby(path)) from None
     except OSError as error:
-        raise refuse(f"{path}: {error.strerror}", hint="check the path and its permissions") from None
+        raise refuse(f"{line(str(path))}: {error.strerror}", hint="check the path and its permissions") from None
     if len(raw) > BYTES_MAX:
-        raise refuse(f"{path}: {len(raw)} bytes; at most {BYTES_MAX} are read", hint="is this the right file?")
+        raise refuse(
+            f"{line(str(path))}: {len(raw)} bytes; at most {BYTES_MAX} are read", hint="is this the right file?"
+        )
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise refuse(f"{path}: not UTF-8 at byte {error.start}", hint="save the file as UTF-8") from None
+        raise refuse(f"{line(str(path))}: not UTF-8 at byte {error.start}", hint="save the file as UTF-8") from None
 
 
 def read_toml(text: str, path: str, refuse: Refusal) -> dict[str, Any]:
@@ -52,9 +55,9 @@ def read_toml(text: str, path: str, refuse: Refusal) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise refuse(f"{path}: not TOML: {error}", hint="mend the line that is named") from None
+        raise refuse(f"{line(path)}: not TOML: {line(str(error))}", hint="mend the line that is named") from None
     except RecursionError:
-        raise refuse(f"{path}: nested too deeply", hint="profiles and settings need few levels") from None
+        raise refuse(f"{line(path)}: nested too deeply", hint="profiles and settings need few levels") from None
 
 
 def convert(document: dict[str, Any], kind: type[T], path: str, refuse: Refusal) -> T:
@@ -67,7 +70,7 @@ def convert(document: dict[str, Any], kind: type[T], path: str, refuse: Refusal)
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         what, hint = _told(str(error), document, kind)
-        raise refuse(f"{path}: {what}", hint=hint) from None
+        raise refuse(f"{line(path)}: {line(what)}", hint=line(hint)) from None
 
 
 def _told(message: str, document: dict[str, Any], kind: type[Struct]) -> tuple[str, str]:

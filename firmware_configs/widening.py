@@ -11,7 +11,18 @@ import msgspec
 from msgspec import Struct
 
 from firmware_configs.coarseness import Comparison, compare_transforms, told
-from firmware_configs.profile import Egress, Identity, Model, Placement, Privacy, Profile, Purpose, Source, SourceField
+from firmware_configs.profile import (
+    Egress,
+    Identity,
+    Model,
+    Placement,
+    Privacy,
+    Profile,
+    Purpose,
+    Source,
+    SourceField,
+    Subgroups,
+)
 
 T = TypeVar("T")
 Direction = Literal["widens", "narrows", "changes"]
@@ -36,6 +47,7 @@ def changes(old: Profile, new: Profile) -> tuple[Change, ...]:
         *_placements(old, new),
         *_egress(old, new),
         *_actuators(old, new),
+        *_drift(old, new),
         *_identity(old.identity, new.identity),
         *_reach(old, new),
         *_promises(old, new),
@@ -212,10 +224,24 @@ def _model(before: Model, after: Model, where: str) -> Iterator[Change]:
     if before.federated != after.federated:
         text = f"`{after.name}` {'learns together with other devices' if after.federated else 'learns alone'} now"
         yield (_wide if after.federated else _narrow)(f"{where}.federated", text)
+    if before.subgroups != after.subgroups:
+        yield from _subgroups(before.subgroups, after.subgroups, after.name, f"{where}.subgroups")
     what = f"examples of `{after.name}` that are kept"
     yield from _more(f"{where}.examples_max", what, before.examples_max, after.examples_max)
     if more := [learn for learn in after.learn if learn not in before.learn]:
         yield _wide(f"{where}.learn", f"`{after.name}` learns from events of {_listed([one.source for one in more])}")
+
+
+def _subgroups(before: Subgroups | None, after: Subgroups | None, model: str, where: str) -> Iterator[Change]:
+    if after is None:
+        yield _wide(where, f"nobody watches any more whether `{model}` serves some people worse")
+        return
+    names = before.segments if before is not None else ()
+    yield from _added(f"{where}.segments", f"devices count how `{model}` serves", names, after.segments)
+    for key, what in (("auc_gap_max", "AUC"), ("calibration_gap_max", "calibration"), ("exposure_gap_max", "exposure")):
+        if before is not None:
+            told = f"gap in {what} between groups that `{model}` may have"
+            yield from _more(f"{where}.{key}", told, getattr(before, key), getattr(after, key))
 
 
 def _placements(old: Profile, new: Profile) -> Iterator[Change]:
@@ -369,6 +395,17 @@ def _promises(old: Profile, new: Profile) -> Iterator[Change]:
             yield _narrow(f"sensitive.{key}", f"{_listed(more)} is forbidden now")
     if old.people.guardian and not new.people.guardian:
         yield _wide("people.guardian", "children may say yes for themselves")
+
+
+def _drift(old: Profile, new: Profile) -> Iterator[Change]:
+    """A detector is told of or not; what else changes of it stays on the device, and is not said here."""
+    for n, before, after in _matched(old.drift, new.drift, lambda detector: detector.name):
+        was, now = before is not None and before.fleet, after is not None and after.fleet
+        name = after.name if after is not None else before.name if before is not None else ""
+        if now and (not was or before != after):
+            yield _wide(f"drift[{n}].fleet", f"what detector `{name}` counts is added up over the fleet")
+        elif was and not now:
+            yield _narrow(f"drift[{n}].fleet", f"what detector `{name}` counts stays on the device")
 
 
 def _others(old: Profile, new: Profile, found: Sequence[Change]) -> Iterator[Change]:

@@ -7,6 +7,7 @@ import io
 import math
 import tokenize
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -16,6 +17,9 @@ from models import archive
 from models.errors import BundleMalformed
 from models.limits import ARRAY_RANK_MAX, ARRAYS_MAX
 
+BESIDE = "npy."
+"""Begins the name of an array among other values."""
+BESIDE_BYTES_MAX = 1024 * 1024
 DTYPES = frozenset({"<f4", "<f2", "<i8", "|i1"})
 # What numpy lets through from Python's own tokenizer and parser when a header is no header.
 _UNREADABLE = (
@@ -41,10 +45,32 @@ def pack(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     for name, array in arrays.items():
         if array.dtype.str not in DTYPES:
             raise TypeError(f"array {name!r} is {array.dtype}, expected float32, float16, int64 or int8")
-        buffer = io.BytesIO()
-        npy.write_array(buffer, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
-        files[f"{name}.npy"] = buffer.getvalue()
+        files[f"{name}.npy"] = write(array)
     return archive.pack(files)
+
+
+def write(array: NDArray[np.generic]) -> bytes:
+    """One array in the `.npy` format, as `read` takes it."""
+    buffer = io.BytesIO()
+    npy.write_array(buffer, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def beside(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, bytes] | None:
+    """Small arrays as values to stand among the facts of one message's record; None: they are too large for that.
+
+    In a message, Flower makes three objects of an array and one of a whole record, and each object is a call of its
+    own on both ways.
+    """
+    if sum(array.nbytes for array in arrays.values()) > BESIDE_BYTES_MAX:
+        return None
+    return {BESIDE + name: write(array) for name, array in arrays.items()}
+
+
+def parted(values: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """What `beside` put among a record's values (name → `.npy` file), and the other values."""
+    files = {n.removeprefix(BESIDE): v for n, v in values.items() if n.startswith(BESIDE) and isinstance(v, bytes)}
+    return files, {n: v for n, v in values.items() if not n.startswith(BESIDE)}
 
 
 def unpack(raw: bytes, what: str) -> dict[str, NDArray[np.generic]]:

@@ -3,7 +3,7 @@
 import click
 
 from firmware_configs.cli_group import EdgeGroup
-from models.commands import bench, build, check, compare, export, inspect, quantise, train
+from models.commands import bench, build, check, cohort, compare, export, inspect, quantise, train
 
 EXAMPLES = """
 edge-models ls
@@ -15,16 +15,12 @@ edge-models quantise --int8 affinity-1.0.0.edgeward --out affinity-int8.edgeward
 edge-models export --all
 edge-models bench ml-100k --ratings ratings.csv
 edge-models train context.toml
+edge-models cohort fit --ratings ratings.csv --out people.cohort
 edge-models compare old.edgeward new.edgeward --ratings ratings.csv --plot difference.png
 """
 
 
-@click.group(
-    cls=EdgeGroup,
-    name="edge-models",
-    examples=EXAMPLES,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.group(cls=EdgeGroup, name="edge-models", examples=EXAMPLES)
 def main() -> None:
     """Build and judge model bundles: one file that predicts, learns, and says what it needs."""
 
@@ -34,6 +30,7 @@ for command in (
     build.build,
     inspect.inspect,
     check.check,
+    cohort.cohort,
     compare.compare,
     export.export,
     inspect.list_bundles,

@@ -12,6 +12,7 @@ ModelError
 ├── DatasetInvalid       training data cannot be read
 ├── SecureSumFailed      a sum in secret cannot be made; nobody's part of it is known
 ├── PipelineInvalid      a training config asks for what cannot be
+├── GeneratorInvalid     a file is no generator of a cohort
 └── BuildUnavailable     the heavy [build] or [bench] extra is needed and absent
 """
 
@@ -75,3 +76,7 @@ class PipelineInvalid(ModelError):
 
 class SecureSumFailed(ModelError):
     code: ClassVar[str] = "MOD112"
+
+
+class GeneratorInvalid(ModelError):
+    code: ClassVar[str] = "MOD113"

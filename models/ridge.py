@@ -62,3 +62,25 @@ def inverse(moments: F64, ridge: float) -> F64:
     """(A + ridge · I)⁻¹, exactly symmetric; float64 (…, d, d)."""
     found = np.linalg.inv(moments + ridge * np.eye(moments.shape[-1]))
     return np.asarray((found + found.swapaxes(-1, -2)) / 2.0, np.float64)
+
+
+def rescaled(statistics: Statistics, old: tuple[F64, F64], new: tuple[F64, F64]) -> Statistics:
+    """The statistics as if the rows had been made on another scale; exact but for features that were cut off.
+
+    Rows are φ = ((x - mean) / (deviation · √k), …, score, 1), a feature of deviation 0 being 0. The constant in them
+    makes the change of scale linear, φ' = Tφ, so A' = TATᵀ and b' = Tb.
+
+    Args:
+        statistics: of width k + 2.
+        old: mean and deviation of each of the k features, float64 (k,), by which the rows were made.
+        new: the same, by which they are to be.
+    """
+    count = len(old[0])
+    turn = np.eye(count + 2)
+    turn[:count] = 0.0
+    for at, (mean, deviation, to_mean, to_deviation) in enumerate(zip(*old, *new, strict=True)):
+        if to_deviation > 0.0:
+            turn[at, at] = deviation / to_deviation
+            turn[at, -1] = (mean - to_mean) / (to_deviation * np.sqrt(count))
+    moments = turn @ statistics.moments @ turn.T
+    return Statistics((moments + moments.T) / 2.0, turn @ statistics.targets, statistics.weight)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models import arrays
 from models.errors import SpecInvalid
 from models.ridge import Statistics
-from models.spec import ItemSequence, Spec
+from models.spec import ItemSequence, Spec, feature_names
 
 FILE = "bandit.npz"
 F64 = NDArray[np.float64]
@@ -61,13 +61,21 @@ class WarmStart:
         return None if row is None else Statistics(moments[row], targets[row], float(weight[row]))
 
 
+def columns(spec: Spec) -> list[str]:
+    """Names of the feature columns on which regressions learn, in their order."""
+    names: dict[str, list[str]] = {}
+    for given in spec.inputs:
+        if given.from_ == "features" and given.name not in names:
+            all_, widths = iter(feature_names(given)), [(f, f.width) for f in given.features]
+            kept = [[next(all_) for _ in range(width)] for _, width in widths]
+            pairs = zip(widths, kept, strict=True)
+            names[given.name] = [name for (f, _), own in pairs if not isinstance(f, ItemSequence) for name in own]
+    return [name for own in names.values() for name in own]
+
+
 def width(spec: Spec) -> int:
     """k: feature columns on which regressions learn."""
-    names: dict[str, int] = {}
-    for given in spec.inputs:
-        if given.from_ == "features":
-            names.setdefault(given.name, sum(f.width for f in given.features if not isinstance(f, ItemSequence)))
-    return sum(names.values())
+    return len(columns(spec))
 
 
 def unpack(raw: bytes, spec: Spec, catalogue: tuple[str, ...]) -> WarmStart:

@@ -6,8 +6,10 @@ seeds. A field that is not collected is a constant to the model, in training and
 """
 
 import csv
+import gzip
 import math
 import sys
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -150,7 +152,8 @@ def changed(values: F32, transform: Transform) -> F32:
 
 def _read(path: Path, task: Task, fields: tuple[str, ...]) -> tuple[F32, F32]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", newline="", encoding="utf-8") as file:
             lines = csv.reader(file)
             names = list(task.columns) or next(lines, [])
             missing = [name for name in (*fields, task.label) if name not in names]
@@ -165,7 +168,7 @@ def _read(path: Path, task: Task, fields: tuple[str, ...]) -> tuple[F32, F32]:
                 rows.append(_row(path, number, line, wanted))
                 if len(rows) > ROWS_MAX:
                     raise DatasetInvalid(f"{path} has more than {ROWS_MAX:,} rows", hint="give a part of it")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DatasetInvalid(f"{path} cannot be read: {error}", hint="give a CSV file in UTF-8") from None
     if len(rows) < 100:
         raise DatasetInvalid(f"{path} has {len(rows)} rows", hint="a hundred rows or more tell something")

@@ -1,16 +1,17 @@
 """Documents that name a path, a make target or a command must be right."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from tests.commands import group
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 PATH = re.compile(
-    r"`((?:edge_agent|coordinator|models|firmware_configs|tests|docs|data|demo|tools|flower-app)/[\w./-]*)`"
+    r"`((?:edge_agent|coordinator|models|firmware_configs|tests|docs|data|demo|tools|flower-app|examples)/[\w./-]*)`"
 )
 TARGET = re.compile(r"\bmake ([a-z-]+)\b")
 COMMAND = re.compile(r"`(edge-(?:agent|coordinator|models|audit)) ([a-z]+)")
@@ -37,6 +38,5 @@ def test_every_command_that_a_document_names_has_help() -> None:
     named = {pair for document in DOCUMENTS for pair in COMMAND.findall(document.read_text())}
     assert named
     for program, word in sorted(named):
-        script = Path(sys.executable).parent / program
-        done = subprocess.run([script, word, "--help"], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{program} {word}: {done.stderr}"
+        done = CliRunner().invoke(group(program), [word, "--help"])
+        assert done.exit_code == 0, f"{program} {word}: {done.output}"

@@ -55,7 +55,9 @@ def accountant(
     edge-coordinator accountant affinity
     """
     if bundle:
-        found = _spent(bundle, home)
+        from coordinator.shell.told import spent
+
+        found: dict[str, Any] = {"bundle": bundle, "populations": spent(home, bundle)}
         show(found, _spent_text(found), as_json)
         return
     if example:
@@ -109,29 +111,6 @@ def _planned_text(found: dict[str, Any]) -> str:
         f"unit of privacy: {found['unit']}; δ = {found['delta']:g}\n"
         f"ε = {', '.join(f'{value:.2f} by {kind.upper()}' for kind, value in found['epsilon'].items())} (dp-accounting)"
     )
-
-
-def _spent(bundle: str, home: Path) -> dict[str, Any]:
-    from coordinator import accountant as accounts
-    from coordinator.shell.privacy_store import PrivacyStore
-
-    told = []
-    for account in PrivacyStore(home).accounts(bundle):
-        budget = account.budget
-        reached = accounts.epsilon(account.spent, budget.delta, budget.accountant)
-        told.append(
-            {
-                "population": account.population,
-                "epsilon": reached,
-                "epsilon_max": budget.epsilon,
-                "left": max(0.0, budget.epsilon - reached),
-                "delta": budget.delta,
-                "accountant": budget.accountant,
-                "unit": accounts.UNIT,
-                "rounds": sum(row.rounds for row in account.spent),
-            }
-        )
-    return {"bundle": bundle, "populations": told}
 
 
 def _spent_text(found: dict[str, Any]) -> str:

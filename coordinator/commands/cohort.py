@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coordinator.commands.options import home_option, json_option, show
+from firmware_configs.cli_group import FiniteRange
 
 if TYPE_CHECKING:
     from coordinator.eligibility import Cohort, Round, Verdict
 
 LINES_MAX = 200
 """Devices that are written out for people; JSON has all."""
-OF_A_ROUND = ("bundle", "wanted", "over_selection", "rate", "minimum_reports", "seed")
+OF_A_ROUND = ("bundle", "wanted", "over_selection", "rate", "minimum_reports", "classes", "examples_min", "seed")
 
 
 @click.command()
@@ -21,11 +22,12 @@ OF_A_ROUND = ("bundle", "wanted", "over_selection", "rate", "minimum_reports", "
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="round.toml, as of `train`.")
 @click.option("--version", default="", help="Of the bundle; default: the newest that is published.")
 @click.option("--wanted", type=click.IntRange(0), help="Reports that are enough; 0: from everyone.")
-@click.option("--over-selection", type=click.FloatRange(0.0, 10.0), help="With --wanted: more to ask; default: 0.3.")
-@click.option("--rate", type=click.FloatRange(0.0, 1.0, min_open=True), help="Of a private round; default: 1.")
+@click.option("--over-selection", type=FiniteRange(0.0, 10.0), help="With --wanted: more to ask; default: 0.3.")
+@click.option("--rate", type=FiniteRange(0.0, 1.0, min_open=True), help="Of a private round; default: 1.")
 @click.option("--minimum-reports", type=click.IntRange(1), help="Fewer abandon the round; default: 1.")
-@click.option("--examples-min", default=1, show_default=True, type=click.IntRange(0), help="That a device must have.")
-@click.option("--where", multiple=True, help="Only a class of devices: profile:HASH, group:beta, tag:site=lab.")
+@click.option("--examples-min", type=click.IntRange(0), help="That a device must have; default: 1.")
+@click.option("--where", multiple=True, help="Only some devices: profile:HASH, group:beta, tag:site=lab.")
+@click.option("--class", "classes", multiple=True, help="Only devices of this class of profile; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), help="Of the draw; default: 0.")
 @home_option
 @json_option
@@ -33,8 +35,8 @@ def cohort(
     bundle: str,
     config: Path | None,
     version: str,
-    examples_min: int,
     where: Sequence[str],
+    classes: Sequence[str],
     home: Path,
     as_json: bool,
     **given: Any,
@@ -43,7 +45,8 @@ def cohort(
 
     From what devices last said: presence, bundle version, examples, what they wait for; and from here: revocation,
     quarantine, maintenance windows (by this machine's clock). A device may know more. Without BUNDLE, versions and
-    examples do not matter. Exit code 1 when a round could not have its minimum of reports.
+    examples do not matter. Exit code 1 when a round could not have its minimum of reports. (A cohort here is
+    devices of a round; people who are drawn and do not exist are `edge-models cohort`.)
 
     \b
     edge-coordinator cohort affinity --wanted 50
@@ -55,11 +58,14 @@ def cohort(
 
     from coordinator.eligibility import Moment, foresee
     from coordinator.fleet.selection import parse, select
+    from coordinator.shell import round_file
     from coordinator.shell.fleet_store import FleetStore
 
-    given |= {"bundle": bundle or None}
-    asked = _round(home, config, version, examples_min, {name: v for name, v in given.items() if v is not None})
-    devices, terms = FleetStore(home).views(), parse(where)
+    given |= {"bundle": bundle or None, "classes": tuple(classes) or None, "where": tuple(where) or None}
+    wanted = round_file.read(config) if config is not None else {}
+    wanted |= {name: v for name, v in given.items() if v is not None}
+    asked = _round(home, version, {name: value for name, value in wanted.items() if name in OF_A_ROUND})
+    devices, terms = FleetStore(home).views(), parse(wanted.get("where", ()))
     meant = frozenset(device.name for device in select(devices, terms)) if terms else None
     here = time.localtime()
     moment = Moment(now_ms=int(time.time() * 1_000), weekday=here.tm_wday, minute=here.tm_hour * 60 + here.tm_min)
@@ -70,20 +76,17 @@ def cohort(
         click.get_current_context().exit(1)
 
 
-def _round(home: Path, config: Path | None, version: str, examples_min: int, given: dict[str, Any]) -> "Round":
+def _round(home: Path, version: str, held: dict[str, Any]) -> "Round":
     from coordinator.eligibility import Round
     from coordinator.errors import UnknownBundle
-    from coordinator.shell import round_file
     from coordinator.shell.registry_store import Registry
 
-    wanted = round_file.read(config) if config is not None else {}
-    held = {name: value for name, value in (wanted | given).items() if name in OF_A_ROUND}
     name = held.get("bundle", "")
     if name and not version:
         version = Registry.existing(home).newest(name) or ""
         if not version:
             raise UnknownBundle(f"no `{name}` in the registry", hint="see: edge-coordinator registry ls")
-    return Round(**held, version=version, examples_min=examples_min)
+    return Round(**held, version=version)
 
 
 def _quarantined(home: Path) -> dict[str, str]:

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from coordinator.commands.options import home_option, json_option, show
+from firmware_configs.cli_group import FiniteRange
 
 
 @click.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File that lines are added to.")
 @click.option("--device", "devices", multiple=True, help="Only this device; repeat. Default: all.")
 @click.option("--topic", "topics", multiple=True, help="A further topic filter, such as an actuator's; repeat.")
-@click.option("--seconds", default=0.0, type=click.FloatRange(0.0), help="How long; 0: until Ctrl-C.")
+@click.option("--seconds", default=0.0, type=FiniteRange(0.0), help="How long; 0: until Ctrl-C.")
 @home_option
 @json_option
 def listen(out: Path, devices: Sequence[str], topics: Sequence[str], seconds: float, home: Path, as_json: bool) -> None:

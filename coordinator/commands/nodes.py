@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from coordinator.commands.options import home_option, json_option, show
+from firmware_configs.cli_group import FiniteRange
 
 
 @click.group()
@@ -65,21 +66,28 @@ def invite(
     "--role",
     "roles",
     multiple=True,
-    type=click.Choice(["app", "consent", "sensor", "viewer"]),
+    type=click.Choice(["app", "consent", "page", "sensor", "viewer"]),
     help="What it may do; repeat.",
 )
+@click.option("--device", default="", help="The only device whose topics it may use.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for its key, certificate and authority.")
-@click.option("--days", default=90.0, show_default=True, type=click.FloatRange(0.01, 397), help="Its certificate's.")
+@click.option("--days", default=90.0, show_default=True, type=FiniteRange(0.01, 397), help="Its certificate's.")
 @click.option("--revoke", is_flag=True, help="Let it in no more.")
 @home_option
 @json_option
 def app(
-    name: str, roles: Sequence[str], out: Path | None, days: float, revoke: bool, home: Path, as_json: bool
+    name: str, roles: Sequence[str], device: str, out: Path | None, days: float, revoke: bool, home: Path, as_json: bool
 ) -> None:
     """Give an app NAME a certificate for the broker; it may do what its roles say.
 
     app: reads decisions, writes feedback and requests. consent: writes people's word. sensor: writes what profiles'
-    sources read. viewer: reads status, reports and alerts.
+    sources read. viewer: reads status, reports and alerts. page: what edgeward.js says in a kiosk's browser; such an
+    app gets a password, too, for the WebSocket listener of `up --websocket-port`.
+
+    \b
+    Examples:
+      edge-coordinator nodes app dashboard --role viewer --out certs
+      edge-coordinator nodes app home-1-shelf --role page --device home-1 --out certs
     """
     from coordinator.shell.apps import admit, dismiss
 
@@ -89,7 +97,7 @@ def app(
         return
     if not roles or out is None:
         raise click.UsageError("pass --role and --out")
-    files = admit(home, name, roles, out, days)
+    files = admit(home, name, roles, out, days, device=device)
     data = {"app": name, "roles": list(roles), **{key: str(path) for key, path in files.items()}}
     show(data, "\n".join(f"{key:<12} {path}" for key, path in files.items()), as_json)
 
@@ -157,7 +165,7 @@ def list_nodes(home: Path, as_json: bool) -> None:
 @nodes.command("quarantine")
 @click.argument("device")
 @click.option("--reason", required=True, help="Why; it is kept in the audit.")
-@click.option("--days", default=7.0, show_default=True, type=click.FloatRange(min=0.0, min_open=True))
+@click.option("--days", default=7.0, show_default=True, type=FiniteRange(min=0.0, min_open=True))
 @home_option
 @json_option
 def quarantine(device: str, reason: str, days: float, home: Path, as_json: bool) -> None:

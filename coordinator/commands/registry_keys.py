@@ -28,7 +28,7 @@ passphrase_option = click.option(
 def passphrase(file: Path | None, *, confirm: bool = False) -> bytes | None:
     """From the file, the environment, or the person at the terminal; None: there is none of them."""
     if file is not None:
-        return file.read_text().split("\n", 1)[0].encode() or None
+        return file.read_bytes().split(b"\n", 1)[0].rstrip(b"\r") or None
     if said := os.environ.get(VARIABLE):
         return said.encode()
     if os.isatty(0):

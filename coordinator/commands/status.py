@@ -23,7 +23,9 @@ def status(home: Path, as_json: bool) -> None:
     with Control(endpoints.broker, store) as control:
         control.wait_for(lambda told: names <= set(told), 2.0)
         told = control.reported()
-    lines = [f"{name:<10} {getattr(endpoints, name)}" for name in endpoints.__struct_fields__]
+    lines = [
+        f"{name:<10} {getattr(endpoints, name)}" for name in endpoints.__struct_fields__ if getattr(endpoints, name)
+    ]
     for name in sorted(names):
         word = told.get(name)
         runs = ", ".join(f"{n} {b.version} ({b.state})" for n, b in word.bundles.items()) if word else "silent"

@@ -8,6 +8,7 @@ from click.core import ParameterSource
 
 from coordinator.commands.options import home_option, json_option, show
 from coordinator.rule_names import RULES
+from firmware_configs.cli_group import FiniteRange
 
 if TYPE_CHECKING:
     from coordinator.shell.train import Outcome
@@ -27,6 +28,11 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
     help="round.toml, which says all of this and can be kept; options given here override it. See docs/rounds.md.",
 )
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 10_000), help="How many rounds.")
+@click.option("--where", multiple=True, help="Only these devices: group:beta, tag:site=lab, profile:HASH; repeat.")
+@click.option("--class", "classes", multiple=True, help="Only devices of this class of profile; repeat.")
+@click.option(
+    "--examples-min", default=1, show_default=True, type=click.IntRange(1), help="That a device must have, or it waits."
+)
 @click.option("--strategy", default="fedavg", show_default=True, help="A name of `edge-coordinator strategies`.")
 @click.option("--option", "options", multiple=True, callback=_options, help="Of the strategy, KEY=VALUE; repeat.")
 @click.option("--asynchronous", is_flag=True, help="Count reports as they come; ROUNDS are versions then.")
@@ -43,7 +49,7 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
 @click.option("--over-selection", default=0.3, show_default=True, help="With --wanted: more to ask, a share.")
 @click.option("--retries", default=0, show_default=True, type=click.IntRange(0, 100), help="Of a round that failed.")
 @click.option("--back-off-s", default=5.0, show_default=True, help="Before the first retry; doubled each time.")
-@click.option("--spread-s", type=float, help="Seconds over which devices come; default: 50 devices a second.")
+@click.option("--spread-s", type=float, help="Start window of the devices; default: 50 devices a second.")
 @click.option(
     "--keep-reports/--no-keep-reports",
     default=True,
@@ -71,18 +77,18 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
 @click.option(
     "--clip-quantile",
     default=0.0,
-    type=click.FloatRange(0.0, 1.0, max_open=True),
+    type=FiniteRange(0.0, 1.0, max_open=True),
     help="With --epsilon-max: let the clipping norm follow this share of the updates, by a noised count; 0: fixed.",
 )
 @click.option("--clip-lr", default=0.2, show_default=True, help="With --clip-quantile: how fast the norm follows.")
 @click.option("--count-noise", default=0.0, help="Of that count, in devices; default: expected reports / 20.")
 @click.option("--noise", default=0.0, help="Noise multiplier; default: the least that the budget allows.")
 @click.option("--rate", default=1.0, show_default=True, help="Probability with which a private round asks a device.")
-@click.option("--top-k", default=0.0, type=click.FloatRange(0.0, 1.0), help="Send the largest share of an update.")
+@click.option("--top-k", default=0.0, type=FiniteRange(0.0, 1.0), help="Send the largest share of an update.")
 @click.option(
     "--random-k",
     default=0.0,
-    type=click.FloatRange(0.0, 1.0),
+    type=FiniteRange(0.0, 1.0),
     help="With --secret-sum: send this share of an update, drawn alike by all devices.",
 )
 @click.option(

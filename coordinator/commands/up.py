@@ -16,6 +16,8 @@ from coordinator.commands.options import home_option
 )
 @click.option("--broker", default="", help="mqtt://HOST:PORT of your own, or mosquitto: run it with mutual TLS.")
 @click.option("--broker-port", default=0, type=click.IntRange(0, 65_535), help="Its port, where we run it; 0: any.")
+@click.option("--websocket-port", default=0, type=click.IntRange(0, 65_535),
+              help="With --broker mosquitto: where pages come in, wss:// with a password; 0: nowhere.")  # fmt: skip
 @click.option("--port", default=0, type=click.IntRange(0, 65_535), help="HTTPS port of registry and rounds; 0: any.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written when everything answers.")
 def up(
@@ -24,6 +26,7 @@ def up(
     names: Sequence[str],
     broker: str,
     broker_port: int,
+    websocket_port: int,
     port: int,
     ready_file: Path | None,
 ) -> None:
@@ -40,6 +43,7 @@ def up(
         names=tuple(dict.fromkeys((*pki.LOCAL, *names, *listed))),
         broker=broker,
         broker_port=broker_port,
+        websocket_port=websocket_port,
         port=port,
         ready_file=ready_file,
     )

@@ -16,6 +16,8 @@ from firmware_configs.topics import SHARE
 Access = Literal["read", "write"]
 READS = ("desired", "feedback", "consent/+", "request/+")
 WRITES = ("status", "reported", "rejected", "alert", "metric", "decision/+", "experiment/+", "late/+", "reply/#")
+HOME_ASSISTANT = "homeassistant/device/edgeward-{device}/config"
+"""Where a device announces itself to Home Assistant, if its settings wish it; under any other prefix it may not."""
 COORDINATOR = "coordinator"
 OF_OPERATORS = (
     ("write", f"{ROOT}/+/desired"),
@@ -31,9 +33,29 @@ ROLES: dict[str, tuple[tuple[Access, str], ...]] = {
         ("write", f"{ROOT}/+/request/+"),
     ),
     "consent": (("write", f"{ROOT}/+/consent/+"),),
+    "page": (
+        ("read", f"{ROOT}/+/reply/+"),
+        ("write", f"{ROOT}/+/capture/+"),
+        ("write", f"{ROOT}/+/consent/+"),
+        ("write", f"{ROOT}/+/feedback"),
+        ("write", f"{ROOT}/+/request/+"),
+    ),
 }
 """What an app may do; `sensor` writes what the profiles' sources read."""
 SENSOR = "sensor"
+PAGE = "page"
+VISITS = ("consent", PAGE)
+"""The roles of a device's commands and page, on the topics of this device alone."""
+
+
+class App(Struct, frozen=True, kw_only=True):
+    """Somebody at the broker that is no device."""
+
+    roles: tuple[str, ...]
+    device: str = ""
+    """Whose topics alone it may use; empty: any device's."""
+    password: str = ""
+    """Of the WebSocket listener, as mosquitto hashes it; empty: it comes by its certificate alone."""
 
 
 class Rule(Struct, frozen=True):
@@ -65,6 +87,7 @@ def of_device(device: str, profile: Topology | None) -> list[Rule]:
     """A device's rules; without a profile only those of every device."""
     topics = Topics(device)
     rules = [Rule("read", topics.of(part)) for part in READS] + [Rule("write", topics.of(part)) for part in WRITES]
+    rules.append(Rule("write", HOME_ASSISTANT.format(device=device.replace(".", "_"))))
     if profile is not None:
         rules += [Rule("read", topic.replace("{device}", device)) for topic in profile.reads]
         rules += [Rule("write", topic.replace("{device}", device)) for topic in profile.writes]
@@ -92,24 +115,44 @@ def reaches_us(topic: str) -> bool:
     return True
 
 
-def of_app(roles: Iterable[str], profiles: Iterable[Topology]) -> list[Rule]:
-    """An app's rules."""
+def of_app(roles: Iterable[str], profiles: Iterable[Topology], device: str = "") -> list[Rule]:
+    """An app's rules.
+
+    Args:
+        device: whose topics it may use; empty: any device's.
+    """
     rules = []
     for role in roles:
         if role == SENSOR:
-            topics = [topic.replace("{device}", "+") for profile in profiles for topic in profile.reads]
+            topics = [topic.replace("{device}", device or "+") for profile in profiles for topic in profile.reads]
             rules += [Rule("write", topic) for topic in topics if not reaches_us(topic)]
         else:
-            rules += [Rule(access, topic) for access, topic in ROLES[role]]
+            own = f"{ROOT}/{device or '+'}/"
+            rules += [Rule(access, topic.replace(f"{ROOT}/+/", own)) for access, topic in ROLES[role]]
     return list(dict.fromkeys(rules))
+
+
+def pages(apps: Mapping[str, str]) -> str:
+    """The access list of the WebSocket listener: what pages say, and answers to their own client id alone.
+
+    Args:
+        apps: app with the role `page` → its device; empty: any.
+    """
+    rules = {
+        name: [rule for rule in of_app([PAGE], (), device) if rule.access == "write"] for name, device in apps.items()
+    }
+    return f"{mosquitto(rules)}\npattern read {ROOT}/+/reply/%c\n"
 
 
 def mosquitto(users: Mapping[str, Iterable[Rule]]) -> str:
     """An access list for mosquitto; who is not in it may do nothing."""
-    lines = ["# Written by edge-coordinator from profiles and enrolment; changes are lost."]
-    for user, rules in users.items():
-        lines += ["", f"user {user}", *(f"topic {rule.access} {rule.topic}" for rule in rules)]
-    return "\n".join(lines) + "\n"
+    head = "# Written by edge-coordinator from profiles and enrolment; changes are lost.\n"
+    return head + "".join(of_user(user, rules) for user, rules in users.items())
+
+
+def of_user(user: str, rules: Iterable[Rule]) -> str:
+    """One user's part of such a list; it may be put at the end of one."""
+    return "\n".join(["", f"user {user}", *(f"topic {rule.access} {rule.topic}" for rule in rules)]) + "\n"
 
 
 def operators() -> str:

@@ -31,6 +31,13 @@ class Attempts:
             self._each = {one: times for one, times in self._each.items() if _recent(times, now_s)}
         self._each.setdefault(address, deque(maxlen=EACH_MAX)).append(now_s)
 
+    def forgive(self, address: str) -> None:
+        """Take back the newest failure of an address, which came to something after all."""
+        if own := self._each.get(address):
+            newest = own.pop()
+            if newest in self._all:
+                self._all.remove(newest)
+
 
 def _recent(times: deque[float], now_s: float) -> int:
     while times and times[0] <= now_s - WINDOW_S:

@@ -10,9 +10,13 @@ from msgspec import Struct
 from coordinator.errors import SelectionInvalid, TagInvalid
 from coordinator.fleet.view import DeviceView
 
-KINDS = ("name", "tag", "group", "presence", "agent", "profile", "bundle", "learning")
-HINT = "write tag:KEY=VALUE, tag:KEY, group:NAME, name:home-*, presence:online|offline|unknown|revoked, agent:VERSION, "
-HINT += "profile:HASH, bundle:NAME=VERSION or learning:STATE; join with commas; ! before one turns it around"
+KINDS = ("name", "tag", "group", "class", "presence", "agent", "profile", "bundle", "learning")
+HINT = "write tag:KEY=VALUE, tag:KEY, group:NAME, name:home-*, class:NAME, presence:online|offline|unknown|revoked, "
+HINT += (
+    "agent:VERSION, profile:HASH, bundle:NAME=VERSION or learning:STATE; join with commas; ! before one turns it around"
+)
+FIELDS = {"class": "device_class"}
+"""Kind → field of a device, where it is called otherwise."""
 WORD = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 TEXT_MAX = 2_000
 YEAR_S = 366 * 86_400
@@ -41,7 +45,8 @@ class Term(Struct, frozen=True):
         if self.kind in {"tag", "bundle"}:
             held = (device.tags if self.kind == "tag" else device.bundles).get(self.key)
             return held is not None and (self.pattern is None or fnmatchcase(held, self.pattern))
-        values: Iterable[str] = device.groups if self.kind == "group" else [getattr(device, self.kind)]
+        field = FIELDS.get(self.kind, self.kind)
+        values: Iterable[str] = device.groups if self.kind == "group" else [getattr(device, field)]
         pattern = self.pattern or ""
         if self.kind == "profile":
             return any(value.startswith(pattern) for value in values if value)

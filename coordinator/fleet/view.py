@@ -52,6 +52,11 @@ class DeviceView(Struct, frozen=True, kw_only=True):
         return self.status.profile if self.status is not None else ""
 
     @property
+    def device_class(self) -> str:
+        """As its profile says; empty: not told."""
+        return self.status.device_class if self.status is not None else ""
+
+    @property
     def learning(self) -> str:
         """State of the newest round there."""
         return self.reported.learning if self.reported is not None else ""

@@ -84,7 +84,8 @@ def _errors(plan: Plan, limits: Errors, number: int, band: Band, alpha: float) -
     return Finding(
         guard="errors",
         breached=bool(_above(decisions, np.array([float(errors)]), share_max, alpha)[0]),
-        text=f"{errors} of {decisions} decisions failed or overran{_at(plan, number)}; a share of {share_max:g} may",
+        text=f"{errors} of {decisions} decisions failed or overran{_at(plan, number)}; "
+        f"a share of {share_max:g} is allowed",
         evidence={"decisions": decisions, "errors": errors, "share": share, "max": share_max},
     )
 
@@ -99,8 +100,8 @@ def _latency(plan: Plan, limits: Latency, number: int, band: Band, alpha: float)
     return Finding(
         guard="latency",
         breached=low > allowed,
-        text=f"{named}: surely above {low:.3g} ms, the old version's surely at most {high:.3g}; "
-        f"{ratio_max:g} times that may be",
+        text=f"{named}: surely above {low:.3g} ms, the old version's surely at most {high:.3g} ms; "
+        f"{ratio_max:g} times that is allowed",
         evidence={
             "calls": sum(band.new.calls.values()),
             "calls_old": sum(band.old.calls.values()),
@@ -121,7 +122,8 @@ def _reward(plan: Plan, limits: Reward, earned: Pair) -> Finding:
         breached=high < -limits.drop_max,
         passed=limits.margin_max >= 1.0 or low > -limits.margin_max,
         text=f"the mean reward changed from {earned.old.mean:.3f} to {earned.new.mean:.3f} ({earned.old.rewards:,} and "
-        f"{earned.new.rewards:,} rewards), surely by {low:+.3f} to {high:+.3f}; a drop of {limits.drop_max:g} may be",
+        f"{earned.new.rewards:,} rewards), surely by {low:+.3f} to {high:+.3f}; "
+        f"a drop of {limits.drop_max:g} is allowed",
         evidence={
             "rewards": earned.new.rewards,
             "rewards_old": earned.old.rewards,
@@ -139,7 +141,7 @@ def _drift(plan: Plan, limits: Drift, pools: Pools) -> Finding:
         guard="drift",
         breached=bool(_below(pools.compared, agreed, limits.agreement_min, plan.alpha_each)[0]),
         text=f"both versions agreed in {pools.agreed} of {pools.compared} decisions; a share of "
-        f"{limits.agreement_min:g} must",
+        f"{limits.agreement_min:g} is needed",
         evidence={"compared": pools.compared, "agreed": pools.agreed, "min": limits.agreement_min},
     )
 
@@ -159,7 +161,7 @@ def _subgroup(plan: Plan, limits: Subgroup, groups: Mapping[str, Pair]) -> Findi
         guard="subgroup",
         breached=gap > limits.gap_max,
         text=f"the mean reward changed by {bounds[best][0]:+.3f} or more for {best}, by {bounds[worst][1]:+.3f} or "
-        f"less for {worst}; a gap of {limits.gap_max:g} may be",
+        f"less for {worst}; a gap of {limits.gap_max:g} is allowed",
         evidence={"gap": gap, "max": limits.gap_max},
     )
 

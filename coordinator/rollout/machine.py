@@ -96,6 +96,7 @@ class _Stepping:
                 self._wished(one)
             elif (member := self.members.hear(one, self.rollout.state)) is not None:
                 failed.append(member)
+        failed += self.members.overdue()
         if failed:
             self._note("failed", why=failed[0].reason, devices=[member.device for member in failed])
         if silent := self.members.silent():

@@ -20,6 +20,7 @@ class Members:
     def __init__(self, rollout: Rollout) -> None:
         self._plan, self._now = rollout.plan, rollout.watched_ms
         self._silent_ms = int(1_000 * rollout.plan.guard.devices.silent_after_s)
+        self._fetch_ms = int(1_000 * rollout.plan.guard.devices.fetch_max_s)
         self.members = dict(rollout.members)
         self.pools = rollout.pools
         self.cohort = rollout.cohort
@@ -74,9 +75,26 @@ class Members:
         """Mark those who have just gone silent with the version, and return them."""
         found = []
         for member in list(self.members.values()):
-            if member.state in HELD and not member.silent and self._now - _last(member) > self._silent_ms:
+            if member.state in HELD and not member.silent and self._now - _last(member) > self._patience(member):
                 self.members[member.device] = structs.replace(member, silent=True)
                 found.append(member)
+        return found
+
+    def _patience(self, member: Member) -> int:
+        """How long it may say nothing, ms. Who went offline before it had the version may be offline for any reason."""
+        has_it = member.state != "asked" or member.online
+        return self._silent_ms if has_it else max(self._silent_ms, self._fetch_ms)
+
+    def overdue(self) -> list[Member]:
+        """Those that are there and do not run it after so long have failed; returns them."""
+        found = []
+        for member in list(self.members.values()):
+            late = self._now - member.asked_ms > self._fetch_ms
+            if member.state == "asked" and member.stage != "waiting" and member.online and late:
+                took = f"it did not run within {self._fetch_ms / 1_000:g} s"
+                failed = structs.replace(member, state="failed", reason=": ".join(filter(None, (took, member.reason))))
+                self.members[member.device] = failed
+                found.append(failed)
         return found
 
     def settle(self) -> None:
@@ -121,18 +139,21 @@ class Members:
             if member.state == "waiting" and (serving := _serving(told)) and serving != version:
                 return structs.replace(member, before=serving)
             return member
+        if told.interrupted or told.state in {"fetching", "waiting"}:
+            # The device tries again by itself: nothing is said of the version yet.
+            stage = "waiting" if told.state == "waiting" else "fetching"
+            return structs.replace(member, stage=stage, reason=told.reason) if member.state == "asked" else member
         if told.state in {"failed", "returned"}:
             return structs.replace(member, state="failed", reason=told.reason or told.state)
-        if told.state in {"fetching", "waiting"} or member.state == "failed":
+        if member.state == "failed":
             return member
         stage = told.state if told.state != "active" else "full"
         if told.sums is not None:
             member = self._count(member, told.sums, stage)
         settled = member.decisions >= self._plan.settled_decisions and stage != "shadow"
         kept = stage == "full" and told.sums is None  # its trial is over, or there was none
-        return structs.replace(
-            member, stage=stage, state="settled" if settled or kept or member.state == "settled" else "trying"
-        )
+        running: MemberState = "settled" if settled or kept or member.state == "settled" else "trying"
+        return structs.replace(member, stage=stage, state=running, reason="")
 
     def _count(self, member: Member, sums: Sums, stage: str) -> Member:
         more = since(sums, member.sums, same_stage=stage == member.stage)

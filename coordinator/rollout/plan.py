@@ -108,6 +108,15 @@ class Devices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     silent_after_s: Annotated[
         float, Meta(ge=1.0, le=2_592_000.0, description="time without a word after which a device counts as silent")
     ] = 900.0
+    fetch_max_s: Annotated[
+        float,
+        Meta(
+            ge=1.0,
+            le=2_592_000.0,
+            description="time watched that a device may take from being asked until it runs the version, while it is "
+            "offline or its download is interrupted; then it counts as silent, or failed",
+        ),
+    ] = 3_600.0
 
 
 class Guards(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -38,12 +38,13 @@ class Member(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     load: float = 0.0
     """Decisions a second, both versions together, between its two newest reports."""
     stage: str = ""
+    """Where its trial stands; fetching, waiting: of one that was asked and does not run it yet."""
     sums: Sums | None = None
     """Of its newest report: what comes next is counted from there."""
     sums_ms: int = 0
     """When those were heard."""
     reason: str = ""
-    """Why it failed."""
+    """Why it failed, or why it is not there yet."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):

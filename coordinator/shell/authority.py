@@ -32,7 +32,8 @@ BEHIND = datetime.timedelta(days=1)
 """Devices whose clocks run behind must be able to connect."""
 REQUEST_BYTES_MAX = 16_384
 Kind = Literal["devices", "operators"]
-Role = Literal["device", "app"]
+Role = Literal["device", "app", "visit"]
+"""Of whom a certificate is: a device's agent, an app, or a device's commands and page."""
 
 
 class Issued(Struct, frozen=True, kw_only=True):
@@ -138,16 +139,17 @@ def operator(home: Path) -> pki.Pair:
     return pair
 
 
-def withdraw(home: Path, name: str) -> int:
-    """Revoke every certificate of a name, and publish the new list.
+def withdraw(home: Path, *names: str) -> int:
+    """Revoke every certificate of these names, and publish the new list.
 
     Returns:
         How many were good until now.
     """
     now = int(time.time() * 1_000)
     with FleetStore(home).open() as database:
-        gone = database.execute(
-            "UPDATE fleet_certificate SET revoked_ms = ? WHERE name = ? AND revoked_ms = 0", (now, name)
+        gone = database.executemany(
+            "UPDATE fleet_certificate SET revoked_ms = ? WHERE name = ? AND revoked_ms = 0",
+            [(now, name) for name in names],
         ).rowcount
     publish(home)
     return int(gone)

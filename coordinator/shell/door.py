@@ -1,4 +1,4 @@
-"""The one HTTPS port that devices see: the registry's files, and Flower's fleet calls.
+"""The one HTTPS port that devices see: the registry's files, and Flower's fleet calls; and `/metrics`, for few.
 
 The SuperLink serves everything on one port: the calls of nodes, which it authenticates, and the calls that start
 runs, which execute code and which it does not authenticate. So it listens on loopback, and only the calls of nodes
@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from coordinator.shell import artefacts, enrolling
+from coordinator.shell import artefacts, enrolling, exposition
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 """Flower cuts arrays into pieces of 5 MiB; each is a call of its own."""
@@ -76,6 +76,7 @@ def application(folder: Path, door: FleetDoor) -> Starlette:
         Route("/v1/fleet/{call}", door.pass_on, methods=["POST"]),
         *artefacts.routes(folder),
         *enrolling.routes(folder.parent),
+        *exposition.routes(folder.parent),
     ]
     return Starlette(routes=routes, lifespan=life)
 

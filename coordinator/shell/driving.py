@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -15,15 +16,17 @@ from msgspec.structs import replace
 
 from coordinator import registry, rounds
 from coordinator.errors import FlowerFailed, NotRunning, RolloutTaken, RoundError, RunInterrupted
+from coordinator.progress import loss_text
 from coordinator.provenance import Made
 from coordinator.shell import fault, flower
+from coordinator.shell.admitting import meant
 from coordinator.shell.checkpoint import write_durably
 from coordinator.shell.hold import APP_LOCK, COMMAND_LOCK, hold, is_held
 from coordinator.shell.home import endpoints_of
 from coordinator.shell.job import Job
 from coordinator.shell.mqtt_control import Control
 from coordinator.shell.origin import made_of_run
-from coordinator.shell.pacing import closes_ms, longest_s
+from coordinator.shell.pacing import closes_ms, longest_s, window_s
 from coordinator.shell.private_run import claim_of
 from coordinator.shell.publishing import draft_result
 from coordinator.shell.registry_store import Registry, Target
@@ -58,6 +61,13 @@ class Driver:
         self._devices = [device.name for device in self._store.devices()]
         self._told: set[int] = set()
 
+    @cached_property
+    def _asked(self) -> list[str]:
+        """Devices that the run is for."""
+        job = self._plans.plan(self._key).job
+        spec = open_bundle(Path(job.bundle)).spec
+        return meant(self._home, job.demands, spec.name, spec.version)
+
     def rounds(self) -> None:
         """Do the rounds that are not done yet.
 
@@ -91,7 +101,7 @@ class Driver:
                 with suppress(FlowerFailed):  # it may have ended by itself
                     flower.stop_run(self._home, plan.flower)
             session = self._plans.next_session(self._key)
-            job = replace(plan.job, session=session, enrolled=len(self._devices), control=self._endpoints.control)
+            job = replace(plan.job, session=session, enrolled=len(self._asked), control=self._endpoints.control)
             path = self._folder / f"job-{session}.json"
             write_durably(path, msgspec.json.encode(job))
             fault.point("session")
@@ -99,8 +109,8 @@ class Driver:
             self._plans.set_flower(self._key, session, run)
         fault.point("started")
         offer = self._offer(plan, run, app_hash)
-        self._control.want(self._devices, lambda old: replace(old, offer=offer))
-        self._say(f"run {self._key}: offered to {len(self._devices)} devices")
+        self._control.want(self._asked, lambda old: replace(old, offer=offer))
+        self._say(f"run {self._key}: offered to {len(self._asked)} devices")
         return self._follow(plan, session)
 
     def _is_alive(self, plan: RunPlan) -> bool:
@@ -121,6 +131,10 @@ class Driver:
             superlink=self._endpoints.superlink,
             app_hash=app_hash,
             closes_ms=closes_ms(plan.job, time.time()),
+            classes=plan.job.demands.classes,
+            examples_min=plan.job.demands.examples_min,
+            window_ms=int(window_s(plan.job) * 1_000),
+            opens_ms=int(time.time() * 1_000),
             kind="unlearn" if plan.job.unlearn else "train",
         )
 
@@ -162,8 +176,8 @@ class Driver:
             if row.number not in self._told:
                 self._told.add(row.number)
                 self._say(
-                    f"round {row.number}: {row.reports} of {row.asked} reports, loss {row.loss_before:.4f} → "
-                    f"{row.loss_after:.4f}, {row.bytes_up:,} bytes up, {row.seconds:.1f} s"
+                    f"round {row.number}: {row.reports} of {row.asked} reports, loss {loss_text(row)}, "
+                    f"{row.bytes_up:,} bytes up, {row.seconds:.1f} s"
                 )
 
     def publish(self) -> str:

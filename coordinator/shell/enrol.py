@@ -13,10 +13,10 @@ from coordinator.shell import flower
 from coordinator.shell.authority import withdraw
 from coordinator.shell.fleet_store import FleetStore
 from coordinator.shell.home import endpoints_of
-from coordinator.shell.mosquitto import write_access
+from coordinator.shell.mosquitto import add_access, write_access
 from coordinator.shell.mqtt_control import Control
 from coordinator.shell.store import Device, Store
-from firmware_configs.messages import Desired
+from firmware_configs.enrolment import visitor
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 """As in agent.toml: part of topics, so no wildcards and no slashes."""
@@ -49,8 +49,8 @@ def enrol_key(home: Path, device: str, key: str) -> Device:
     """The same with the key itself, as OpenSSH writes it."""
     check_name(home, device)
     store = Store(home)
-    known = next((d for d in store.devices(revoked=True) if d.name == device and not d.revoked), None)
-    if known is not None:
+    known = store.find(device)
+    if known is not None and not known.revoked:
         if known.public_key == key:
             return known
         raise DeviceTaken(
@@ -62,15 +62,20 @@ def enrol_key(home: Path, device: str, key: str) -> Device:
     keys.mkdir(exist_ok=True)
     place = keys / f"{device}.pub"
     place.write_text(key)
-    store.enrol(device, flower.register(home, place), key)
-    write_access(home)
-    newest = _common(store, device)
+    let_in(home, device, flower.register(home, place), key)
+    newest = store.newest_desired(device)
     if newest.bundles:
         with Control(endpoints.broker, store) as control:
             control.want(
                 [device], lambda old: msgspec.structs.replace(old, bundles=newest.bundles, registry=newest.registry)
             )
     return store.device(device)
+
+
+def let_in(home: Path, device: str, node: int, key: str) -> None:
+    """Enter a device whose key Flower knows, and let the broker have it."""
+    Store(home).enrol(device, node, key)
+    add_access(home, device)
 
 
 def revoke(home: Path, device: str) -> Device:
@@ -86,7 +91,7 @@ def revoke(home: Path, device: str) -> Device:
         flower.unregister(home, found.node)
     done = store.revoke(device)
     # The broker lets it in no more with its certificate, and takes nothing from it that is connected still.
-    withdraw(home, device)
+    withdraw(home, device, visitor(device))
     FleetStore(home).forget_tokens(device)
     write_access(home)
     return done
@@ -120,12 +125,6 @@ def rotate(home: Path, device: str, public_key: Path) -> Device:
     store.enrol(device, flower.register(home, place), key)
     flower.unregister(home, found.node)
     return store.device(device)
-
-
-def _common(store: Store, device: str) -> Desired:
-    """The newest state that is wanted of the other devices."""
-    others = [store.desired(other.name) for other in store.devices() if other.name != device]
-    return max(others, key=lambda desired: desired.revision, default=Desired(revision=0))
 
 
 def _read_key(path: Path) -> str:

@@ -24,7 +24,15 @@ from coordinator.shell.fleet_store import FleetStore
 from coordinator.shell.home import Endpoints, endpoints_of
 from coordinator.shell.invitations import Invitations
 from coordinator.shell.store import Store
-from firmware_configs.enrolment import EnrolAnswer, EnrolRequest, Refusal, RenewAnswer, RenewRequest, signed
+from firmware_configs.enrolment import (
+    EnrolAnswer,
+    EnrolRequest,
+    Refusal,
+    RenewAnswer,
+    RenewRequest,
+    signed,
+    visitor,
+)
 from firmware_configs.errors import EdgeError
 
 BODY_BYTES_MAX = 65_536
@@ -102,13 +110,15 @@ def enrolled(home: Path, asked: EnrolRequest) -> EnrolAnswer:
         NotRunning, FlowerFailed: not now.
     """
     key = public_key(asked.node_key.encode(), "the request's node_key")
-    authority.proven(key, asked.proof, signed("enrol", asked.device, asked.request))
+    authority.proven(key, asked.proof, signed("enrol", asked.device, asked.request, asked.visit))
     endpoints = endpoints_of(home)
     tokens = Invitations(home)
     groups = tokens.claim(asked.secret, asked.device, key)
     try:
-        # The request is looked at before anything is done; a certificate that nobody fetches does no harm.
-        issued = authority.issue(home, asked.request, asked.device, "device") if _wants_certificate(endpoints) else None
+        # The requests are looked at before anything is done; a certificate that nobody fetches does no harm.
+        wanted = _wants_certificate(endpoints)
+        issued = authority.issue(home, asked.request, asked.device, "device") if wanted else None
+        visit = _visit(home, asked) if wanted else ""
         device = enrol_key(home, asked.device, key)
     except EdgeError:
         tokens.release(asked.secret)
@@ -127,6 +137,7 @@ def enrolled(home: Path, asked: EnrolRequest) -> EnrolAnswer:
         root=Path(endpoints.root).read_text(),
         certificate=issued.pem if issued is not None else "",
         ends_ms=issued.ends_ms if issued is not None else 0,
+        visit=visit,
     )
 
 
@@ -136,14 +147,19 @@ def renewed(home: Path, asked: RenewRequest) -> RenewAnswer:
     Raises:
         ProofInvalid: it is no device of ours, was revoked, or does not hold its key.
     """
-    known = next((one for one in Store(home).devices() if one.name == asked.device), None)
-    if known is None:
+    known = Store(home).find(asked.device)
+    if known is None or known.revoked:
         raise ProofInvalid(
             f"no device `{asked.device}` is enrolled, or it was revoked", hint="enrol it: edge-agent enrol URL TOKEN"
         )
-    authority.proven(known.public_key, asked.proof, signed("renew", asked.device, asked.request))
+    authority.proven(known.public_key, asked.proof, signed("renew", asked.device, asked.request, asked.visit))
     issued = authority.issue(home, asked.request, asked.device, "device")
-    return RenewAnswer(certificate=issued.pem, ends_ms=issued.ends_ms)
+    return RenewAnswer(certificate=issued.pem, ends_ms=issued.ends_ms, visit=_visit(home, asked))
+
+
+def _visit(home: Path, asked: EnrolRequest | RenewRequest) -> str:
+    """A certificate for the device's commands and page; empty: none was asked for."""
+    return authority.issue(home, asked.visit, visitor(asked.device), "visit").pem if asked.visit else ""
 
 
 def _wants_certificate(endpoints: Endpoints) -> bool:

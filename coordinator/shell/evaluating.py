@@ -5,35 +5,24 @@ One round of counts (`coordinator.shell.counting`); the measures and the fit are
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 
 from coordinator import registry
-from coordinator.errors import FlowerFailed, RoundError, TooFewReports, UnknownBundle, UnknownDevice
 from coordinator.provenance import DataWindow, Made
-from coordinator.shell import flower
-from coordinator.shell.home import endpoints_of
-from coordinator.shell.job import Job
-from coordinator.shell.mqtt_control import Control
 from coordinator.shell.origin import code_versions
 from coordinator.shell.registry_store import Registry
-from coordinator.shell.request import Request
-from coordinator.shell.run_store import RunStore
+from coordinator.shell.statistic_run import enrolled, gathered, job_of, new_key, newest
 from coordinator.shell.store import Store
-from firmware_configs.errors import EdgeError
-from firmware_configs.messages import RoundOffer
-from models import arrays, score_counts
-from models.bundle import Bundle, open_bundle, write_bundle
+from models import score_counts
+from models.bundle import Bundle, write_bundle
 from models.calibrate import Method
 from models.score_counts import I64, Measure
 from models.spec import Calibration, verified
 
-POLL_S = 0.1
 OTHER = "other"
 
 
@@ -78,15 +67,9 @@ def evaluate(home: Path, asked: Asked, say: Callable[[str], None]) -> Evaluation
     """
     home = home.resolve()
     store, signed = Store(home), Registry.existing(home)
-    newest = signed.newest(asked.bundle)
-    path = signed.find(asked.bundle, newest) if newest else None
-    if path is None:
-        raise UnknownBundle(f"no `{asked.bundle}` in the registry", hint="edge-coordinator registry publish FILE")
-    parent = open_bundle(path)
-    devices = [device.name for device in store.devices()]
-    if not devices:
-        raise UnknownDevice("no device is enrolled", hint="edge-coordinator nodes enrol DEVICE --public-key FILE")
-    key = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid4().hex[:6]}"
+    parent = newest(signed, asked.bundle)
+    devices = enrolled(store)
+    key = new_key()
     table, told = _counts(home, key, parent, asked, devices, say)
     names = (*asked.by, OTHER)
     before = _measures(names, table, parent.spec.calibration)
@@ -112,66 +95,12 @@ def evaluate(home: Path, asked: Asked, say: Callable[[str], None]) -> Evaluation
 def _counts(
     home: Path, key: str, parent: Bundle, asked: Asked, devices: list[str], say: Callable[[str], None]
 ) -> tuple[I64, int]:
-    """The sum over the devices, and of how many. The offer is withdrawn in any case."""
-    store, endpoints, folder = Store(home), endpoints_of(home), home / "runs" / key
-    folder.mkdir(parents=True)
-    job = Job(
-        home=str(home),
-        key=key,
-        bundle=str(parent.path),
-        rounds=1,
-        minimum_reports=asked.minimum_reports,
-        wanted=len(devices),
-        devices=len(devices),
-        join_s=asked.join_s,
-        deadline_s=asked.deadline_s,
-        epochs=1,
-        lr=1.0,
-        batch=1,
-        negatives=0,
-        clip_norm=1.0,
-        groups=asked.by,
+    """The sum over the devices, and of how many."""
+    job = job_of(
+        home, key, parent, len(devices), asked.minimum_reports, join_s=asked.join_s, deadline_s=asked.deadline_s
     )
-    (folder / "job.json").write_bytes(msgspec.json.encode(job))
-    request = Request(bundle=asked.bundle, minimum_reports=asked.minimum_reports)
-    RunStore(home).begin(key, asked.bundle, parent.spec.version, request, job, int(time.time() * 1_000))
-    run = ""
-    with Control(endpoints.broker, store) as control:
-        try:
-            run, app_hash = flower.start_run(home, flower.APP, folder / "job.json")
-            offer = RoundOffer(
-                run=run,
-                bundle=asked.bundle,
-                version=parent.spec.version,
-                superlink=endpoints.superlink,
-                app_hash=app_hash,
-                closes_ms=int((time.time() + asked.join_s + asked.deadline_s) * 1_000),
-                kind="statistic",
-            )
-            control.want(devices, lambda old: msgspec.structs.replace(old, offer=offer))
-            say(f"run {key}: counts are asked of {len(devices)} devices")
-            found = arrays.unpack(_result(store, key, folder, asked).read_bytes(), "result.npz")
-        except (EdgeError, KeyboardInterrupt) as error:
-            store.end(key, failure=error.what if isinstance(error, EdgeError) else "it was interrupted")
-            if run:
-                with suppress(FlowerFailed):  # it may have ended by itself
-                    flower.stop_run(home, run)
-            raise
-        finally:
-            control.want(devices, lambda old: msgspec.structs.replace(old, offer=None))
+    found = gathered(home, msgspec.structs.replace(job, groups=asked.by), parent, devices, say)
     return np.asarray(found["counts"], np.int64), int(found["devices"][0])
-
-
-def _result(store: Store, key: str, folder: Path, asked: Asked) -> Path:
-    until = time.monotonic() + 2 * asked.join_s + asked.deadline_s + 60
-    while time.monotonic() < until:
-        if (folder / "result.npz").exists():
-            return folder / "result.npz"
-        state = store.run(key)
-        if state is not None and state.failure:
-            raise TooFewReports(f"no counts: {state.failure}", hint="nothing is told of fewer devices; see above")
-        time.sleep(POLL_S)
-    raise RoundError(f"run {key} gave no result in time", hint="see the SuperLink's log")
 
 
 def _measures(names: tuple[str, ...], table: I64, calibration: Calibration) -> dict[str, Measure]:

@@ -1,14 +1,12 @@
 """The coordinator's memory of experiments: plans, each device's newest report, shares, releases."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from coordinator.errors import UnknownExperiment
 from coordinator.experiments import Plan, Release
+from coordinator.shell.database import prepare, transaction
 from firmware_configs.messages import ExperimentReport
 
 _SCHEMA = """
@@ -36,25 +34,12 @@ class ExperimentStore:
     """The experiments in a coordinator's home. Each call is one transaction."""
 
     def __init__(self, home: Path) -> None:
-        home.mkdir(parents=True, exist_ok=True)
-        self._path = home / "coordinator.db"
-        with self._open() as database:
-            database.executescript(_SCHEMA)
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self._path, timeout=15)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            with database:
-                yield database
-        finally:
-            database.close()
+        prepare(home, _SCHEMA)
+        self._home = home
 
     def plans(self) -> list[Plan]:
         """All experiments by name."""
-        with self._open() as database:
+        with transaction(self._home) as database:
             rows = database.execute("SELECT value FROM experiment ORDER BY name").fetchall()
         return [msgspec.msgpack.decode(value, type=Plan) for (value,) in rows]
 
@@ -72,7 +57,7 @@ class ExperimentStore:
 
     def put_plan(self, plan: Plan) -> None:
         """Add an experiment, or change it."""
-        with self._open() as database:
+        with transaction(self._home) as database:
             database.execute(
                 "INSERT OR REPLACE INTO experiment (name, value) VALUES (?, ?)",
                 (plan.experiment.name, msgspec.msgpack.encode(plan)),
@@ -80,7 +65,7 @@ class ExperimentStore:
 
     def put_report(self, device: str, report: ExperimentReport) -> None:
         """Keep a device's report, unless a newer one is here."""
-        with self._open() as database:
+        with transaction(self._home) as database:
             row = database.execute(
                 "SELECT value FROM experiment_report WHERE name = ? AND device = ?", (report.experiment, device)
             ).fetchone()
@@ -92,7 +77,7 @@ class ExperimentStore:
 
     def reports(self, name: str) -> dict[str, ExperimentReport]:
         """Device → its newest report."""
-        with self._open() as database:
+        with transaction(self._home) as database:
             rows = database.execute(
                 "SELECT device, value FROM experiment_report WHERE name = ? ORDER BY device", (name,)
             ).fetchall()
@@ -100,7 +85,7 @@ class ExperimentStore:
 
     def releases(self, plan: Plan) -> list[Release]:
         """Everything that was told of a plan, oldest first."""
-        with self._open() as database:
+        with transaction(self._home) as database:
             rows = database.execute(
                 "SELECT value FROM experiment_release WHERE name = ? AND plan = ? ORDER BY number",
                 (plan.experiment.name, plan.hash),
@@ -109,7 +94,7 @@ class ExperimentStore:
 
     def put_release(self, plan: Plan, release: Release) -> None:
         """Remember what is told."""
-        with self._open() as database:
+        with transaction(self._home) as database:
             database.execute(
                 "INSERT OR REPLACE INTO experiment_release (name, plan, number, value) VALUES (?, ?, ?, ?)",
                 (plan.experiment.name, plan.hash, release.number, msgspec.msgpack.encode(release)),

@@ -15,7 +15,7 @@ from paho.mqtt.client import Client, MQTTMessage
 
 from coordinator.accountant import Budget, Spend
 from coordinator.errors import NotDeclared, NothingReleased, NotRunning
-from coordinator.experiments import Plan, Release, blurred, claim, gather, read
+from coordinator.experiments import Gathered, Plan, Release, blurred, claim, gather, read
 from coordinator.shell import line
 from coordinator.shell.experiment_store import ExperimentStore
 from coordinator.shell.home import endpoints_of, last_endpoints
@@ -170,6 +170,34 @@ def show(home: Path, name: str) -> Shown:
             hint=f"edge-coordinator experiments release {name}",
         )
     return Shown(plan=plan, release=before[-1], analysis=read(plan, before[-1]), refused={})
+
+
+def standing(home: Path, plan: Plan) -> Shown:
+    """What is known here, without asking the broker, releasing or spending anything: to look as often as one likes.
+
+    Raises:
+        NothingReleased, TooFewDevices: there is nothing to look at yet.
+    """
+    if plan.noise:
+        return show(home, plan.experiment.name)
+    store = ExperimentStore(home)
+    enrolled = [device.name for device in Store(home).devices()]
+    gathered = gather(plan, store.reports(plan.experiment.name), enrolled)
+    made = _unblurred(plan, gathered)
+    return Shown(plan=plan, release=made, analysis=read(plan, made), refused=gathered.refused)
+
+
+def _unblurred(plan: Plan, gathered: Gathered) -> Release:
+    """Sums of which no noise was promised."""
+    return Release(
+        number=1,
+        tables=gathered.tables,
+        noise=0.0,
+        devices=str(gathered.devices),
+        privacy=claim(plan, math.inf, 1),
+        epsilon=math.inf,
+        time_ms=int(time.time() * 1_000),
+    )
 
 
 def allocate(home: Path, name: str, *, dry: bool) -> tuple[Proposal, int]:

@@ -22,6 +22,11 @@ CREATE TABLE IF NOT EXISTS fleet_app (
     name TEXT PRIMARY KEY,
     roles TEXT NOT NULL                     -- JSON
 );
+CREATE TABLE IF NOT EXISTS fleet_app_more (
+    name TEXT PRIMARY KEY,
+    device TEXT NOT NULL DEFAULT '',        -- whose topics alone it may use; empty: any
+    password TEXT NOT NULL DEFAULT ''       -- of the WebSocket listener, as mosquitto hashes it; empty: none
+);
 CREATE TABLE IF NOT EXISTS fleet_seen (
     device TEXT PRIMARY KEY,
     online INTEGER,                         -- NULL: nobody has said
@@ -57,7 +62,7 @@ CREATE TABLE IF NOT EXISTS fleet_invite (
 CREATE TABLE IF NOT EXISTS fleet_certificate (
     serial TEXT PRIMARY KEY,                -- hex
     name TEXT NOT NULL,
-    role TEXT NOT NULL,                     -- device, app, coordinator
+    role TEXT NOT NULL,                     -- device, app, visit, coordinator
     not_after_ms INTEGER NOT NULL,
     revoked_ms INTEGER NOT NULL DEFAULT 0
 );

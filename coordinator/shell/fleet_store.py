@@ -3,19 +3,20 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from coordinator.errors import UnknownDevice
-from coordinator.fleet.access import Topology
+from coordinator.fleet.access import App, Topology
 from coordinator.fleet.shadow import Change, revise
 from coordinator.fleet.view import DeviceView
+from coordinator.shell.database import prepare, transaction
 from coordinator.shell.store import Store
-from firmware_configs.messages import Desired, Reported, Status
+from firmware_configs.messages import Alert, Desired, Reported, Status
 
 SCHEMA = Path(__file__).with_name("fleet.sql")
 LOG_ROWS_MAX = 200
@@ -57,21 +58,12 @@ class FleetStore:
 
     def __init__(self, home: Path) -> None:
         Store(home)
-        self._path = home / "coordinator.db"
-        with self.open() as database:
-            database.executescript(SCHEMA.read_text())
+        self._home = home
+        prepare(home, SCHEMA.read_text())
 
-    @contextmanager
-    def open(self) -> Iterator[sqlite3.Connection]:
+    def open(self) -> AbstractContextManager[sqlite3.Connection]:
         """One transaction."""
-        database = sqlite3.connect(self._path, timeout=15)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            with database:
-                yield database
-        finally:
-            database.close()
+        return transaction(self._home)
 
     def views(self, names: Sequence[str] | None = None) -> list[DeviceView]:
         """Devices by name, revoked ones too; None: all."""
@@ -173,20 +165,41 @@ class FleetStore:
             rows = database.execute("SELECT name, value FROM fleet_profile ORDER BY name").fetchall()
         return {name: msgspec.msgpack.decode(value, type=Topology) for name, value in rows}
 
-    def put_app(self, name: str, roles: Sequence[str]) -> None:
+    def members(self) -> list[tuple[str, bool, str]]:
+        """(name, whether it was revoked, name of the profile that it was given) of each device, by name."""
+        ask = "SELECT d.name, d.revoked, coalesce(g.profile, '') FROM device d "
+        with self.open() as database:
+            rows = database.execute(f"{ask} LEFT JOIN fleet_given g ON g.device = d.name ORDER BY d.name").fetchall()
+        return [(name, bool(revoked), profile) for name, revoked, profile in rows]
+
+    def topology_of(self, device: str) -> Topology | None:
+        """The profile that was given to a device; None: none was."""
+        ask = "SELECT p.value FROM fleet_given g JOIN fleet_profile p ON p.name = g.profile WHERE g.device = ?"
+        with self.open() as database:
+            row = database.execute(ask, (device,)).fetchone()
+        return msgspec.msgpack.decode(row[0], type=Topology) if row else None
+
+    def put_app(self, name: str, app: App) -> None:
         """Remember an app and what it may do."""
         with self.open() as database:
-            database.execute("INSERT OR REPLACE INTO fleet_app VALUES (?, ?)", (name, json.dumps(list(roles))))
+            database.execute("INSERT OR REPLACE INTO fleet_app VALUES (?, ?)", (name, json.dumps(list(app.roles))))
+            database.execute("INSERT OR REPLACE INTO fleet_app_more VALUES (?, ?, ?)", (name, app.device, app.password))
 
     def drop_app(self, name: str) -> bool:
         """Forget an app; False: there was none."""
         with self.open() as database:
+            database.execute("DELETE FROM fleet_app_more WHERE name = ?", (name,))
             return bool(database.execute("DELETE FROM fleet_app WHERE name = ?", (name,)).rowcount)
 
-    def apps(self) -> dict[str, list[str]]:
-        """App → its roles."""
+    def apps(self) -> dict[str, App]:
+        """The apps, by name."""
+        ask = "SELECT name, roles, coalesce(device, ''), coalesce(password, '') FROM fleet_app "
         with self.open() as database:
-            return {name: json.loads(roles) for name, roles in database.execute("SELECT name, roles FROM fleet_app")}
+            rows = database.execute(ask + "LEFT JOIN fleet_app_more USING (name)").fetchall()
+        return {
+            name: App(roles=tuple(json.loads(roles)), device=device, password=password)
+            for name, roles, device, password in rows
+        }
 
     def forget_tokens(self, device: str) -> None:
         """Let a token that a device came in with bring it in no more."""
@@ -204,7 +217,10 @@ class FleetStore:
             How many were taken.
         """
         with self.open() as database:
-            names = {name for (name,) in database.execute("SELECT name FROM device WHERE revoked = 0")}
+            # Only those who spoke are looked up: this runs twice a second, also in a fleet of a million.
+            asked = msgspec.json.encode(sorted({one.device for one in heard})).decode()
+            found = "SELECT name FROM device WHERE revoked = 0 AND name IN (SELECT value FROM json_each(?))"
+            names = {name for (name,) in database.execute(found, (asked,))}
             known = [one for one in heard if one.device in names]
             for one in known:
                 _hear(database, one)
@@ -217,17 +233,34 @@ class FleetStore:
         return len(known)
 
     def log(self, device: str, *, after: int = 0, kinds: Sequence[str] = (), limit: int = LOG_ROWS_MAX) -> list[LogRow]:
-        """The newest `limit` rows of a device's log after a row, oldest first."""
+        """The newest `limit` rows of a device's log after a row, oldest first; of all devices where none is named."""
         chosen = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
+        of = "device = ?" if device else "? = ''"
         with self.open() as database:
             rows = database.execute(
-                f"SELECT id, device, kind, time_ms, value FROM fleet_log WHERE device = ? AND id > ?{chosen} "  # noqa: S608
+                f"SELECT id, device, kind, time_ms, value FROM fleet_log WHERE {of} AND id > ?{chosen} "  # noqa: S608
                 "ORDER BY id DESC LIMIT ?",
                 (device, after, *kinds, limit),
             ).fetchall()
         return [
             LogRow(id=i, device=d, kind=k, time_ms=t, value=msgspec.msgpack.decode(v)) for i, d, k, t, v in rows[::-1]
         ]
+
+    def alerts(self) -> list[Alert]:
+        """The newest word on every alert of every device that takes part, whether it fires or is over."""
+        with self.open() as database:
+            rows = database.execute(
+                "SELECT device, value FROM fleet_log WHERE kind = 'alert' "
+                "AND device IN (SELECT name FROM device WHERE revoked = 0) ORDER BY id"
+            ).fetchall()
+        newest: dict[tuple[str, str, str], Alert] = {}
+        for device, value in rows:
+            try:
+                one = msgspec.msgpack.decode(value, type=Alert)
+            except msgspec.MsgspecError:
+                continue  # too long to be kept, or of another version
+            newest[device, one.kind, one.name] = one
+        return list(newest.values())
 
 
 _VIEW = """

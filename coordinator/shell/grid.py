@@ -25,10 +25,13 @@ from models.errors import ModelError
 from models.spec import Parameter
 
 F32 = NDArray[np.float32]
-POLL_S = 0.05
+POLL_S, POLL_S_MAX, POLL_GROWTH = 0.05, 0.4, 1.3
+"""How often replies are asked for: soon after something came, less often the longer nothing does. Each call costs the
+SuperLink about 20 ms, which then are not the devices'."""
 PARTS_S = 10.0
 """How long a device may take between announcing a reply and having sent it; then it counts as none."""
 REASON_MAX = 300
+May = Callable[[Sequence[int]], list[int]]
 
 
 class Replies(Struct, frozen=True, kw_only=True):
@@ -51,26 +54,44 @@ def hurry() -> None:
     uses the defaults of this function, so they are changed.
     """
     defaults: dict[str, Any] = pull_objects.__kwdefaults__ or {}
-    ours = {"initial_backoff": 0.02, "backoff_cap": 0.2, "max_time": PARTS_S}
+    ours = {"initial_backoff": 0.1, "backoff_cap": 0.4, "max_time": PARTS_S}
     defaults.update({name: value for name, value in ours.items() if name in defaults})
 
 
-def online(grid: Grid, enough: int, everyone: int, until: float, not_before: float) -> list[int]:
-    """The nodes that are online, once there are enough or the time to join is over.
+class Pause:
+    """The wait between two looks; longer and longer while nothing comes."""
+
+    def __init__(self) -> None:
+        self._s = POLL_S
+
+    def rest(self) -> None:
+        """Wait."""
+        time.sleep(self._s)
+        self._s = min(self._s * POLL_GROWTH, POLL_S_MAX)
+
+    def came(self) -> None:
+        """Something has come: more may be close behind."""
+        self._s = POLL_S
+
+
+def online(grid: Grid, enough: int, everyone: int, until: float, not_before: float, may: May = list) -> list[int]:
+    """The nodes that are online and may be asked, once there are enough or the time to join is over.
 
     Args:
         enough: how many are hoped for.
         everyone: how many there can be; with so many there is nothing to wait for.
         until: monotonic time, s; nobody is waited for after it.
         not_before: monotonic time, s; before it devices still come one by one, and the first would be preferred.
+        may: the nodes that are online → those that may be asked.
     """
+    pause = Pause()
     while True:
-        nodes, now = list(grid.get_node_ids()), time.monotonic()
+        nodes, now = may(list(grid.get_node_ids())), time.monotonic()
         if now >= max(until, not_before) or len(nodes) >= max(everyone, enough):
             return nodes
         if len(nodes) >= enough and now >= not_before:
             return nodes
-        time.sleep(POLL_S)
+        pause.rest()
 
 
 def ask(
@@ -105,10 +126,11 @@ def ask(
     waiting = {identity: node for identity, node in sent if identity}
     reports: list[Report] = []
     refusals = ["the SuperLink did not take the message"] * (len(nodes) - len(waiting))
-    up, started = 0, time.monotonic()
+    up, started, pause = 0, time.monotonic(), Pause()
     while waiting and not may_close(len(reports), wanted or len(nodes), time.monotonic() - started, deadline_s):
-        time.sleep(POLL_S)
+        pause.rest()
         for reply in grid.pull_messages(list(waiting)):
+            pause.came()
             waiting.pop(reply.metadata.reply_to_message_id, None)
             try:
                 own = msgspec.structs.replace(read_report(reply, shared), node=reply.metadata.src_node_id)
@@ -123,7 +145,10 @@ def ask(
 
 
 def record_of(vectors: Mapping[str, F32], plan: dict[str, Any]) -> RecordDict:
-    """A round's message: each vector in a record of its own name, and the plan."""
+    """A round's message: the plan, with small vectors beside it; larger ones are each in a record of their own name."""
+    small = arrays.beside(vectors)
+    if small is not None:
+        return RecordDict({"plan": ConfigRecord({**plan, **small})})
     record = RecordDict({name: ArrayRecord({name: Array(vector)}) for name, vector in vectors.items()})
     record["plan"] = ConfigRecord(plan)
     return record
@@ -138,17 +163,24 @@ def read_report(reply: Message, shared: Sequence[Parameter]) -> Report:
     if reply.has_error():
         said = "".join(c for c in str(reply.error.reason)[:REASON_MAX] if c.isprintable())
         raise AggregationFailed(said, hint="see the device's log")
-    try:
-        sent = {n: _array(n, a) for record in reply.content.array_records.values() for n, a in record.items()}
-    except ModelError as error:
-        raise AggregationFailed(f"a tensor cannot be read: {error}", hint="update the device's agent") from error
-    facts = {n: v for record in reply.content.config_records.values() for n, v in record.items()}
+    sent, facts = content_of(reply)
     return aggregate.checked(sent, facts, shared)
 
 
-def _array(name: str, held: Array) -> NDArray[np.generic]:
+def content_of(reply: Message) -> tuple[dict[str, NDArray[np.generic]], dict[str, Any]]:
+    """A reply's arrays and its other values.
+
+    Raises:
+        AggregationFailed: an array that is not what it says.
+    """
+    told = {n: v for record in reply.content.config_records.values() for n, v in record.items()}
+    files, facts = arrays.parted(told)
     # Not `Array.numpy`: it allocates what a device's header says.
-    return arrays.read(bytes(held.data), name[:40])
+    files |= {n: bytes(a.data) for record in reply.content.array_records.values() for n, a in record.items()}
+    try:
+        return {name: arrays.read(raw, name[:40]) for name, raw in files.items()}, facts
+    except ModelError as error:
+        raise AggregationFailed(f"a tensor cannot be read: {error}", hint="update the device's agent") from error
 
 
 def size_of(message: Message) -> int:

@@ -28,7 +28,7 @@ def hold(path: Path, wait_s: float = 0.0) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     until = time.monotonic() + wait_s
     try:
-        while not _taken(descriptor):
+        while not taken(descriptor):
             if time.monotonic() >= until:
                 other = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
                 raise AlreadyRunning(
@@ -49,12 +49,13 @@ def is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        return not _taken(descriptor)
+        return not taken(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _taken(descriptor: int) -> bool:
+def taken(descriptor: int) -> bool:
+    """Take the lock of an open file, if nobody holds it; whether we have it now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

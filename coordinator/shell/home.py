@@ -1,7 +1,7 @@
 """A coordinator's home folder: who runs in it, and where its parts answer."""
 
-import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from coordinator.errors import AlreadyRunning, NotRunning
+from coordinator.shell.hold import POLL_S, taken
+
+LEAVING_S = 15.0
+"""How long the children of an `up` that was killed may take to end."""
 
 
 class Endpoints(Struct, frozen=True, kw_only=True):
@@ -26,6 +30,8 @@ class Endpoints(Struct, frozen=True, kw_only=True):
     """`host:port` of the SuperLink itself, on loopback; whoever reaches it can start runs."""
     device_broker: str = ""
     """The broker as devices reach it; empty: as we do."""
+    pages_broker: str = ""
+    """Its WebSocket listener for pages; empty: there is none."""
 
 
 def endpoints_of(home: Path) -> Endpoints:
@@ -54,20 +60,23 @@ def last_endpoints(home: Path) -> Endpoints | None:
 def alone(home: Path) -> Iterator[None]:
     """Hold the home while its servers run. The children inherit the lock, so what a kill left behind holds it too.
 
+    Such children are on their way out (`coordinator.shell.leash`), and are waited for.
+
     Raises:
-        AlreadyRunning: another `up`, or a child of one that was killed.
+        AlreadyRunning: another `up`, or a child of one that was killed and does not end.
     """
     path = home / "up.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+    until = time.monotonic() + LEAVING_S
+    while not taken(descriptor):
         held = path.read_text().split()
         alive = [pid for pid in held if Path(f"/proc/{pid}").exists()]
-        raise AlreadyRunning(
-            f"a coordinator runs in {home}", hint=f"use it, or end it: kill {' '.join(alive) or '(see ps)'}"
-        ) from None
+        if (held and held[0] in alive) or time.monotonic() >= until:
+            os.close(descriptor)
+            raise AlreadyRunning(
+                f"a coordinator runs in {home}", hint=f"use it, or end it: kill {' '.join(alive) or '(see ps)'}"
+            )
+        time.sleep(POLL_S)
     os.set_inheritable(descriptor, True)
     try:
         note_pid(home, os.getpid(), fresh=True)

@@ -5,11 +5,17 @@ from msgspec import Struct
 from coordinator import clipping
 from coordinator.accountant import Budget, NoiseBy
 from coordinator.clipping import Adaptive
+from coordinator.eligibility import Demands
 from coordinator.rule_names import Rule
 from coordinator.shell.secret_grid import Secret
 from coordinator.strategies.asynchronous import Asynchronous
 from coordinator.strategies.layers import Layer
 from coordinator.strategies.settings import Strategy
+from firmware_configs.business import BusinessShape
+from firmware_configs.fleet_drift import DriftShape
+from firmware_configs.messages import Counts
+from firmware_configs.subgroups import Shape
+from models.bandit_sums import Kind
 
 
 class Private(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +46,18 @@ class Private(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return clipping.vector_multiplier(self.noise_multiplier, self.adaptive)
 
 
+class Bandit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a run adds up of the policies that learn on devices, instead of updates."""
+
+    placement: str
+    kind: Kind
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    """The scale of the features, one number a column."""
+    clips: bool = False
+    """Whether sums are clipped to the job's `clip_norm`."""
+
+
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `edge-coordinator train` asks of a run."""
 
@@ -63,6 +81,8 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     negatives: int
     clip_norm: float
     prox_mu: float = 0.0
+    demands: Demands = Demands()
+    """Which devices it is for."""
     strategy: Strategy = Strategy()
     layers: tuple[Layer, ...] = ()
     """How far a step moves which tensors, in which rounds."""
@@ -73,6 +93,16 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: int = 0
     groups: tuple[str, ...] | None = None
     """A run of counts instead of updates, told apart by these segments; None: it trains."""
+    shape: Shape | None = None
+    """A run of sums by group instead of updates, made under `secret`; None: it is none."""
+    drift: DriftShape | None = None
+    """A run of tenths of drift detectors instead of updates, made under `secret`; None: it is none."""
+    business: BusinessShape | None = None
+    """A run of sums of metrics instead of updates, made under `secret`; None: it is none."""
+    account: str = ""
+    """Under what the cost of sums of statistics or metrics is kept."""
+    bandit: Bandit | None = None
+    """A run of bandit sums instead of updates; None: it trains, or counts by `groups`."""
     unlearn: bool = False
     """Its rounds take in the last updates of those who withdrew, and add them up."""
     rule: Rule | None = None
@@ -102,3 +132,15 @@ class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Over which the devices that were offered the run come."""
     keep_reports: bool = True
     """Whether a round's reports may lie on disk from when they are here until their result is."""
+
+    @property
+    def counts(self) -> Counts:
+        """What statistic it is of: one round, which is asked anew rather than gone on with. Empty: it trains."""
+        asked: dict[Counts, object] = {
+            "scores": self.groups,
+            "subgroups": self.shape,
+            "drift": self.drift,
+            "metrics": self.business,
+            "bandit": self.bandit,
+        }
+        return next((name for name, one in asked.items() if one is not None), "")

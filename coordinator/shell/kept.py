@@ -39,13 +39,13 @@ def by_devices(job: Job) -> bool:
 def keep(job: Job, found: Gathered) -> None:
     """Write it down, where it may be."""
     if may_keep(job, found):
-        write_durably(path_of(job, found.row.number), msgspec.msgpack.encode(found, enc_hook=_plain))
+        write_durably(path_of(job, found.row.number), msgspec.msgpack.encode(found, enc_hook=plain))
 
 
 def kept(job: Job, number: int) -> Gathered | None:
     """What was kept of a round; None: nothing, or it cannot be read."""
     try:
-        return msgspec.msgpack.decode(path_of(job, number).read_bytes(), type=Gathered, dec_hook=_array)
+        return msgspec.msgpack.decode(path_of(job, number).read_bytes(), type=Gathered, dec_hook=as_array)
     except (OSError, msgspec.MsgspecError, ValueError):
         return None
 
@@ -55,7 +55,8 @@ def forget(job: Job, number: int) -> None:
     path_of(job, number).unlink(missing_ok=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """For msgspec: an array as its dtype, shape and bytes; a number as Python's own."""
     if isinstance(value, np.ndarray):
         return [value.dtype.str, list(value.shape), value.tobytes()]
     if isinstance(value, np.generic):
@@ -63,7 +64,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not kept")
 
 
-def _array(kind: Any, value: Any) -> Any:
+def as_array(kind: Any, value: Any) -> Any:
+    """The way back.
+
+    Raises:
+        ValueError, TypeError: it was not written by `plain`.
+    """
     if typing.get_origin(kind) is not np.ndarray:
         raise NotImplementedError(kind)
     dtype, shape, raw = value

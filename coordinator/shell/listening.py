@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 from paho.mqtt.client import Client, MQTTMessage
@@ -17,7 +17,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from coordinator.errors import ChildFailed
 from coordinator.shell import line
 from coordinator.shell.fleet_store import FleetStore, Heard
-from firmware_configs.messages import JSON, ROOT, Rejected, Reported, Status
+from firmware_configs.messages import JSON, ROOT, Alert, Rejected, Reported, Status
 
 KINDS = ("status", "reported", "rejected", "alert")
 BROKER_LOG = "$SYS/broker/log/N"
@@ -126,11 +126,9 @@ def word(device: str, kind: str, payload: bytes, now_ms: int, *, live: bool, as_
             return _status(decode(payload, type=Status), device, now_ms, live)
         if kind == "reported":
             return _reported(decode(payload, type=Reported), device, now_ms, live)
-        said: dict[str, Any] = (
-            msgspec.to_builtins(decode(payload, type=Rejected))
-            if kind == "rejected"
-            else decode(payload, type=dict[str, Any])
-        )
+        said = decode(payload, type=Rejected if kind == "rejected" else Alert)
+        if isinstance(said, Alert) and said.device != device:
+            return None
         packed = msgspec.msgpack.encode(said)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, TypeError):
         return None

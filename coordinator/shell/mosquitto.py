@@ -5,15 +5,26 @@ session; one on loopback for the coordinator, which no device's certificate open
 SIGHUP; `edge-coordinator up --broker mosquitto` runs it and sends that.
 """
 
+import base64
+import fcntl
 import getpass
+import hashlib
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from coordinator.errors import BrokerUnfit
 from coordinator.fleet import access
+from coordinator.fleet.access import Rule, Topology
 from coordinator.shell import authority, pki
 from coordinator.shell.fleet_store import FleetStore
+from firmware_configs.enrolment import visitor
 
+LIST = "devices.acl"
+READ_BYTES, READ_S = 9_480_000, 8.9
+"""A list of 10,000 devices, and how long mosquitto took to read it (docs/scale.md)."""
 PACKET_BYTES_MAX = 1_500_000
 QUEUED_MAX = 100_000
 
@@ -52,6 +63,18 @@ acl_file {folder}/operators.acl
 """
 
 
+WEBSOCKETS = """
+listener {port} {host}
+protocol websockets
+{server}
+allow_anonymous false
+password_file {folder}/pages.passwd
+acl_file {folder}/pages.acl
+"""
+ITERATIONS = 1_000
+"""Of PBKDF2; passwords are made by us, of 192 bits, so that guessing is hopeless after one."""
+
+
 def command(home: Path) -> list[str]:
     """How mosquitto is started.
 
@@ -69,12 +92,13 @@ def folder(home: Path) -> Path:
     return home / "broker"
 
 
-def write(home: Path, server: pki.Pair, host: str, port: int, own_port: int) -> None:
+def write(home: Path, server: pki.Pair, host: str, port: int, own_port: int, pages_port: int = 0) -> None:
     """Write everything that it needs.
 
     Args:
         host: address to listen on for devices.
         own_port: of the coordinator's listener.
+        pages_port: of the WebSocket listener; 0: there is none.
     """
     place = folder(home)
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -92,6 +116,9 @@ def write(home: Path, server: pki.Pair, host: str, port: int, own_port: int) -> 
         operators=authority.ensure(home, "operators").certificate,
         revoked=authority.publish(home),
     )
+    if pages_port:
+        own = f"certfile {server.certificate}\nkeyfile {server.key}"
+        config += WEBSOCKETS.format(port=pages_port, host=host, server=own, folder=place)
     (place / "mosquitto.conf").write_text(config)
     write_access(home)
 
@@ -100,27 +127,92 @@ def write_access(home: Path) -> None:
     """Write the access lists anew, where mosquitto is used."""
     place = folder(home)
     if (place / "mosquitto.conf").exists():
-        _put(place / "devices.acl", of_devices(home))
-        _put(place / "operators.acl", access.operators())
+        with _alone(place):
+            _write_access(home, place)
+
+
+def add_access(home: Path, device: str) -> None:
+    """Let a device in that was enrolled just now: its lines go to the end of the list, whatever else is in it."""
+    place = folder(home)
+    if not (place / "mosquitto.conf").exists():
+        return
+    users = _users(device, FleetStore(home).topology_of(device))
+    with _alone(place):
+        if not _is_whole(place / LIST):
+            _write_access(home, place)
+            return
+        with (place / LIST).open("ab", buffering=0) as listed:
+            listed.write("".join(access.of_user(user, rules) for user, rules in users.items()).encode())
+
+
+def _write_access(home: Path, place: Path) -> None:
+    pages = {name: app for name, app in FleetStore(home).apps().items() if app.password}
+    _put(place / "pages.passwd", "".join(f"{name}:{app.password}\n" for name, app in pages.items()))
+    _put(place / "pages.acl", access.pages({name: app.device for name, app in pages.items()}))
+    _put(place / "operators.acl", access.operators())
+    # Last: mosquitto is told when this one has changed, see `stamp`.
+    _put(place / LIST, of_devices(home))
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """One writer at a time: who wrote the whole from what was enrolled before must not undo what came after."""
+    with (place / "access.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a list is there, and was not torn where its last writer was killed."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+    except OSError:
+        return False
+
+
+def hashed(password: str) -> str:
+    """A password as mosquitto 2 keeps it: PBKDF2 with SHA-512, `$7$ITERATIONS$SALT$HASH` (its src/password_mosq.c)."""
+    salt = os.urandom(12)
+    made = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS, 64)
+    return f"$7${ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(made).decode()}"
 
 
 def of_devices(home: Path) -> str:
-    """The access list of devices and apps."""
+    """The access list of devices, their visits, and apps."""
     store = FleetStore(home)
     profiles = store.topologies()
-    users = {
-        view.name: access.of_device(view.name, profiles.get(view.profile_given))
-        for view in store.views()
-        if not view.revoked
-    }
-    apps = {name: access.of_app(roles, profiles.values()) for name, roles in store.apps().items()}
+    users: dict[str, list[Rule]] = {}
+    for device, revoked, profile in store.members():
+        if not revoked:
+            users |= _users(device, profiles.get(profile))
+    apps = {name: access.of_app(app.roles, profiles.values(), app.device) for name, app in store.apps().items()}
     return access.mosquitto({**users, **apps})
+
+
+def _users(device: str, profile: Topology | None) -> dict[str, list[Rule]]:
+    """A device and its visits."""
+    return {
+        device: access.of_device(device, profile),
+        visitor(device): access.of_app(access.VISITS, (), device),
+    }
 
 
 def stamp(home: Path) -> tuple[float, ...]:
     """Changes when mosquitto should read its lists again."""
-    files = [folder(home) / "devices.acl", authority.revocations(home), home / "keys" / "server.pem"]
+    files = [folder(home) / LIST, authority.revocations(home), home / "keys" / "server.pem"]
     return tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)
+
+
+def pause_s(home: Path) -> float:
+    """For how long mosquitto is left alone after it has read its lists, so that it serves nine tenths of the time.
+
+    While it reads it serves nobody, and it looks for each line's user from the beginning: that is quadratic.
+    """
+    path = folder(home) / LIST
+    size = path.stat().st_size if path.exists() else 0
+    return 9.0 * READ_S * (size / READ_BYTES) ** 2
 
 
 def _put(path: Path, text: str) -> None:

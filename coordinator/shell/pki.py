@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
+from firmware_configs.errors import UsageError
+
 AUTHORITY_DAYS = 3_650
 SERVER_DAYS = 397
 """What browsers and clients accept at most."""
@@ -56,14 +58,15 @@ def ensure_authority(home: Path) -> Pair:
     return pair
 
 
-def ensure_server(home: Path, names: Sequence[str] = LOCAL) -> Pair:
+def ensure_server(home: Path, names: Sequence[str] = LOCAL, of: str = "server") -> Pair:
     """A certificate for the coordinator's servers, made or renewed when it is near its end or lacks a name.
 
     Args:
         names: DNS names and IP addresses under which devices reach this machine.
+        of: which server; each that has names of its own has a certificate of its own.
     """
     authority = ensure_authority(home)
-    pair = Pair(home / "keys" / "server.pem", home / "keys" / "server.key")
+    pair = Pair(home / "keys" / f"{of}.pem", home / "keys" / f"{of}.key")
     if pair.certificate.exists() and pair.key.exists() and _good(pair.certificate, names):
         return pair
     signer = serialization.load_pem_private_key(authority.key.read_bytes(), None)
@@ -116,7 +119,11 @@ def _general(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
-        return x509.DNSName(name)
+        pass
+    try:
+        return x509.DNSName(name.encode("idna").decode())
+    except ValueError:
+        raise UsageError(f"{name[:100]!r} is no name of a machine", hint="give its DNS name or its address") from None
 
 
 def _good(certificate: Path, names: Sequence[str]) -> bool:

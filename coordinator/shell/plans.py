@@ -50,6 +50,10 @@ def _asked_beside(job: Job, row: Round) -> dict[str, Any]:
     strategy = job.strategy
     layers = at(job.layers, row.number)
     asked: dict[str, Any] = {}
+    if job.demands.classes:
+        asked["classes"] = list(job.demands.classes)
+    if job.demands.examples_min > 1:
+        asked["examples_min"] = job.demands.examples_min
     if layers:
         asked |= {"layers": [one.pattern for one in layers], "factors": [one.factor for one in layers]}
     match strategy.preset.device:

@@ -19,8 +19,7 @@ PICTURE = "@picture@"
 EPSILONS = 24
 """Rounds at which ε is reckoned, evenly over the run; each takes a third of a second."""
 STYLE = """
-  .picture { background: #ffffff; color: #14202b; max-width: 36rem; margin: 1rem 0; }
-  .picture svg { width: 100%; height: auto; display: block; }
+  .picture { max-width: 36rem; }
   .wide td, .wide th { white-space: nowrap; }
 """
 

@@ -5,8 +5,6 @@ A round is spent once: it is keyed by run and number, so a round that is resumed
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,6 +12,7 @@ from msgspec import Struct
 
 from coordinator.accountant import Budget, Spend, refuse_beyond
 from coordinator.errors import PrivacyRefused
+from coordinator.shell.database import opened, prepare
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS privacy_budget (
@@ -46,20 +45,13 @@ class PrivacyStore:
     """The accounts in a coordinator's home."""
 
     def __init__(self, home: Path) -> None:
-        home.mkdir(parents=True, exist_ok=True)
-        self._path = home / "coordinator.db"
-        with self._open() as database:
-            database.executescript(_SCHEMA)
+        prepare(home, _SCHEMA)
+        self._home = home
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self._path, timeout=15, isolation_level=None)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            yield database
-        finally:
-            database.close()
+    def bundles(self) -> list[str]:
+        """What something was spent on: bundles, and experiments as `experiment NAME`."""
+        with opened(self._home, autocommit=True) as database:
+            return [name for (name,) in database.execute("SELECT DISTINCT bundle FROM privacy_budget ORDER BY bundle")]
 
     def accounts(self, bundle: str, without: tuple[str, int] | None = None) -> list[Account]:
         """The bundle's accounts by population.
@@ -67,7 +59,7 @@ class PrivacyStore:
         Args:
             without: run and number of a round to leave out, whether it was entered or not.
         """
-        with self._open() as database:
+        with opened(self._home, autocommit=True) as database:
             rows = database.execute(
                 "SELECT population, value FROM privacy_budget WHERE bundle = ? ORDER BY population", (bundle,)
             ).fetchall()
@@ -89,7 +81,7 @@ class PrivacyStore:
             PrivacyRefused: the budget does not allow it, or the round was entered with other numbers; nothing is
                 written.
         """
-        with self._open() as database:
+        with opened(self._home, autocommit=True) as database:
             database.execute("BEGIN IMMEDIATE")
             try:
                 reached = self._enter(database, bundle, population, budget, run, number, spend)
@@ -101,12 +93,12 @@ class PrivacyStore:
 
     def entries(self, bundle: str, population: str) -> list[tuple[str, int, Spend]]:
         """(run, round, what it cost), in the order in which they were entered."""
-        with self._open() as database:
+        with opened(self._home, autocommit=True) as database:
             return [(run, number, spend) for (run, number), spend in _spent(database, bundle, population)]
 
     def is_entered(self, run: str, number: int) -> bool:
         """Whether a round's spending was entered."""
-        with self._open() as database:
+        with opened(self._home, autocommit=True) as database:
             return bool(
                 database.execute("SELECT 1 FROM privacy_spend WHERE run = ? AND round = ?", (run, number)).fetchone()
             )

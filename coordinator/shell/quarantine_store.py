@@ -6,8 +6,7 @@ added to.
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ from msgspec import Struct
 
 from coordinator.errors import UnknownDevice
 from coordinator.quarantine import Evidence, Standing, in_words
+from coordinator.shell.database import prepare, transaction
 
 DAY_MS = 86_400_000
 DAYS, DAYS_MAX = 7, 56
@@ -69,32 +69,19 @@ class QuarantineStore:
     """The tables in a coordinator's home. Each call is one transaction."""
 
     def __init__(self, home: Path, clock_ms: Callable[[], int] = lambda: int(time.time() * 1_000)) -> None:
-        home.mkdir(parents=True, exist_ok=True)
-        self._path, self._now_ms = home / "coordinator.db", clock_ms
-        with self._open() as database:
-            database.executescript(_SCHEMA)
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self._path, timeout=15)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            with database:
-                yield database
-        finally:
-            database.close()
+        prepare(home, _SCHEMA)
+        self._home, self._now_ms = home, clock_ms
 
     def standings(self) -> dict[str, Standing]:
         """Device → its standing."""
-        with self._open() as database:
+        with transaction(self._home) as database:
             rows = database.execute("SELECT device, value FROM standing").fetchall()
         return {device: msgspec.msgpack.decode(value, type=Standing) for device, value in rows}
 
     def put(self, standings: Mapping[str, Standing]) -> list[Entry]:
         """Write standings down, and quarantine whoever has come too far; returns the new entries."""
         made: list[Entry] = []
-        with self._open() as database:
+        with transaction(self._home) as database:
             held = _entries(database)
             for device, standing in standings.items():
                 entry = held.get(device)
@@ -126,7 +113,7 @@ class QuarantineStore:
     def quarantine(self, device: str, reason: str, days: float) -> Entry:
         """Enter a device by hand; a device that is in already stays in, for as long as this says."""
         now = self._now_ms()
-        with self._open() as database:
+        with transaction(self._home) as database:
             old = _entries(database).get(device)
             entry = Entry(
                 device=device,
@@ -148,7 +135,7 @@ class QuarantineStore:
             UnknownDevice: it is not in quarantine.
         """
         now = self._now_ms()
-        with self._open() as database:
+        with transaction(self._home) as database:
             entry = _entries(database).get(device)
             if entry is None or entry.until_ms <= now:
                 raise UnknownDevice(f"`{device}` is not in quarantine", hint="see: edge-coordinator nodes ls")
@@ -160,7 +147,7 @@ class QuarantineStore:
     def entries(self) -> dict[str, Entry]:
         """Device → its entry, of those that are in quarantine now. What has run out is told to the audit once."""
         now = self._now_ms()
-        with self._open() as database:
+        with transaction(self._home) as database:
             held = _entries(database)
             for device, entry in held.items():
                 if entry.until_ms <= now and _newest(database, device).what == "quarantined":
@@ -169,7 +156,7 @@ class QuarantineStore:
 
     def audit(self, device: str = "") -> list[Change]:
         """Every change, oldest first; of one device, or of all."""
-        with self._open() as database:
+        with transaction(self._home) as database:
             rows = database.execute(
                 "SELECT value FROM quarantine_audit WHERE ? IN ('', device) ORDER BY number", (device,)
             ).fetchall()

@@ -18,6 +18,12 @@ class Request(Struct, frozen=True, kw_only=True):
     rounds: Annotated[int, Meta(ge=1, le=10_000)] = 1
     minimum_reports: Annotated[int, Meta(ge=1)] = 1
     wanted: Annotated[int, Meta(ge=0)] = 0
+    where: tuple[str, ...] = ()
+    """Which devices the run is for: tag:site=lab, group:beta, class:NAME; all must hold."""
+    classes: tuple[str, ...] = ()
+    """Classes of devices, as their profiles say; empty: any."""
+    examples_min: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    """Examples that a device must have."""
     strategy: str = "fedavg"
     """A name of `coordinator.strategies.names`."""
     options: dict[str, float] = {}
@@ -75,7 +81,7 @@ class Request(Struct, frozen=True, kw_only=True):
     back_off_s: Annotated[float, Meta(ge=0.0)] = 5.0
     """Before the first of them; twice as long before each further one."""
     spread_s: Annotated[float, Meta(ge=0.0)] | None = None
-    """Seconds over which devices come; None: 50 devices a second."""
+    """Start window, s: each device begins at a moment of its own in it; None: 50 devices a second."""
     keep_reports: bool = True
     """Whether a round's reports may lie on disk from when they are here until their result is."""
 

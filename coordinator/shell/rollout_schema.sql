@@ -28,3 +28,9 @@ CREATE TABLE IF NOT EXISTS rollout_wish (   -- what people asked for and no step
 CREATE TABLE IF NOT EXISTS rollout_due (    -- devices whose desired state the broker has not taken yet
     device TEXT PRIMARY KEY
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rollout_look (   -- what the guards said, whenever that changed; thinned out
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    rollout TEXT NOT NULL REFERENCES rollout (key),
+    value BLOB NOT NULL                     -- coordinator.shell.rollout_store.Look, msgpack
+);
+CREATE INDEX IF NOT EXISTS rollout_look_rollout ON rollout_look (rollout, number);

@@ -1,6 +1,5 @@
 """Rollouts in the coordinator's database: state, devices, wishes, the audit log, and what is still to be published."""
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,15 +9,19 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, structs
 
-from coordinator.errors import LogDamaged, RolloutTaken, UnknownRollout
+from coordinator.chain import chained, root, verified
+from coordinator.errors import RolloutTaken, UnknownRollout
 from coordinator.fleet.shadow import revise
 from coordinator.rollout.machine import refusal
-from coordinator.rollout.state import ENDED, Member, Note, Order, Rollout, Step, Wish
+from coordinator.rollout.state import ENDED, Finding, Member, Note, Order, Rollout, Step, Wish
 from coordinator.shell.authority import coordinator_id
+from coordinator.shell.database import connect
 from coordinator.shell.fleet_store import FleetStore
 from firmware_configs.messages import Desired
 
 SCHEMA = Path(__file__).with_name("rollout_schema.sql")
+LOOKS_MAX = 1_000
+"""Looks of a rollout that are kept: a curve has no more points."""
 _encode = msgspec.msgpack.Encoder().encode
 _rollout = msgspec.msgpack.Decoder(Rollout).decode
 _member = msgspec.msgpack.Decoder(Member).decode
@@ -34,15 +37,22 @@ class Entry(Struct, frozen=True, kw_only=True):
     """sha256 (hex) over the hash of the line before, the number and the note."""
 
 
+class Look(Struct, frozen=True, kw_only=True):
+    """What the guards said at one moment."""
+
+    watched_ms: int
+    """Since the rollout began, see `Rollout.watched_ms`."""
+    cohort: str
+    findings: tuple[Finding, ...]
+
+
 class RolloutStore:
     """The rollouts of a home. Each call is one transaction, on one connection."""
 
     def __init__(self, home: Path) -> None:
         FleetStore(home)  # desired states are in its tables
         self._home, self._by = home, ""
-        self._database = sqlite3.connect(home / "coordinator.db", timeout=15, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
+        self._database = connect(home, autocommit=True)
         self._database.executescript(SCHEMA.read_text())
 
     def close(self) -> None:
@@ -123,6 +133,8 @@ class RolloutStore:
                     if before.members.get(device) is not member
                 ],
             )
+            if after.findings != before.findings:
+                self._look(after)
             entries = self._append(after.key, made.notes)
             database.executemany("DELETE FROM rollout_wish WHERE number = ?", [(number,) for number in wishes])
             self._want(after, made.orders)
@@ -132,18 +144,31 @@ class RolloutStore:
         row = self._database.execute(
             "SELECT number, hash FROM rollout_log WHERE rollout = ? ORDER BY number DESC LIMIT 1", (key,)
         ).fetchone()
-        number, last = row if row is not None else (0, _root(key))
+        number, last = row if row is not None else (0, root(_log_of(key)))
         entries = []
         for note in notes:
             number += 1
             packed = _encode(note)
-            last = _chained(last, number, packed)
+            last = chained(last, number, packed)
             self._database.execute(
                 "INSERT INTO rollout_log (rollout, number, value, hash) VALUES (?, ?, ?, ?)",
                 (key, number, packed, last),
             )
             entries.append(Entry(number=number, note=note, hash=last.hex()))
         return entries
+
+    def _look(self, rollout: Rollout) -> None:
+        """Keep what the guards say now; of many looks every second one is let go."""
+        key, place = rollout.key, "row_number() OVER (ORDER BY number)"
+        look = Look(watched_ms=rollout.watched_ms, cohort=rollout.plan.named(rollout.cohort), findings=rollout.findings)
+        self._database.execute("INSERT INTO rollout_look (rollout, value) VALUES (?, ?)", (key, _encode(look)))
+        (count,) = self._database.execute("SELECT count(*) FROM rollout_look WHERE rollout = ?", (key,)).fetchone()
+        if count > LOOKS_MAX:
+            self._database.execute(
+                f"DELETE FROM rollout_look WHERE number IN (SELECT number FROM (SELECT number, {place} AS place "  # noqa: S608
+                "FROM rollout_look WHERE rollout = ?) WHERE place % 2 = 0)",
+                (key,),
+            )
 
     def _want(self, rollout: Rollout, orders: Iterable[Order]) -> None:
         """Change what is wanted of devices; they are due to be published."""
@@ -215,8 +240,11 @@ class RolloutStore:
         for rollout in found:
             if rollout.key == key:
                 return rollout
-        known = ", ".join(rollout.key for rollout in found[:8]) or "none yet"
-        raise UnknownRollout(f"no rollout `{key}`", hint=f"known: {known}")
+        known = ", ".join(rollout.key for rollout in found[:8])
+        raise UnknownRollout(
+            f"no rollout `{key}`" if key != "last" else "there is no rollout yet",
+            hint=f"known: {known}" if found else "start one: edge-coordinator rollout start PLAN",
+        )
 
     def log(self, key: str, after: int = 0) -> list[Entry]:
         """The audit log's lines beyond number `after`."""
@@ -228,23 +256,21 @@ class RolloutStore:
             for number, value, hashed in rows
         ]
 
+    def looks(self, key: str) -> list[Look]:
+        """What the guards said, whenever that changed, oldest first; of a long rollout every second, fourth, … look."""
+        rows = self._database.execute("SELECT value FROM rollout_look WHERE rollout = ? ORDER BY number", (key,))
+        return [msgspec.msgpack.decode(value, type=Look) for (value,) in rows.fetchall()]
+
     def verify(self, key: str) -> str:
         """Check the log's chain; returns the newest hash (hex), which whoever noted it earlier can look for.
 
         Raises:
             LogDamaged: a line was changed, added or taken out.
         """
-        last = _root(key)
         rows = self._database.execute(
             "SELECT number, value, hash FROM rollout_log WHERE rollout = ? ORDER BY number", (key,)
         ).fetchall()
-        for place, (number, value, hashed) in enumerate(rows, 1):
-            last = _chained(last, number, value)
-            if number != place or last != hashed:
-                raise LogDamaged(
-                    f"line {place} of the log of {key} is not what was written", hint="compare with a backup"
-                )
-        return last.hex()
+        return verified(_log_of(key), rows)
 
 
 def active(rollouts: Iterable[Rollout]) -> Mapping[str, Rollout]:
@@ -274,9 +300,5 @@ def _bare(rollout: Rollout) -> bytes:
     return _encode(structs.replace(rollout, members={}))
 
 
-def _root(key: str) -> bytes:
-    return hashlib.sha256(f"edgeward rollout {key}".encode()).digest()
-
-
-def _chained(last: bytes, number: int, packed: bytes) -> bytes:
-    return hashlib.sha256(last + number.to_bytes(8, "big") + packed).digest()
+def _log_of(key: str) -> str:
+    return f"rollout {key}"

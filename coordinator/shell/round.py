@@ -16,6 +16,7 @@ from coordinator.errors import TooFewReports
 from coordinator.rounds import Round
 from coordinator.shell import fault
 from coordinator.shell import grid as nodes
+from coordinator.shell.admitting import Admission
 from coordinator.shell.checkpoint import Checkpoint
 from coordinator.shell.grid import Replies
 from coordinator.shell.job import Job
@@ -23,7 +24,7 @@ from coordinator.shell.plans import plan_of, vectors_of
 from coordinator.shell.private_run import enter_noised
 from coordinator.shell.secret_grid import Secret, Summed, sum_in_secret
 from coordinator.shell.store import Store
-from coordinator.shell.vetting import allowed, vetted
+from coordinator.shell.vetting import vetted
 from models.bundle import Bundle
 
 F32 = NDArray[np.float32]
@@ -63,18 +64,19 @@ def gather(asking: Asking, job: Job, row: Round, bundle: Bundle, now: Checkpoint
     """
     needed = job.minimum_reports
     until = time.monotonic() + job.join_s
-    online = nodes.online(asking.grid, max(needed, job.wanted), job.enrolled, until, asking.not_before)
-    there = allowed(Path(job.home), online)
+    may = Admission(Path(job.home), job.demands, bundle.spec)
+    there = nodes.online(asking.grid, max(needed, job.wanted), job.enrolled, until, asking.not_before, may)
     if job.private is not None:
         asked = cohort.sample(there, job.private.rate, secret_dice())
     else:
         dice = np.random.default_rng([job.seed, row.number, row.attempt])
         asked = cohort.select(there, job.wanted, job.over_selection, dice)
-    row = put(asking.store, msgspec.structs.replace(rounds.advance(row, "open"), asked=len(asked)))
+    opened = msgspec.structs.replace(rounds.advance(row, "open"), asked=len(asked), unfit=may.out.total())
+    row = put(asking.store, opened)
     fault.point("open", row.number)
     if len(asked) < needed:
         raise TooFewReports(
-            f"{len(asked)} nodes are online, {needed} reports are needed",
+            f"{len(asked)} nodes are online{may.told()}, {needed} reports are needed",
             hint="are the agents up, do they have examples and consent? see `reported.learning` of each device",
         )
     if job.secret is not None:

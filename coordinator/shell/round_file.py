@@ -26,6 +26,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "bundle rounds unlearn minimum_reports wanted over_selection retries back_off_s spread_s join_s deadline_s"
         " wait_s seed keep_reports"
     ),
+    "eligibility": _same("where classes examples_min"),
     "strategy": {"name": "strategy", **_same("options prox_mu layers")},
     "asynchronous": {"enabled": "asynchronous", **_same("buffer staleness")},
     "device": _same("epochs lr clip_norm"),

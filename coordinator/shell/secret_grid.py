@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from coordinator.errors import AggregationFailed, TooFewReports
-from coordinator.shell.grid import POLL_S, REASON_MAX, record_of, size_of
+from coordinator.shell.grid import REASON_MAX, Pause, record_of, size_of
 from models import sparse
 from models.errors import SecureSumFailed
 from models.secure_sum import noise as noises
@@ -99,10 +99,11 @@ class _Talk:
         sent = self._grid.push_messages(list(messages.values()))
         waiting = {identity: one for identity, one in zip(sent, messages, strict=True) if identity}
         answers: dict[int, Told] = {}
-        until = time.monotonic() + self._deadline_s
+        until, pause = time.monotonic() + self._deadline_s, Pause()
         while waiting and time.monotonic() < until:
-            time.sleep(POLL_S)
+            pause.rest()
             for reply in self._grid.pull_messages(list(waiting)):
+                pause.came()
                 one = waiting.pop(reply.metadata.reply_to_message_id)
                 answer = self._read(reply, kind)
                 if answer is not None:
@@ -131,6 +132,7 @@ def sum_in_secret(
     plan: dict[str, Any],
     secret: Secret,
     *,
+    size: int = 0,
     minimum: int,
     deadline_s: float,
     seed: int,
@@ -142,6 +144,7 @@ def sum_in_secret(
     Args:
         context: names the sum: run and round.
         vectors: what the message holds beside the plan, as `plans.vectors_of` makes them.
+        size: of the devices' vectors, where the message holds none; 0: as long as `vectors["shared"]`.
         plan: of the round, as `edge_agent` reads it.
         minimum: members that must be in the sum; with fewer nothing is unmasked.
         deadline_s: for each stage.
@@ -152,10 +155,9 @@ def sum_in_secret(
         TooFewReports: too few members at some stage; nothing is known of anybody.
         AggregationFailed: the masks could not be taken off.
     """
-    members_max, whole_size = max(3, len(nodes)), len(vectors["shared"])
+    members_max, whole_size = max(3, len(nodes)), size or len(vectors["shared"])
     # Where the clipping norm is adapted, a count is one more number of each vector.
-    weight = float(plan["count_weight"])
-    share = float(plan["random_k"])
+    weight, share = float(plan.get("count_weight", 0.0)), float(plan.get("random_k", 0.0))
     sent = sparse.kept(whole_size, share) if share else whole_size
     size = sent + (weight > 0.0)
     ring = Ring(bound=math.hypot(plan["clip_norm"], weight), bits=secret.bits, members_max=members_max)

@@ -14,12 +14,15 @@ from coordinator.shell import watch
 from coordinator.shell.buffered import as_they_come
 from coordinator.shell.checkpoint import F32, write_durably
 from coordinator.shell.counting import count
+from coordinator.shell.grouped import sum_declared
 from coordinator.shell.hold import APP_LOCK, hold
 from coordinator.shell.job import Job
 from coordinator.shell.late import Late
+from coordinator.shell.pacing import come_s
 from coordinator.shell.run_store import RunStore
 from coordinator.shell.steps import Steps
 from coordinator.shell.store import Store
+from coordinator.shell.summing import add_up
 from models import arrays as tensors
 
 BEFORE_S = 30.0
@@ -33,7 +36,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run the job that the run's configuration names, from where it stands."""
     path = Path(str(context.run_config["job"]))
     job = msgspec.json.decode(path.read_bytes(), type=Job)
-    if job.groups is not None:
+    if job.counts:
         _count(grid, job, path)
         return
     plans = RunStore(Path(job.home))
@@ -64,7 +67,14 @@ def _count(grid: Grid, job: Job, path: Path) -> None:
     store = Store(Path(job.home))
     nodes.hurry()
     try:
-        write_durably(path.with_name("result.npz"), tensors.pack(count(grid, job, store)))
+        declared = next((one for one in (job.shape, job.drift, job.business) if one is not None), None)
+        if declared is not None and job.secret is not None:
+            found = sum_declared(grid, job, job.secret, store, declared)
+        elif job.bandit is not None:
+            found = add_up(grid, job, job.bandit, store)
+        else:
+            found = count(grid, job, store)
+        write_durably(path.with_name("result.npz"), tensors.pack(found))
     except RoundError as error:
         store.end(job.key, failure=f"{error.what}; {error.hint}")
     except Exception as error:
@@ -75,7 +85,7 @@ def _count(grid: Grid, job: Job, path: Path) -> None:
 
 def _run(grid: Grid, job: Job, store: Store, late: Late) -> dict[str, F32]:
     """Do the rounds that are not done yet; returns the shared parameters after the last."""
-    steps = Steps(grid, job, store, late, not_before=time.monotonic() + job.spread_s)
+    steps = Steps(grid, job, store, late, not_before=time.monotonic() + come_s(job))
     known = {row.number: row for row in store.rounds(job.key)}
     done = rounds.done_of(list(known.values()))
     # A later round starts from the newest result, and only that one's file is kept.

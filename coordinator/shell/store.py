@@ -2,8 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -12,6 +11,7 @@ from msgspec import Struct
 from coordinator import rounds
 from coordinator.errors import RunInterrupted, UnknownDevice
 from coordinator.rounds import Round
+from coordinator.shell.database import prepare, transaction
 from firmware_configs.messages import Desired
 
 SCHEMA = Path(__file__).with_name("schema.sql")
@@ -41,6 +41,23 @@ class Run(Struct, frozen=True, kw_only=True):
     failure: str
 
 
+class _Revision(Struct):
+    """Of a `Desired`, when nothing else of it is asked for."""
+
+    revision: int
+
+
+_revision = msgspec.msgpack.Decoder(_Revision)
+_DEVICE = "SELECT name, node, public_key, enrolled_ms, revoked FROM device"
+NAMED_MAX = 20
+"""Devices that an error names."""
+
+
+def _device(row: tuple[str, int, str, int, int]) -> Device:
+    name, node, key, enrolled_ms, revoked = row
+    return Device(name=name, node=node % 2**64, public_key=key, enrolled_ms=enrolled_ms, revoked=bool(revoked))
+
+
 class Store:
     """A home's database. Each call is one transaction."""
 
@@ -49,33 +66,17 @@ class Store:
         home: the coordinator's.
         session: of the server app that writes rounds; what an overtaken session writes is refused. 0: of nobody.
         """
-        home.mkdir(parents=True, exist_ok=True)
+        prepare(home, SCHEMA.read_text())
         self.home = home
-        self._path = home / "coordinator.db"
         self._session = session
-        with self._open() as database:
-            database.executescript(SCHEMA.read_text())
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """What is done on the connection is committed together at the end, or not at all."""
-        with self._open() as database:
-            yield database
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self._path, timeout=15)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            with database:
-                yield database
-        finally:
-            database.close()
+        return transaction(self.home)
 
     def enrol(self, name: str, node: int, public_key: str) -> None:
         """Add a device, or give it another node."""
-        with self._open() as database:
+        with self.transaction() as database:
             database.execute(
                 "INSERT OR REPLACE INTO device (name, node, public_key, enrolled_ms) VALUES (?, ?, ?, ?)",
                 (name, _signed(node), public_key, int(time.time() * 1_000)),
@@ -88,18 +89,22 @@ class Store:
             UnknownDevice: there is none of this name.
         """
         device = self.device(name)
-        with self._open() as database:
+        with self.transaction() as database:
             database.execute("UPDATE device SET revoked = 1 WHERE name = ?", (name,))
         return device
 
     def devices(self, *, revoked: bool = False) -> list[Device]:
         """The enrolled devices by name."""
-        with self._open() as database:
-            rows = database.execute(
-                "SELECT name, node, public_key, enrolled_ms, revoked FROM device ORDER BY name"
-            ).fetchall()
-        found = [Device(name=n, node=i % 2**64, public_key=k, enrolled_ms=t, revoked=bool(r)) for n, i, k, t, r in rows]
+        with self.transaction() as database:
+            rows = database.execute(f"{_DEVICE} ORDER BY name").fetchall()
+        found = [_device(row) for row in rows]
         return [device for device in found if revoked or not device.revoked]
+
+    def find(self, name: str) -> Device | None:
+        """One device, revoked or not; None: there is none of this name."""
+        with self.transaction() as database:
+            row = database.execute(f"{_DEVICE} WHERE name = ?", (name,)).fetchone()
+        return _device(row) if row else None
 
     def device(self, name: str) -> Device:
         """One device.
@@ -107,15 +112,25 @@ class Store:
         Raises:
             UnknownDevice: there is none of this name.
         """
-        for device in self.devices(revoked=True):
-            if device.name == name:
-                return device
-        known = ", ".join(d.name for d in self.devices()) or "none yet"
-        raise UnknownDevice(f"no device `{name}` is enrolled", hint=f"enrolled: {known}")
+        found = self.find(name)
+        if found is None:
+            names = [device.name for device in self.devices()]
+            known = ", ".join(names[:NAMED_MAX]) + (", …" if len(names) > NAMED_MAX else "")
+            raise UnknownDevice(f"no device `{name}` is enrolled", hint=f"enrolled: {known or 'none yet'}")
+        return found
+
+    def newest_desired(self, without: str) -> Desired:
+        """What is wanted at the highest revision of any enrolled device but one; revision 0: nothing of anybody."""
+        ask = "SELECT w.value FROM desired w JOIN device d ON d.name = w.device WHERE NOT d.revoked AND d.name <> ?"
+        with self.transaction() as database:
+            newest = max(
+                database.execute(ask, (without,)), key=lambda row: _revision.decode(row[0]).revision, default=None
+            )
+        return msgspec.msgpack.decode(newest[0], type=Desired) if newest else Desired(revision=0)
 
     def end(self, key: str, *, result: str = "", failure: str = "") -> None:
         """A run is over."""
-        with self._open() as database:
+        with self.transaction() as database:
             database.execute(
                 "UPDATE run SET ended = 1, result = ?, failure = ? WHERE key = ? AND NOT ended", (result, failure, key)
             )
@@ -126,7 +141,7 @@ class Store:
 
     def runs(self) -> list[Run]:
         """All runs, newest first."""
-        with self._open() as database:
+        with self.transaction() as database:
             rows = database.execute(
                 "SELECT key, bundle, version, result, started_ms, ended, failure FROM run ORDER BY started_ms DESC"
             ).fetchall()
@@ -141,7 +156,7 @@ class Store:
         Raises:
             RunInterrupted: the run has ended, or is in other hands by now; nothing is written.
         """
-        with self._open() as database:
+        with self.transaction() as database:
             database.execute("BEGIN IMMEDIATE")
             if self._session:
                 self._refuse_overtaken(database, row.run)
@@ -167,20 +182,20 @@ class Store:
 
     def rounds(self, run: str) -> list[Round]:
         """A run's rounds in order, each as its newest attempt."""
-        with self._open() as database:
+        with self.transaction() as database:
             rows = database.execute("SELECT value FROM round WHERE run = ? ORDER BY number", (run,)).fetchall()
         return [msgspec.msgpack.decode(value, type=Round) for (value,) in rows]
 
     def attempts(self, run: str) -> list[Round]:
         """All attempts of all rounds of a run, in order."""
-        with self._open() as database:
+        with self.transaction() as database:
             rows = database.execute("SELECT value FROM attempt WHERE run = ?", (run,)).fetchall()
         earlier = [msgspec.msgpack.decode(value, type=Round) for (value,) in rows]
         return sorted([*earlier, *self.rounds(run)], key=lambda row: (row.number, row.attempt))
 
     def add_late(self, run: str, number: int, count: int, names: list[str]) -> None:
         """So many more replies came after a round had closed, in whatever state it is by now."""
-        with self._open() as database:
+        with self.transaction() as database:
             database.execute("BEGIN IMMEDIATE")
             held = database.execute("SELECT value FROM round WHERE run = ? AND number = ?", (run, number)).fetchone()
             if held is not None:
@@ -194,7 +209,7 @@ class Store:
 
     def publish_rounds(self, run: str, result: str) -> None:
         """The run's rounds are part of a published version: all of them and the run together."""
-        with self._open() as database:
+        with self.transaction() as database:
             database.execute("BEGIN IMMEDIATE")
             held = database.execute("SELECT number, value FROM round WHERE run = ?", (run,)).fetchall()
             for number, value in held:
@@ -208,13 +223,13 @@ class Store:
 
     def desired(self, device: str) -> Desired:
         """What was last wanted of a device."""
-        with self._open() as database:
+        with self.transaction() as database:
             row = database.execute("SELECT value FROM desired WHERE device = ?", (device,)).fetchone()
         return msgspec.msgpack.decode(row[0], type=Desired) if row else Desired(revision=0)
 
     def put_desired(self, device: str, desired: Desired) -> None:
         """Remember what is wanted of a device."""
-        with self._open() as database:
+        with self.transaction() as database:
             database.execute(
                 "INSERT OR REPLACE INTO desired (device, value) VALUES (?, ?)",
                 (device, msgspec.msgpack.encode(desired)),

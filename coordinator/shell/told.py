@@ -1,26 +1,31 @@
-"""What is told of runs and their rounds."""
+"""What is told of runs, their rounds, and what was spent on privacy."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from coordinator import accountant
+from coordinator.accountant import Accountant, Spend
 from coordinator.errors import UnknownRun
 from coordinator.shell.hold import APP_LOCK, COMMAND_LOCK, is_held
 from coordinator.shell.privacy_store import Account, PrivacyStore
 from coordinator.shell.run_store import RunStore
 from coordinator.shell.store import Run, Store
 
+Reckon = Callable[[Sequence[Spend], float, Accountant], float]
+"""(what was spent, δ, accountant) → ε; whoever cannot wait for it may answer with a number that is none."""
 
-def rounds_table(home: Path) -> list[dict[str, Any]]:
+
+def rounds_table(home: Path, reckon: Reckon = accountant.epsilon) -> list[dict[str, Any]]:
     """Runs with their rounds, newest first."""
     store = Store(home)
     return [
         {
             **msgspec.to_builtins(run),
             "state": state_of(home, run),
-            "epsilon": next(iter(epsilon_by_round(home, run, most=1).values()), None),
+            "epsilon": next(iter(epsilon_by_round(home, run, most=1, reckon=reckon).values()), None),
             "rounds": [msgspec.to_builtins(row) for row in store.rounds(run.key)],
         }
         for run in store.runs()
@@ -37,7 +42,7 @@ def state_of(home: Path, run: Run) -> str:
     return "at work" if is_held(folder / APP_LOCK) else "cut off"
 
 
-def run_told(home: Path, key: str) -> dict[str, Any]:
+def run_told(home: Path, key: str, reckon: Reckon = accountant.epsilon) -> dict[str, Any]:
     """One run with every attempt of every round, and what had been spent once each was entered.
 
     Raises:
@@ -47,7 +52,7 @@ def run_told(home: Path, key: str) -> dict[str, Any]:
     run = store.run(key)
     if run is None:
         raise UnknownRun(f"no run `{key}`", hint="edge-coordinator rounds ls")
-    spent = epsilon_by_round(home, run)
+    spent = epsilon_by_round(home, run, reckon=reckon)
     rows = [{**msgspec.to_builtins(row), "epsilon": spent.get(row.number)} for row in store.attempts(key)]
     newest = {row.number: row.attempt for row in store.rounds(key)}
     for row in rows:
@@ -69,7 +74,9 @@ def account_of(home: Path, run: Run) -> Account | None:
     return next((account for account in held if account.population == private.population), empty)
 
 
-def epsilon_by_round(home: Path, run: Run, most: int | None = None) -> dict[int, float]:
+def epsilon_by_round(
+    home: Path, run: Run, most: int | None = None, reckon: Reckon = accountant.epsilon
+) -> dict[int, float]:
     """Round → ε of its population on the bundle once it was entered; empty for a run that is not private.
 
     Args:
@@ -84,9 +91,29 @@ def epsilon_by_round(home: Path, run: Run, most: int | None = None) -> dict[int,
         own = [own[-1 - round(n * (len(own) - 1) / max(1, most - 1))] for n in range(most)][::-1]
     budget = account.budget
     return {
-        number: accountant.epsilon([row for _, _, row in entered[:upto]], budget.delta, budget.accountant)
-        for number, upto in own
+        number: reckon([row for _, _, row in entered[:upto]], budget.delta, budget.accountant) for number, upto in own
     }
+
+
+def spent(home: Path, bundle: str, reckon: Reckon = accountant.epsilon) -> list[dict[str, Any]]:
+    """What each population has spent on a bundle, over all runs, and what it has left."""
+    told = []
+    for account in PrivacyStore(home).accounts(bundle):
+        budget = account.budget
+        reached = reckon(account.spent, budget.delta, budget.accountant)
+        told.append(
+            {
+                "population": account.population,
+                "epsilon": reached,
+                "epsilon_max": budget.epsilon,
+                "left": max(0.0, budget.epsilon - reached),
+                "delta": budget.delta,
+                "accountant": budget.accountant,
+                "unit": accountant.UNIT,
+                "rounds": sum(row.rounds for row in account.spent),
+            }
+        )
+    return told
 
 
 def fix_of(home: Path, run: Run) -> str:

@@ -10,8 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from coordinator import rounds
+from coordinator.eligibility import Demands
 from coordinator.errors import NotRunning, RoundStateInvalid, UnknownBundle, UnknownDevice, UnknownRun
 from coordinator.rounds import Round
+from coordinator.shell.admitting import meant
 from coordinator.shell.choosing import asynchronous_of, strategy_of
 from coordinator.shell.driving import close, drive, with_bundle
 from coordinator.shell.home import endpoints_of
@@ -89,9 +91,7 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
     refuse_while_rolling_out(home, request.bundle)
     store, endpoints, signed = Store(home), endpoints_of(home), Registry.existing(home)
     parent = _parent(signed, request.bundle)
-    devices = [device.name for device in store.devices()]
-    if not devices:
-        raise UnknownDevice("no device is enrolled", hint="edge-coordinator nodes enrol DEVICE --public-key FILE")
+    devices = asked_of(home, store, request, parent)
     refuse_compression(request)
     private = private_of(request, len(devices))
     if private is not None:
@@ -102,6 +102,28 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
         (home / "runs" / key).mkdir(parents=True)
         RunStore(home).begin(key, request.bundle, parent.spec.version, request, job, int(time.time() * 1_000))
         return _driven(home, key, control, say)
+
+
+def asked_of(home: Path, store: Store, request: Request, parent: Bundle) -> list[str]:
+    """The devices that a run is offered to.
+
+    Raises:
+        UnknownDevice: there is none.
+    """
+    if not store.devices():
+        raise UnknownDevice("no device is enrolled", hint="edge-coordinator nodes enrol DEVICE --public-key FILE")
+    asked = meant(home, demands_of(request), parent.spec.name, parent.spec.version)
+    if not asked:
+        raise UnknownDevice(
+            "the run is for none of the enrolled devices",
+            hint="see who would be asked, and why not: edge-coordinator cohort, with the same --where and --class",
+        )
+    return asked
+
+
+def demands_of(request: Request) -> Demands:
+    """Which devices a run is for."""
+    return Demands(where=request.where, classes=request.classes, examples_min=request.examples_min)
 
 
 def resume(home: Path, key: str, say: Callable[[str], None]) -> Outcome:
@@ -117,7 +139,7 @@ def resume(home: Path, key: str, say: Callable[[str], None]) -> Outcome:
     state = store.run(key)
     if state is None or plan.given_up:
         raise RoundStateInvalid(f"run {key} was given up: {state.failure if state else ''}", hint="train again")
-    if plan.job.groups is not None:
+    if plan.job.counts:
         raise RoundStateInvalid(
             f"run {key} counts, and is not gone on with",
             hint=f"edge-coordinator rounds abandon {key} --reason WHY, then evaluate again",
@@ -222,6 +244,7 @@ def _job(home: Path, key: str, parent: Bundle, request: Request, private: Privat
         negatives=own.negatives,
         clip_norm=request.clip_norm,
         prox_mu=strategy.options.get("prox_mu", 0.0),
+        demands=demands_of(request),
         strategy=strategy,
         layers=tuple(map(read_layer, request.layers)),
         asynchronous=asynchronous_of(request, devices),

@@ -16,7 +16,7 @@ import msgspec
 from iotcore import Broker
 from msgspec import Struct
 
-from coordinator.errors import ChildFailed, PortTaken
+from coordinator.errors import BrokerUnfit, ChildFailed, PortTaken
 from coordinator.shell import authority as device_authority
 from coordinator.shell import broker as brokers
 from coordinator.shell import flower, mosquitto, pki
@@ -27,6 +27,7 @@ from coordinator.shell.mqtt_control import Control
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.rollout_child import RolloutChild
 from coordinator.shell.store import Store
+from firmware_configs.notify import notify
 
 LOOPBACK = "127.0.0.1"
 ANY = ("0.0.0.0", "::")  # noqa: S104 - to recognise it
@@ -49,6 +50,8 @@ class Options(Struct, frozen=True, kw_only=True):
     broker: str = ""
     """URL of a broker of your own; `mosquitto`: one is run with mutual TLS; empty: the embedded one."""
     broker_port: int = 0
+    websocket_port: int = 0
+    """Where pages reach the mosquitto that we run; 0: nowhere."""
     port: int = 0
     """Of registry and rounds."""
     ready_file: Path | None = None
@@ -121,22 +124,24 @@ def _serve(running: Running, options: Options, say: Callable[[str], None], stopp
         with Listener(running.endpoints.broker, options.home, broker_log=MOSQUITTO in running.processes) as listener:
             _repeat(running.endpoints, options.home)
             say("ready; Ctrl-C stops everything")
+            notify("READY=1")
             if options.ready_file is not None:
                 options.ready_file.write_text("ready\n")
             rollouts = RolloutChild(options.home, running.endpoints.broker, running.logs)
-            refreshed, stamp = time.monotonic(), mosquitto.stamp(options.home)
+            refreshed, lists = time.monotonic(), Lists(running, options.home)
             while not stopping():
                 time.sleep(0.2)
                 running.check()
                 listener.check()
                 rollouts.tend()
-                stamp = _reread(running, options.home, stamp)
+                lists.tend(time.monotonic())
                 if time.monotonic() - refreshed > REFRESH_S:
                     refreshed = time.monotonic()
                     Registry.existing(options.home).refresh()
                     if MOSQUITTO in running.processes:
                         device_authority.publish(options.home)
     finally:
+        notify("STOPPING=1")
         if rollouts is not None:
             rollouts.stop()
         running.stop()
@@ -144,12 +149,21 @@ def _serve(running: Running, options: Options, say: Callable[[str], None], stopp
             options.ready_file.unlink(missing_ok=True)
 
 
-def _reread(running: Running, home: Path, known: tuple[float, ...]) -> tuple[float, ...]:
-    """Have mosquitto read its lists again when one has changed."""
-    now = mosquitto.stamp(home)
-    if now != known and MOSQUITTO in running.processes:
-        running.processes[MOSQUITTO].send_signal(signal.SIGHUP)
-    return now
+class Lists:
+    """Has mosquitto read its lists again when one has changed."""
+
+    def __init__(self, running: Running, home: Path) -> None:
+        self._running, self._home = running, home
+        self._known, self._due_s = mosquitto.stamp(home), 0.0
+
+    def tend(self, now_s: float) -> None:
+        """A revocation is read at once; newcomers wait for each other where the list is long."""
+        now = mosquitto.stamp(self._home)
+        if now == self._known or (now[1:] == self._known[1:] and now_s < self._due_s):
+            return
+        self._known, self._due_s = now, now_s + mosquitto.pause_s(self._home)
+        if MOSQUITTO in self._running.processes:
+            self._running.processes[MOSQUITTO].send_signal(signal.SIGHUP)
 
 
 def _repeat(endpoints: Endpoints, home: Path) -> None:
@@ -162,7 +176,14 @@ def _repeat(endpoints: Endpoints, home: Path) -> None:
 
 
 def start(options: Options) -> Running:
-    """Start everything and wait until it answers. What is not given is as it was the last time, where it can be."""
+    """Start everything and wait until it answers. What is not given is as it was the last time, where it can be.
+
+    Raises:
+        BrokerUnfit: mosquitto is not installed, or another broker is to get a WebSocket listener.
+        PortTaken, ChildFailed: see there.
+    """
+    if options.websocket_port and options.broker != MOSQUITTO:
+        raise BrokerUnfit("only the mosquitto that we run gets a WebSocket listener", hint="--broker mosquitto")
     home = options.home.resolve()
     before = last_endpoints(home)
     Store(home)
@@ -172,20 +193,25 @@ def start(options: Options) -> Running:
     control_port = _port(LOOPBACK, 0)
     port = _port(options.host, options.port, before.registry if before else None)
     broker = None
-    broker_url, device_broker = options.broker, ""
-    own_port = 0
+    broker_url, device_broker, pages_broker = options.broker, "", ""
+    own_port = inner_port = broker_port = 0
     if options.broker == MOSQUITTO:
         broker_port = _port(options.host, options.broker_port, before.device_broker if before else None)
         own_port = _port(LOOPBACK, 0, before.broker if before else None)
-        mosquitto.write(home, server, options.host, broker_port, own_port)
+        if options.websocket_port:
+            pages_port = _port(options.host, options.websocket_port)
+            pages_broker = f"wss://{options.reach}:{pages_port}"
+        mosquitto.write(home, server, options.host, broker_port, own_port, options.websocket_port)
         broker_url, device_broker = f"mqtts://{LOOPBACK}:{own_port}", f"mqtts://{options.reach}:{broker_port}"
     elif not broker_url:
         broker_port = _port(options.host, options.broker_port, before.broker if before else None)
-        broker = brokers.start(home, options.host, broker_port)
+        inner_port = brokers.free_port(LOOPBACK)
+        broker = brokers.start(home, LOOPBACK, inner_port)
         broker_url = f"mqtt://{options.reach}:{broker_port}"
     endpoints = Endpoints(
         broker=broker_url,
         device_broker=device_broker,
+        pages_broker=pages_broker,
         registry=f"https://{options.reach}:{port}",
         superlink=f"{options.reach}:{port}",
         ca=str(authority.certificate),
@@ -203,6 +229,9 @@ def start(options: Options) -> Running:
         )
         _spawn(running, "superlink", link, home)
         _spawn(running, "door", _door_command(home, endpoints, options.host, port, server), home)
+        if inner_port:
+            _spawn(running, "mqtt-door", _mqtt_door_command(options.host, broker_port, inner_port), home)
+            _wait_port(running, LOOPBACK if options.host in ANY else options.host, broker_port)
         _wait_tls(running, LOOPBACK, control_port, authority.certificate)
         _wait_tls(running, LOOPBACK if options.host in ANY else options.host, port, authority.certificate)
     except BaseException:
@@ -210,6 +239,11 @@ def start(options: Options) -> Running:
         raise
     (home / "endpoints.json").write_bytes(msgspec.json.encode(endpoints))
     return running
+
+
+def _mqtt_door_command(host: str, port: int, inner_port: int) -> list[str]:
+    command = [sys.executable, "-m", "coordinator.shell.mqtt_door", "--host", host, "--port", str(port)]
+    return [*command, "--broker-port", str(inner_port)]
 
 
 def _door_command(home: Path, endpoints: Endpoints, host: str, port: int, server: pki.Pair) -> list[str]:

@@ -47,7 +47,7 @@ def vetted(
     held = store.standings()
     known = {node: held[name] for node, name in names.items() if name in held}
     rows = aggregate.rows(dict.fromkeys(reports[0].delta, np.zeros(0, np.float32)), reports)
-    claims = [_claim(report) for report in reports]
+    claims = [quarantine.claim_of(report) for report in reports]
     place = home / "runs" / run / FILE
     before = _direction(place, rows.shape[1])
     look = partial(
@@ -91,18 +91,6 @@ def _found(
         for n, own in zip(at, part, strict=True):
             made[n] = own
     return made
-
-
-def _claim(report: Report) -> Claim:
-    whole = np.concatenate([delta.reshape(-1) for delta in report.delta.values()])
-    return Claim(
-        node=report.node,
-        norm=report.norm,
-        examples=report.examples,
-        loss_before=report.loss_before,
-        loss_after=report.loss_after,
-        digest=quarantine.digest_of(whole),
-    )
 
 
 def _direction(place: Path, size: int) -> F64 | None:

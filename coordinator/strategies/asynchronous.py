@@ -19,7 +19,6 @@ from coordinator.strategies.optimisers import State
 from coordinator.strategies.settings import Strategy
 
 F32 = NDArray[np.float32]
-BUFFER_MAX = 10_000
 
 
 class Staleness(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_agent.commands.options import json_option, settings_option, show, state_option
+from edge_agent.commands.options import json_option, reason_option, settings_option, show, state_option
 
 
 @click.group(invoke_without_command=True)
@@ -20,8 +20,10 @@ def ledger(ctx: click.Context, state_dir: Path, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
+    from edge_agent.shell.access import check
     from edge_agent.shell.inspect import ledger_summary
 
+    check(state_dir, "ledger")
     found = ledger_summary(state_dir)
     lines = [f"{kind:<14} {size:>12,} bytes" for kind, size in sorted(found["bytes"].items())]
     broken = found["broken_at"]
@@ -50,21 +52,22 @@ def seal(settings_path: Path, as_json: bool) -> None:
 
 
 @ledger.command("export")
+@reason_option
 @state_option
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File for the auditor.")
 @json_option
-def export(state_dir: Path, out: Path, as_json: bool) -> None:
+def export(reason: str, state_dir: Path, out: Path, as_json: bool) -> None:
     """Write rows and seals into one file that `edge-audit ledger` reads anywhere. It holds no payloads."""
     import msgspec
 
     from edge_agent.errors import SealFailed
-    from firmware_configs import ledger_evidence
+    from edge_agent.shell.access import admit
+    from firmware_configs import ledger_evidence, whole_file
 
+    admit(state_dir, "ledger", what="ledger export", reason=reason)
     found = ledger_evidence.read(state_dir)
-    draft = out.with_name(f".{out.name}.part")
     try:
-        draft.write_bytes(msgspec.msgpack.encode(found))
-        draft.replace(out)
+        whole_file.write(out, msgspec.msgpack.encode(found))
     except OSError as error:
         raise SealFailed(f"{out}: {error.strerror}", hint="choose another --out") from None
     data = {"file": str(out), "entries": len(found.rows), "seals": len(found.seals)}

@@ -21,8 +21,10 @@ def bundles() -> None:
 @json_option
 def list_bundles(state_dir: Path, as_json: bool) -> None:
     """What serves, what is on trial with its figures, what gave way and why, and which versions are held."""
+    from edge_agent.shell.access import check
     from edge_agent.shell.inspect import bundles as read
 
+    check(state_dir, "status")
     found = read(state_dir)
     lines: list[str] = []
     for name, one in found.items():
@@ -54,6 +56,9 @@ def use(name: str, version: str, rollout: str, state_dir: Path, as_json: bool) -
     It is probed first, in a process of its own. It counts for more than what the coordinator wants at present, until
     the coordinator wants something new.
     """
+    from edge_agent.shell.access import check
+
+    check(state_dir, "operate")
     _probe(state_dir / "bundles" / f"{name}-{version}.edgeward")
     asked = {"version": version, "to": rollout}
     _ask(state_dir, name, asked, f"{name} {version} ({rollout})", as_json)
@@ -65,8 +70,10 @@ def use(name: str, version: str, rollout: str, state_dir: Path, as_json: bool) -
 @json_option
 def give_back(name: str, state_dir: Path, as_json: bool) -> None:
     """Give up what is on trial of bundle NAME, or go back to the version before."""
+    from edge_agent.shell.access import check
     from edge_agent.shell.inspect import bundles as read
 
+    check(state_dir, "operate")
     one = read(state_dir).get(name)
     tried = one["trial"] if one is not None else None
     leaving = tried["version"] if tried else one["active"] if one is not None else ""
@@ -84,7 +91,8 @@ def _probe(path: Path) -> None:
     probed(ProbeTask(path=str(path)))
     if "model.tflite" in open_bundle(path).files:
         probed(ProbeTask(path=str(path), backend="tflite"))
-    path.with_name(f".{path.stem}.loading").unlink(missing_ok=True)
+    for mark in ("loading", "died"):
+        path.with_name(f".{path.stem}.{mark}").unlink(missing_ok=True)
 
 
 def _ask(state_dir: Path, name: str, asked: dict[str, str], words: str, as_json: bool) -> None:

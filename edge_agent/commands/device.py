@@ -18,8 +18,10 @@ def keys() -> None:
 @json_option
 def new_key(state_dir: Path, force: bool, as_json: bool) -> None:
     """Make this device's node key: node.key stays here, node.pub goes to `edge-coordinator nodes enrol`."""
+    from edge_agent.shell.access import check
     from edge_agent.shell.keys import make
 
+    check(state_dir, "operate")
     private, public = make(state_dir, force=force)
     show({"private": str(private), "public": str(public)}, f"{private} (keep it here)\n{public} (enrol this)", as_json)
 
@@ -32,8 +34,10 @@ def rotate_key(state_dir: Path, as_json: bool) -> None:
 
     Then: edge-coordinator nodes rotate DEVICE --public-key node.pub.next
     """
+    from edge_agent.shell.access import check
     from edge_agent.shell.keys import prepare_next
 
+    check(state_dir, "operate")
     private, public = prepare_next(state_dir)
     words = f"{private} (keep it here)\n{public} (for edge-coordinator nodes rotate)"
     show({"private": str(private), "public": str(public)}, words, as_json)

@@ -50,7 +50,10 @@ def enrol(
 @click.option("--force", is_flag=True, help="Also when the certificate is good for long.")
 @json_option
 def renew(settings_path: Path, force: bool, as_json: bool) -> None:
-    """Renew this device's certificate for MQTT, when a third of its life is left. Run it daily, by a timer."""
+    """Renew this device's certificates for MQTT, when a third of their life is left. Run it daily, by a timer.
+
+    The agent has one, its commands and page another; both are renewed at once.
+    """
     import os
     from datetime import UTC, datetime
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_agent.commands.options import json_option, show, state_option
+from firmware_configs.cli_group import FiniteRange
 
 if TYPE_CHECKING:
     from edge_agent.evaluating import Evaluation
@@ -40,13 +41,13 @@ Examples:
 @click.option(
     "--window",
     "window_s",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Reward window, seconds  [default: the profile's, or 86400]",
 )
-@click.option("--clip", type=click.FloatRange(min=0, min_open=True), help="Largest weight: less variance, some bias.")
+@click.option("--clip", type=FiniteRange(min=0, min_open=True), help="Largest weight: less variance, some bias.")
 @click.option(
     "--level",
-    type=click.FloatRange(0.5, 0.999),
+    type=FiniteRange(0.5, 0.999),
     default=0.95,
     show_default=True,
     help="Of the intervals.",
@@ -79,8 +80,10 @@ def evaluate(
     from edge_agent import asking, evaluating, evidence
     from edge_agent.choosers import chooser
     from edge_agent.shell import decisions
+    from edge_agent.shell.access import check
     from models.offpolicy.confidence import Confidence
 
+    check(state_dir, "measure")
     now_ms = time.time_ns() // 1_000_000
     since_ms = asking.since(since, now_ms)
     name = asking.placement(placement, decisions.placements(state_dir))

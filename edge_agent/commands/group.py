@@ -2,6 +2,7 @@
 
 import click
 
+from edge_agent.commands.access import access
 from edge_agent.commands.books import ledger
 from edge_agent.commands.bundles import bundles
 from edge_agent.commands.consent import consent
@@ -15,6 +16,8 @@ from edge_agent.commands.people import people
 from edge_agent.commands.rules import rules
 from edge_agent.commands.service import install_service, uninstall_service
 from edge_agent.commands.subject import subject
+from edge_agent.commands.telemetry import otlp, prometheus, traces
+from edge_agent.commands.web import web
 from firmware_configs.cli_group import EdgeGroup
 
 
@@ -33,11 +36,16 @@ from firmware_configs.cli_group import EdgeGroup
     edge-agent evaluate --placement shelf --since 7d --state-dir ./state
     edge-agent rules test profile.toml --cases cases.toml
     edge-agent metrics --state-dir ./state
+    edge-agent prometheus --listen 127.0.0.1:9464 --state-dir ./state
+    edge-agent otlp http://127.0.0.1:4318 --state-dir ./state
+    edge-agent traces export --file traces.json --state-dir ./state
     edge-agent bundles ls --state-dir ./state
     edge-agent people ls --settings agent.toml
     edge-agent consent withdraw anna personalise --settings agent.toml
     edge-agent subject show anna --state-dir ./state
+    edge-agent web link anna --settings agent.toml
     edge-agent subject erase anna --settings agent.toml --out receipt.json
+    edge-agent access log --state-dir ./state
     EDGE_AGENT_BROKER__URL=mqtt://10.0.0.2:1883 edge-agent run
     """,
 )
@@ -53,6 +61,9 @@ _COMMANDS = (
     explain,
     evaluate,
     metrics,
+    prometheus,
+    otlp,
+    traces,
     replay,
     ledger,
     experiments,
@@ -61,6 +72,8 @@ _COMMANDS = (
     people,
     subject,
     consent,
+    web,
+    access,
     enrol,
     keys,
     install_service,

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import click
 
-from edge_agent.commands.options import json_option, profile_option, settings_option, show, state_option
+from edge_agent.commands.options import (
+    json_option,
+    profile_option,
+    reason_option,
+    settings_option,
+    show,
+    state_option,
+)
 
 WATCH_S = 2.0
 
@@ -14,9 +21,10 @@ WATCH_S = 2.0
 @click.argument("decision", required=False)
 @click.option("--event", default="", help="All that was decided about this event, and why something was not.")
 @click.option("--last", "placement", default="", help="The newest decision of this placement, and why none came since.")
+@reason_option
 @state_option
 @json_option
-def explain(decision: str | None, event: str, placement: str, state_dir: Path, as_json: bool) -> None:
+def explain(decision: str | None, event: str, placement: str, reason: str, state_dir: Path, as_json: bool) -> None:
     """Tell how DECISION (its id, or the first six or more digits of it) came about; or why nothing was decided.
 
     \b
@@ -26,11 +34,16 @@ def explain(decision: str | None, event: str, placement: str, state_dir: Path, a
       edge-agent explain --last presence --json
     """
     from edge_agent.commands.telling import about
+    from edge_agent.shell.access import admit
     from firmware_configs.errors import UsageError
 
     if sum(map(bool, (decision, event, placement))) != 1:
         raise UsageError("one of them is to be explained", hint="name a DECISION, or --event ID, or --last PLACEMENT")
     found = about(state_dir, decision or "", event, placement)
+    # An event's id may hold a name; a decision's is a hash.
+    what = f"explain {decision or placement or '--event'}"
+    for subject in found.subjects:
+        admit(state_dir, "explain", subject=subject, what=what, reason=reason)
     show(found.data, "\n".join(found.words), as_json)
 
 
@@ -97,7 +110,9 @@ def status(ctx: click.Context, state_dir: Path, as_json: bool, watch: bool, aliv
 @json_option
 def experiments(state_dir: Path, as_json: bool) -> None:
     """What was measured here of each experiment: people counted in each arm, and their means."""
+    from edge_agent.shell.access import check
     from edge_agent.shell.tried import in_words, read
 
+    check(state_dir, "measure")
     found = read(state_dir)
     show(found, "\n".join(in_words(found)), as_json)

@@ -27,6 +27,12 @@ settings_option = click.option(
     type=click.Path(path_type=Path),
     help="Settings file; every option: firmware_configs/reference/agent.toml.",
 )
+reason_option = click.option(
+    "--reason",
+    default="",
+    envvar="EDGE_AGENT_REASON",
+    help="Why you look; it is entered with your name (`edge-agent access log`).",
+)
 profile_option = click.option(
     "--profile", type=click.Path(path_type=Path), help="Device profile; overrides the settings' own."
 )

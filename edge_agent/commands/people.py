@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_agent.commands.options import json_option, profile_option, settings_option, show
+from edge_agent.commands.options import json_option, profile_option, reason_option, settings_option, show
 
 if TYPE_CHECKING:
     from edge_agent.identity import IdentityGraph
@@ -23,27 +23,34 @@ def people() -> None:
 
 
 @people.command("ls")
+@reason_option
 @settings_option
 @profile_option
 @json_option
-def list_people(settings_path: Path, profile: Path | None, as_json: bool) -> None:
+def list_people(reason: str, settings_path: Path, profile: Path | None, as_json: bool) -> None:
     """Every person with more than one subject, and what joins them."""
     from edge_agent.identity_told import persons, persons_in_words
+    from edge_agent.shell.access import admit
 
-    found = persons(_graph(settings_path, profile)[0], _now_ms())
+    graph, state_dir = _graph(settings_path, profile)
+    admit(state_dir, "subject", what="people ls", reason=reason)
+    found = persons(graph, _now_ms())
     show(found, "\n".join(persons_in_words(found)), as_json)
 
 
 @people.command("show")
 @click.argument("subject")
+@reason_option
 @settings_option
 @profile_option
 @json_option
-def show_one(subject: str, settings_path: Path, profile: Path | None, as_json: bool) -> None:
+def show_one(subject: str, reason: str, settings_path: Path, profile: Path | None, as_json: bool) -> None:
     """SUBJECT's person, and how it stands with every subject that it could be compared with."""
     from edge_agent.identity_told import about, about_in_words
+    from edge_agent.shell.access import admit
 
-    graph = _graph(settings_path, profile)[0]
+    graph, state_dir = _graph(settings_path, profile)
+    admit(state_dir, "subject", subject=subject, what="people show", reason=reason)
     _check_known([subject], list(graph.sightings.seen))
     found = about(graph, subject, _now_ms())
     show(found, "\n".join(about_in_words(found)), as_json)
@@ -51,38 +58,51 @@ def show_one(subject: str, settings_path: Path, profile: Path | None, as_json: b
 
 @people.command()
 @click.argument("subjects", nargs=-1, required=True)
+@reason_option
 @settings_option
 @profile_option
 @json_option
-def link(subjects: tuple[str, ...], settings_path: Path, profile: Path | None, as_json: bool) -> None:
+def link(subjects: tuple[str, ...], reason: str, settings_path: Path, profile: Path | None, as_json: bool) -> None:
     """Say that SUBJECTS, two or more, are one person. It holds until they are split.
 
     It is refused for subjects with different accounts of one login, and while they were seen at two places at once.
     """
     if len(subjects) < 2:
         raise click.UsageError("name two subjects or more")
-    _ask(subjects, settings_path, profile, as_json, same=True)
+    _ask(subjects, reason, settings_path, profile, as_json, same=True)
 
 
 @people.command()
 @click.argument("subjects", nargs=-1, required=True)
+@reason_option
 @settings_option
 @profile_option
 @json_option
-def split(subjects: tuple[str, ...], settings_path: Path, profile: Path | None, as_json: bool) -> None:
+def split(subjects: tuple[str, ...], reason: str, settings_path: Path, profile: Path | None, as_json: bool) -> None:
     """Say that the first of SUBJECTS is not the same person as the others; alone: as anybody it is linked with now.
 
     Each keeps its own history. It holds until they are linked again.
     """
-    _ask(subjects, settings_path, profile, as_json, same=False)
+    _ask(subjects, reason, settings_path, profile, as_json, same=False)
 
 
-def _ask(subjects: tuple[str, ...], settings_path: Path, profile: Path | None, as_json: bool, *, same: bool) -> None:
+def _ask(
+    subjects: tuple[str, ...],
+    reason: str,
+    settings_path: Path,
+    profile: Path | None,
+    as_json: bool,
+    *,
+    same: bool,
+) -> None:
     from edge_agent.errors import PeopleUnknown
     from edge_agent.happenings import PeopleAsked
     from edge_agent.shell import wish
+    from edge_agent.shell.access import admit
 
     graph, state_dir = _graph(settings_path, profile)
+    for subject in subjects:
+        admit(state_dir, "rights", subject=subject, what=f"people {'link' if same else 'split'}", reason=reason)
     _check_known(subjects, list(graph.sightings.seen))
     if wish.read(state_dir) is not None:
         raise PeopleUnknown("another wish waits for the agent", hint="wait until it has run for some seconds")

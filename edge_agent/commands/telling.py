@@ -19,6 +19,8 @@ class Told(Struct, frozen=True, kw_only=True):
 
     data: Any
     words: list[str]
+    subjects: tuple[str, ...] = ()
+    """Whom it is about, without repetition."""
 
 
 def about(state_dir: Path, decision: str, event: str, placement: str) -> Told:
@@ -29,7 +31,8 @@ def about(state_dir: Path, decision: str, event: str, placement: str) -> Told:
     """
     held = inspect.withheld_at(state_dir)
     if decision:
-        return _told(state_dir, inspect.trail(state_dir, decision), held)
+        trail = inspect.trail(state_dir, decision)
+        return msgspec.structs.replace(_told(state_dir, trail, held), subjects=(trail.subject,))
     if event:
         trails = inspect.of_event(state_dir, event)
         nothing = [(name, one) for name, ones in held.items() for one in ones if inspect.is_about(one.event_id, event)]
@@ -52,6 +55,7 @@ def about(state_dir: Path, decision: str, event: str, placement: str) -> Told:
             *(line for one in told for line in one.words),
             *(shown.line(line) for name, one in nothing for line in nothing_in_words(name, one)),
         ],
+        subjects=tuple(sorted({trail.subject for trail in trails} | {one.subject for _, one in nothing})),
     )
 
 

@@ -40,6 +40,12 @@ class Ledger:
         self.head = GENESIS
         self._day = 0
         self._spent: dict[str, int] = {}
+        self.entered: dict[str, int] = {}
+        """Kind → bytes entered since the start of the process."""
+
+    def spent(self, kind: str, now_ms: int) -> int:
+        """Bytes of a kind entered today (UTC)."""
+        return self._spent.get(kind, 0) if now_ms // DAY_MS == self._day else 0
 
     def declared(self, kind: str) -> Egress | None:
         """The profile's [[egress]] of a kind."""
@@ -85,6 +91,7 @@ class Ledger:
                 hint="wait for the next day (UTC), or raise bytes_day_max in the profile",
             )
         self._spent[kind] = spent + size
+        self.entered[kind] = self.entered.get(kind, 0) + size
         row = Row(
             seq=self.seq + 1,
             kind=kind,

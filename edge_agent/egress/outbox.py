@@ -14,7 +14,8 @@ PRIORITY = {
     "decision": 4,
     "update": 5,
     "statistic": 5,
-    "status": 6,
+    "alert": 6,
+    "status": 7,
 }
 """Egress kind → how long it is held on to: reports about noise go first, what the device is goes last."""
 

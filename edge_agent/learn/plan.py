@@ -19,6 +19,7 @@ F32 = NDArray[np.float32]
 EPOCHS_MAX, BATCH_MAX, NEGATIVES_MAX, STEPS_MAX = 100, 4_096, 50, 10_000
 MODELS_MAX, LAYERS_MAX, FACTOR_MAX = 16, 64, 10.0
 Pattern = Annotated[str, Meta(min_length=1, max_length=64)]
+Class = Annotated[str, Meta(max_length=64)]
 Factor = Annotated[float, Meta(ge=0.0, le=FACTOR_MAX)]
 
 
@@ -69,11 +70,28 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far a step moves the tensors of each pattern: 0 not at all, 1 as the bundle says."""
     asynchronous: bool = False
     """Every reply counts by itself; there is no last round to wait for."""
+    classes: Annotated[tuple[Class, ...], Meta(max_length=64)] = ()
+    """Classes of devices that are asked; empty: any."""
+    examples_min: Annotated[int, Meta(ge=0)] = 0
+    """Examples that a device must have."""
 
     def factor_of(self, tensor: str) -> float:
         """How far a step moves this tensor."""
         fitting = (f for name, f in zip(self.layers, self.factors, strict=True) if fnmatchcase(tensor, name))
         return next(fitting, 1.0)
+
+    def check_fit(self, device_class: str, examples: int) -> None:
+        """Whether this device is one of those that the round is for.
+
+        Raises:
+            RoundRefused: it is not, and why.
+        """
+        if self.classes and device_class not in self.classes:
+            raise RoundRefused(
+                f"this device is of class `{device_class}`, the round is for {', '.join(self.classes)}",
+                hint="nothing to do; other devices take part",
+            )
+        check_examples(examples, self.examples_min)
 
     def stated(self) -> Stated | None:
         """What the server states of privacy.
@@ -85,6 +103,14 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return unpack(self.privacy)
         except msgspec.MsgspecError as error:
             raise RoundRefused(f"the stated privacy cannot be read: {error}", hint="use one version") from None
+
+
+def check_examples(held: int, wanted: int) -> None:
+    """Raises:
+    RoundRefused: a round wants more examples than are here.
+    """
+    if held < wanted:
+        raise RoundRefused(f"{held} examples, the round is for devices with {wanted}", hint="wait for more events")
 
 
 def read_plan(asked: Mapping[str, Any], bundle: str, version: str) -> Plan:

@@ -1,5 +1,6 @@
 """A metric's sums by placement, arm and segment: what can be added up over a fleet, and nothing of any person."""
 
+import hashlib
 from collections.abc import Mapping
 from math import sqrt
 
@@ -7,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from firmware_configs.measured import MetricCell
+from firmware_configs.profile import Metric, Outcome
 
 BUCKETS = 16
 """Of the histogram between lower and upper; what is equal to upper lies in the last."""
@@ -111,6 +113,11 @@ def unpack(packed: bytes) -> Sums:
         msgspec.MsgspecError: it is none.
     """
     return _decoder.decode(packed)
+
+
+def definition_of(declared: Metric | Outcome) -> str:
+    """What sums mean: under another definition they start again."""
+    return hashlib.sha256(msgspec.msgpack.encode(declared, order="deterministic")).hexdigest()[:16]
 
 
 def mean_and_error(cell: MetricCell) -> tuple[float, float]:

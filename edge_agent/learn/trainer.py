@@ -5,7 +5,7 @@ The graph `train_step.onnx` does the arithmetic; this module makes its batches.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -19,6 +19,7 @@ from models.spec import Spec
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 Array = NDArray[np.generic]
+NOBODY: I64 = np.zeros(0, np.int64)
 Weights = dict[str, F32]
 Part = Literal["both", "personal", "shared"]
 Step = Callable[[Mapping[str, F32], Mapping[str, Array], F32, float], tuple[Weights, float]]
@@ -82,6 +83,19 @@ class Rows:
     """float32 (n,)."""
 
 
+class Pool(NamedTuple):
+    """One subject's rows with places for the negatives behind them, which are drawn anew each epoch."""
+
+    unseen: I64
+    """What they are drawn from; empty: none are."""
+    negatives: int
+    """How many."""
+    label: F32
+    """Of the rows, then zeros."""
+    source: I64
+    """The row whose features each has; a negative has those of its positive."""
+
+
 def rows_of(spec: Spec, examples: Sequence[Example], index: Mapping[str, int]) -> Rows | None:
     """The examples that fit the model, as arrays; None when none does.
 
@@ -132,12 +146,13 @@ def train(
     own = {subject: {n: np.array(v, np.float32) for n, v in parts.items()} for subject, parts in personal.items()}
     candidate = next((given.name for given in spec.inputs if given.from_ == "candidate"), "")
     towards = shared if anchor is None else anchor
+    pools = {subject: pool_of(own_rows, items, schedule) for subject, own_rows in rows.items()}
     losses: list[list[float]] = []
     made = 0
     for part, epochs in _phases(schedule):
         for _ in range(epochs):
             epoch: list[float] = []
-            for subject, inputs, label in _epoch(rows, candidate, items, schedule, dice):
+            for subject, inputs, label in _epoch(rows, candidate, pools, schedule, dice):
                 if schedule.steps and made == schedule.steps:
                     break
                 after, loss = step({**mine, **own[subject]}, inputs, label, schedule.lr)
@@ -166,11 +181,15 @@ def _phases(schedule: Schedule) -> list[tuple[Part, int]]:
 
 
 def _epoch(
-    rows: Mapping[str, Rows], candidate: str, items: int, schedule: Schedule, dice: np.random.Generator
+    rows: Mapping[str, Rows],
+    candidate: str,
+    pools: Mapping[str, Pool],
+    schedule: Schedule,
+    dice: np.random.Generator,
 ) -> Iterator[tuple[str, dict[str, Array], F32]]:
     """Every subject's batches, one subject after the other."""
     for subject in sorted(rows):
-        for inputs, label in _batches(rows[subject], candidate, items, schedule, dice):
+        for inputs, label in _batches(rows[subject], candidate, pools[subject], schedule, dice):
             yield subject, inputs, label
 
 
@@ -196,28 +215,40 @@ def _pulled(value: F32, anchor: F32, name: str, schedule: Schedule, correction: 
     return value
 
 
+def pool_of(rows: Rows, items: int, schedule: Schedule) -> Pool:
+    """The pool of a subject."""
+    label, source, unseen = rows.label, np.arange(len(rows.label)), NOBODY
+    positives = np.flatnonzero(label >= 0.5) if rows.item is not None and schedule.negatives and items else NOBODY
+    if rows.item is not None and len(positives):
+        unseen = negatives.untouched(items, rows.item[positives])
+    count = schedule.negatives * len(positives) if len(unseen) else 0
+    if count:
+        label = np.concatenate([label, np.zeros(count, np.float32)])
+        source = np.concatenate([source, np.repeat(positives, schedule.negatives)])
+    return Pool(unseen, count, label.astype(np.float32), source)
+
+
+def epoch_of(rows: Rows, pool: Pool, dice: np.random.Generator) -> tuple[I64 | None, I64]:
+    """One epoch of one subject: the items of the pool's places (None without candidates), and the order of these."""
+    item = rows.item
+    if item is not None and pool.negatives:
+        item = np.concatenate([item, negatives.draw(pool.unseen, pool.negatives, dice)])
+    return item, dice.permutation(len(pool.label))
+
+
 def _batches(
-    rows: Rows, candidate: str, items: int, schedule: Schedule, dice: np.random.Generator
+    rows: Rows, candidate: str, pool: Pool, schedule: Schedule, dice: np.random.Generator
 ) -> list[tuple[dict[str, Array], F32]]:
-    """One epoch of one subject: shuffled, with fresh negatives beside the positives."""
-    item, label, source = rows.item, rows.label, np.arange(len(rows.label))
-    if item is not None and schedule.negatives and items:
-        unseen = negatives.untouched(items, item[label >= 0.5])
-        positives = np.flatnonzero(label >= 0.5)
-        if len(unseen) and len(positives):
-            drawn = negatives.draw(unseen, schedule.negatives * len(positives), dice)
-            item = np.concatenate([item, drawn])
-            label = np.concatenate([label, np.zeros(len(drawn), np.float32)])
-            source = np.concatenate([source, np.repeat(positives, schedule.negatives)])
-    order = dice.permutation(len(label))
-    batches: list[tuple[dict[str, Array], F32]] = []
+    """One epoch of one subject, shuffled, a batch after the other."""
+    item, order = epoch_of(rows, pool, dice)
+    found: list[tuple[dict[str, Array], F32]] = []
     for start in range(0, len(order), schedule.batch):
         at = order[start : start + schedule.batch]
-        inputs: dict[str, Array] = {name: values[source[at]] for name, values in rows.features.items()}
+        inputs: dict[str, Array] = {name: values[pool.source[at]] for name, values in rows.features.items()}
         if item is not None:
             inputs[candidate] = item[at]
-        batches.append((inputs, label[at].astype(np.float32)))
-    return batches
+        found.append((inputs, pool.label[at]))
+    return found
 
 
 def _mean(epochs: Sequence[Sequence[float]]) -> float:

@@ -18,8 +18,6 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I8 = NDArray[np.int8]
 I64 = NDArray[np.int64]
-BUCKET_BASE = 2
-"""Example counts are told to the next lower power of two."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,12 @@
 """What each person has agreed to, now."""
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from firmware_configs.consent_receipt import version_of
 from firmware_configs.messages import Consent
 from firmware_configs.profile import Purpose
 
 NO_VERSIONS: Mapping[str, str] = {}
-VERSION_HEX = 12
-
-
-def version_of(text: str) -> str:
-    """The version of a purpose's text: 12 hex digits of its SHA-256. Other words are another version."""
-    return hashlib.sha256(text.encode()).hexdigest()[:VERSION_HEX]
 
 
 class Consents:
@@ -27,7 +21,8 @@ class Consents:
         )
         self.asked = self.needed | self._objectable
         """Purposes to which a person's word makes a difference: a yes that is needed, or an objection."""
-        self._shares = frozenset(p.name for p in known if p.shares)
+        self.shares = frozenset(p.name for p in known if p.shares)
+        """Purposes that Global Privacy Control says no to."""
         self._versions = {p.name: version_of(p.text) for p in known}
         self._granted: dict[str, frozenset[str]] = {}
         self._objected: dict[str, frozenset[str]] = {}
@@ -61,7 +56,7 @@ class Consents:
         told_ms = self._told_ms.get(subject, 0)
         no = frozenset(name for name, granted in purposes.items() if not granted)
         if gpc:
-            no |= self._shares
+            no |= self.shares
         if time_ms < told_ms:
             if told_ms <= now_ms or no.isdisjoint(self.served(subject)):
                 return False

@@ -11,6 +11,7 @@ from tuf.api.metadata import TargetFile
 from edge_agent.errors import AttestationRejected, UpdateError
 from edge_agent.shell.trust import Trust
 from firmware_configs import targets
+from firmware_configs.messages import INTERRUPTED
 
 PAYLOAD = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -54,6 +55,8 @@ def check_attestation(trust: Trust, name: str, version: str, bundle: TargetFile,
         trust.bring(found, part)
         raw = part.read_bytes()
     except UpdateError as error:
+        if error.code in INTERRUPTED:
+            raise  # a broken line or a full disk says nothing of who has signed
         raise _refusal(path, f"{error.code} {error.what}") from error
     finally:
         part.unlink(missing_ok=True)

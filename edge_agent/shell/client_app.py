@@ -13,14 +13,16 @@ import msgspec
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 
 from edge_agent.effects import Train
 from edge_agent.errors import RoundRefused, SettingsError
 from edge_agent.memory.consent import Consents
 from edge_agent.settings import load as load_settings
 from edge_agent.shell import database, held
+from edge_agent.shell.answer import answer
 from edge_agent.shell.learn_task import learn_task
-from edge_agent.shell.learner import SECRET, answer
+from edge_agent.shell.learner import SECRET
 from edge_agent.shell.lessons import load_lessons, taken_up
 from edge_agent.shell.pipe import LearnTask
 from firmware_configs.errors import EdgeError
@@ -39,23 +41,23 @@ def take_part(message: Message, context: Context) -> Message:
     try:
         return _take_part(message, context)
     except EdgeError as error:
-        return Message(Error(code=0, reason=f"{error.code} {error.what}"), reply_to=message)
+        return Message(Error(code=0, reason=f"{error.code} {error.what} ({error.hint})"), reply_to=message)
 
 
 def _take_part(message: Message, context: Context) -> Message:
-    sent = {
-        name: arrays.read(bytes(array.data), name[:40])
-        for record in message.content.array_records.values()
-        for name, array in record.items()
-    }
-    asked: dict[str, Any] = {n: v for record in message.content.config_records.values() for n, v in record.items()}
+    told = {n: v for record in message.content.config_records.values() for n, v in record.items()}
+    files, asked = arrays.parted(told)
+    files |= {n: bytes(a.data) for record in message.content.array_records.values() for n, a in record.items()}
+    sent = {name: arrays.read(raw, name[:40]) for name, raw in files.items()}
     if SECRET in asked:
         raise RoundRefused(
             "a secret sum's stages need one process, a SuperNode starts one a message", hint="run edge-agent's learner"
         )
     task = _task(context.node_config, str(context.run_id), str(asked.get("bundle")), str(asked.get("version")))
     if task.secret:
-        raise RoundRefused("this profile lets updates out only as part of a secret sum", hint="--secret-sum")
+        raise RoundRefused(
+            "this profile lets updates out only as part of a secret sum", hint="edge-coordinator train --secret-sum"
+        )
     if task.noise_multiplier > 0.0 and task.epsilon_max is not None:
         raise RoundRefused("a SuperNode keeps no account of this device's ε", hint="run edge-agent's learner")
     lessons, state = load_lessons(task), context.state.config_records
@@ -64,8 +66,15 @@ def _take_part(message: Message, context: Context) -> Message:
     _, delta, facts, trained = answer(task, lessons, sent, asked)
     lessons.personal, lessons.copies = trained.personal, trained.copies
     state[task.bundle] = ConfigRecord({"kept": lessons.hold(task.seed, b"")})
-    record = RecordDict({"delta": ArrayRecord({"delta": Array(np.asarray(delta))}), "facts": ConfigRecord(facts)})
-    return Message(record, reply_to=message)
+    return Message(_record(np.asarray(delta), facts), reply_to=message)
+
+
+def _record(delta: NDArray[np.int8], facts: dict[str, Any]) -> RecordDict:
+    """As the learner sends it."""
+    small = arrays.beside({"delta": delta})
+    if small is not None:
+        return RecordDict({"facts": ConfigRecord({**facts, **small})})
+    return RecordDict({"delta": ArrayRecord({"delta": Array(delta)}), "facts": ConfigRecord(facts)})
 
 
 def _task(config: Any, run: str, bundle: str, version: str) -> LearnTask:

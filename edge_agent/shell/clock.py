@@ -20,6 +20,16 @@ def monotonic_s() -> float:
     return time.monotonic()
 
 
+def monotonic_ns() -> int:
+    """Nanoseconds that never jump."""
+    return time.perf_counter_ns()
+
+
+def wall_ns() -> int:
+    """Unix time, ns."""
+    return time.time_ns()
+
+
 def local_hours(timezone: str) -> Callable[[int], tuple[int, int]]:
     """A function from unix ms to (hour 0-23, weekday 0-6 from Monday).
 

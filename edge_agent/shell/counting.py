@@ -42,23 +42,37 @@ class Counting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Devices that are added up before anybody reads the result, by the server's word."""
 
 
+def check_minimum(minimum: int, wanted: int) -> None:
+    """Raises:
+    RoundRefused: fewer devices would be read together than the profile wants.
+    """
+    if minimum < wanted:
+        raise RoundRefused(
+            f"counts of {minimum} devices would be read, this profile wants {wanted} added up",
+            hint="a larger --minimum-reports",
+        )
+
+
 def table_of(task: "LearnTask", lessons: "Lessons", ask: "Ask", path: "Path") -> I64:
     """The counts, int64 (groups + 1, BINS, 2), end to end; the last group is `other`.
 
     Raises:
         RoundRefused: another bundle, an undeclared group, or too few devices to hide among.
     """
+    if task.secret:
+        raise RoundRefused("this profile lets counts out only as part of a secret sum", hint="edge-coordinator bias")
     try:
         asked = msgspec.convert(dict(ask.plan), Counting, strict=False)
     except msgspec.ValidationError as error:
         raise RoundRefused(f"the counts asked for are not acceptable: {error}", hint="use one version") from None
     if asked.statistic != "scores" or (asked.bundle, asked.version) != (task.bundle, task.version):
         raise RoundRefused(f"asked for {asked.statistic} of {asked.bundle} {asked.version}", hint="start a new run")
-    if asked.minimum < task.k_min:
+    if task.noise_multiplier > 0.0 or task.epsilon_max is not None:
         raise RoundRefused(
-            f"counts of {asked.minimum} devices would be read, this profile wants {task.k_min} added up",
-            hint="edge-coordinator evaluate --minimum-reports",
+            "this profile lets statistics out with noise or a budget of privacy, and counts have neither",
+            hint="ask for bandit sums with --secret-sum or --epsilon-max, or change the egress of kind statistic",
         )
+    check_minimum(asked.minimum, task.k_min)
     declared = {segment.name for segment in task.segments if segment.when}
     if strangers := sorted(set(asked.groups) - declared):
         raise RoundRefused(f"groups {strangers} are not declared here", hint="name [[segment]]s with `when`")
@@ -70,13 +84,13 @@ def table_of(task: "LearnTask", lessons: "Lessons", ask: "Ask", path: "Path") ->
         feeds = {**rows.features, **lessons.personal[subject]}
         if rows.item is not None:
             feeds[model.candidate] = rows.item  # type: ignore[assignment]
-        group = np.array([at[one] for one in _groups(rows, segments)], np.int64)
+        group = np.array([at[one] for one in groups_of(rows, segments)], np.int64)
         table = counted(model.predict(feeds), rows.label, group, len(at), model.spec.task).reshape(-1)
         total = table if not len(total) else total + table
     return total
 
 
-def _groups(rows: "Rows", segments: Segments) -> list[str]:
+def groups_of(rows: "Rows", segments: Segments) -> list[str]:
     """Each example's group, by the features that were served."""
     made = []
     for n in range(len(rows.label)):

@@ -1,6 +1,8 @@
 """The agent's SQLite file: opened, migrated forward, and named when it cannot be used."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from edge_agent.errors import SchemaTooNew, StoreCorrupt, StoreError, StoreUnavailable
@@ -8,6 +10,8 @@ from edge_agent.errors import SchemaTooNew, StoreCorrupt, StoreError, StoreUnava
 FILE = "edgeward.db"
 SCHEMA = Path(__file__).parent / "schema"
 PAGE_BYTES = 4_096
+BUSY_S = 10.0
+"""For how long a learner waits for the agent's own writing."""
 CACHE_KIB = 2_048
 WAL_PAGES = 4_000
 """Pages of the write-ahead log after which it is folded back: about 16 MiB on disk. Folding waits for the medium (a few
@@ -118,6 +122,22 @@ def open_readable(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise named(error, path) from error
     return connection
+
+
+@contextmanager
+def beside(path: Path, what: str) -> Iterator[sqlite3.Connection]:
+    """The running agent's database, for a learner to read.
+
+    Args:
+        what: is read there, for the error.
+    Raises:
+        StoreUnavailable: it cannot be read, now or by what is done inside.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as database:
+            yield database
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{what} cannot be read: {error}", hint="is the agent running?") from error
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -40,12 +40,17 @@ from firmware_configs.enrolment import (
     RenewRequest,
     read_token,
     signed,
+    visitor,
 )
 
 CONNECT_S, ANSWER_S = 15.0, 120.0
 """An enrolment waits for its turn at the coordinator, and for a process of Flower's."""
 AUTHORITY_BYTES_MAX = 65_536
 ANSWER_BYTES_MAX = 1_048_576
+VISIT_KEY, VISIT_CERT = "visit.key", "visit.pem"
+"""Files of the pair with which commands and page come to the broker."""
+NAME_MAX = 63
+"""Characters of a device's name: a certificate has room for 64, and visits put one before it."""
 RENEW_SHARE = 1 / 3
 """A certificate is renewed when this share of its life is left."""
 Answer = TypeVar("Answer", bound=Struct)
@@ -87,21 +92,26 @@ def enrol(
         )
     document = _document(settings)
     name = device or str(document.get("device", "")) or os.uname().nodename.split(".")[0]
+    if len(name) > NAME_MAX:
+        raise EnrolmentError(
+            f"`{name}` is too long for a device's name", hint=f"pass a --device of at most {NAME_MAX} characters"
+        )
     folder = (state_dir or _at(settings, str(document.get("state_dir", "state")))).absolute()
     pem = _authority(url, token.fingerprint)
     keys = folder / "keys"
     if fresh:
-        for old in (folder / "node.key", keys / "mqtt.key"):
+        for old in (folder / "node.key", keys / "mqtt.key", keys / VISIT_KEY):
             if old.exists():
                 old.replace(old.with_name(f"{old.name}.before"))
     node, line = _key(folder / "node.key", ec.SECP384R1()), _key(keys / "mqtt.key", ec.SECP256R1())
-    request = _request(name, line)
+    request, visit = _request(name, line), _request(visitor(name), _key(keys / VISIT_KEY, ec.SECP256R1()))
     asked = EnrolRequest(
         device=name,
         secret=token.secret,
         node_key=_public(node),
         request=request,
-        proof=node.sign(signed("enrol", name, request), ec.ECDSA(hashes.SHA384())),
+        visit=visit,
+        proof=node.sign(signed("enrol", name, request, visit), ec.ECDSA(hashes.SHA384())),
     )
     answer = _post(url, "/v1/enrol", asked, EnrolAnswer, pem)
     _write(folder / "node.pub", f"{_public(node)}\n".encode(), 0o644)
@@ -109,6 +119,8 @@ def enrol(
     _write(keys / "root.json", answer.root.encode(), 0o644)
     if answer.certificate:
         _write(keys / "mqtt.pem", answer.certificate.encode(), 0o644)
+    if answer.visit:
+        _write(keys / VISIT_CERT, answer.visit.encode(), 0o644)
     _tell(settings, document, answer, folder, profile)
     return Enrolled(
         device=answer.device,
@@ -123,8 +135,11 @@ def enrol(
 def renew(settings: Path, environment: Mapping[str, str], *, force: bool) -> RenewAnswer | None:
     """Another certificate for MQTT, by the node's key; None: the one that is there is good for long.
 
+    Commands and page get another one at the same time, unless the settings name one of somebody else's making. A device
+    that was enrolled before there were such certificates gets its first, if the settings can be written.
+
     Raises:
-        EnrolmentError, SettingsError: the class says why; the old certificate stays.
+        EnrolmentError, SettingsError: the class says why; the old certificates stay.
     """
     held = load(settings, environment)
     if not (held.broker.cert and held.registry.url and held.superlink.node_key):
@@ -133,16 +148,28 @@ def renew(settings: Path, environment: Mapping[str, str], *, force: bool) -> Ren
             hint="enrol this device: edge-agent enrol URL TOKEN",
         )
     place = Path(held.broker.cert)
-    if not force and not is_due(place):
+    own = (Path(held.broker.key).with_name(VISIT_KEY), place.with_name(VISIT_CERT))
+    named = held.broker.visit_cert == str(own[1])
+    # A first pair has to be named in the settings: who may not write them, such as the timer's service, asks for none.
+    visits = named or (not held.broker.visit_cert and os.access(settings.absolute().parent, os.W_OK))
+    if not force and not is_due(place) and not (named and is_due(own[1])):
         return None
     node = _load(Path(held.superlink.node_key))
     draft = Path(held.broker.key).with_name(".mqtt.key.new")
     line = _key(draft, ec.SECP256R1())
     request = _request(held.device, line)
-    proof = node.sign(signed("renew", held.device, request), ec.ECDSA(hashes.SHA384()))
-    asked = RenewRequest(device=held.device, request=request, proof=proof)
+    visit_draft = own[0].with_name(f".{VISIT_KEY}.new")
+    visit = _request(visitor(held.device), _key(visit_draft, ec.SECP256R1())) if visits else b""
+    proof = node.sign(signed("renew", held.device, request, visit), ec.ECDSA(hashes.SHA384()))
+    asked = RenewRequest(device=held.device, request=request, visit=visit, proof=proof)
     answer = _post(held.registry.url, "/v1/renew", asked, RenewAnswer, Path(held.registry.ca).read_bytes())
-    _exchange(held, draft, answer.certificate.encode())
+    _exchange(draft, (Path(held.broker.key), place), answer.certificate)
+    if answer.visit:
+        _exchange(visit_draft, own, answer.visit)
+        if not named:
+            document = _document(settings)
+            told = {"visit_cert": str(own[1]), "visit_key": str(own[0])}
+            _settle(settings, {**document, "broker": {**document.get("broker", {}), **told}})
     return answer
 
 
@@ -156,10 +183,16 @@ def is_due(certificate: Path) -> bool:
     return held.not_valid_after_utc - datetime.datetime.now(datetime.UTC) < life * RENEW_SHARE
 
 
-def _exchange(held: Settings, draft: Path, certificate: bytes) -> None:
-    """Put the new pair in place. A crash between both leaves a pair that does not fit: renewing again mends it."""
-    _write(Path(held.broker.cert), certificate, 0o644)
-    draft.replace(held.broker.key)
+def _exchange(draft: Path, pair: tuple[Path, Path], certificate: str) -> None:
+    """Put the new pair in place. A crash between both leaves a pair that does not fit: renewing again mends it.
+
+    Args:
+        draft: the new key.
+        pair: where key and certificate belong.
+    """
+    key, place = pair
+    _write(place, certificate.encode(), 0o644)
+    draft.replace(key)
 
 
 def _document(settings: Path) -> dict[str, Any]:
@@ -173,14 +206,17 @@ def _at(settings: Path, text: str) -> Path:
 
 
 def _tell(settings: Path, document: dict[str, Any], answer: EnrolAnswer, folder: Path, profile: Path | None) -> None:
-    """Write what the coordinator told into the settings; the file before stays beside it as `.before`."""
+    """Write what the coordinator told into the settings."""
     keys = folder / "keys"
     tls = {"ca": str(keys / "ca.pem"), "cert": str(keys / "mqtt.pem"), "key": str(keys / "mqtt.key")}
+    visits = {"visit_cert": str(keys / VISIT_CERT), "visit_key": str(keys / VISIT_KEY)}
     broker = {**document.get("broker", {}), "url": answer.broker}
-    for part in tls:
+    for part in tls | visits:
         broker.pop(part, None)
     if answer.certificate:
         broker |= tls
+    if answer.visit:
+        broker |= visits
     told: dict[str, Any] = {
         **document,
         "device": answer.device,
@@ -201,12 +237,20 @@ def _tell(settings: Path, document: dict[str, Any], answer: EnrolAnswer, folder:
             "node_key": str(folder / "node.key"),
         },
     }
+    _settle(settings, told)
+
+
+def _settle(settings: Path, told: dict[str, Any]) -> None:
+    """Write the settings, if they can be used; the file before stays beside it as `.before`."""
     # Single values before tables: TOML has no other order.
     told = dict(sorted(told.items(), key=lambda pair: isinstance(pair[1], dict)))
     strict.convert(told, Settings, str(settings), SettingsMalformed)
+    mode = 0o600
     if settings.exists():
-        _write(settings.with_name(f"{settings.name}.before"), settings.read_bytes(), 0o600)
-    _write(settings, tomli_w.dumps(told).encode(), 0o600)
+        # A service's group may read its settings, and must be able to go on.
+        mode |= settings.stat().st_mode & 0o040
+        _write(settings.with_name(f"{settings.name}.before"), settings.read_bytes(), mode)
+    _write(settings, tomli_w.dumps(told).encode(), mode)
 
 
 def _key(path: Path, curve: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey:
@@ -245,22 +289,32 @@ def _request(name: str, key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write a file; it appears whole or not at all.
+    """Write a file; it appears whole or not at all. What root writes is the folder's owner's, who is to read it.
 
     Raises:
         EnrolmentError: the folder cannot be written.
     """
     draft = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, mode=0o700)
+            _give(path.parent, path.parent.parent)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        _give(draft, path if path.exists() else path.parent)
         draft.replace(path)
     except OSError as error:
-        raise EnrolmentError(f"{path}: {error.strerror}", hint="pass a --state-dir that you may write") from error
+        raise EnrolmentError(f"{path}: {error.strerror}", hint="run it as somebody who may write there") from error
+
+
+def _give(path: Path, like: Path) -> None:
+    """As root: to whom another file or folder belongs."""
+    if os.geteuid() == 0:
+        owner = like.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _authority(url: str, fingerprint: bytes) -> bytes:

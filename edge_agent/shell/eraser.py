@@ -189,6 +189,9 @@ def erase(path: Path, subjects: tuple[str, ...]) -> tuple[dict[str, int], dict[s
             (busy, _, _) = file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error as error:
         raise database.named(error, path) from error
+    for invitation in path.parent.glob("web/*.json"):  # they name whom they are for
+        invitation.unlink(missing_ok=True)
+        erased["links to the device's page"] += 1
     for copy in path.parent.glob(f"{path.name}{DAMAGED}*"):
         copy.unlink()
         erased["damaged copies of the file"] += 1

@@ -1,5 +1,6 @@
 """What children are sent for: bundles are fetched, rounds are learned from; and what they bring back, as happenings."""
 
+import errno
 import math
 import os
 from collections import deque
@@ -11,11 +12,8 @@ from msgspec import Struct
 from edge_agent.effects import Answer, Fetch, Post, Switch, Train
 from edge_agent.errors import (
     BundleUnavailable,
-    ChildDied,
     ChildError,
-    ChildOverdue,
-    RegistryUnreachable,
-    RetrievalSlow,
+    DiskFull,
     RoundRefused,
     SignatureRejected,
 )
@@ -50,17 +48,16 @@ from edge_agent.shell.pipe import (
     TrainedReport,
     Tried,
 )
-from edge_agent.shell.say import Say
+from edge_agent.shell.say import Tell
 from edge_agent.shell.seals import Seals
 from edge_agent.shell.shelf import BundleShelf
+from firmware_configs.messages import INTERRUPTED
 from firmware_configs.profile import Profile
 from firmware_configs.targets import Kind
 
 FETCH_S = 600.0
 FETCH_BYTES = 256 * 1024 * 1024
 """What a download that is held to a rate gets time for, beside FETCH_S."""
-PASSING = frozenset({RegistryUnreachable.code, RetrievalSlow.code, ChildDied.code, ChildOverdue.code})
-"""Reasons why a fetch failed that may be gone later: it is tried again by itself."""
 AGAIN_S = 30.0
 AGAIN_S_MAX = 3_600.0
 LEARN_GRACE_S = 30.0
@@ -87,7 +84,7 @@ class Errands:
         seals: of the ledger's days.
     """
 
-    def __init__(self, settings: Settings, profile: Profile, shelf: BundleShelf, say: Say, database: Path) -> None:
+    def __init__(self, settings: Settings, profile: Profile, shelf: BundleShelf, say: Tell, database: Path) -> None:
         self.children = Children(lambda kind, line: say("info", kind, line))
         self.news: list[Happening] = []
         self.renewed = False
@@ -116,8 +113,13 @@ class Errands:
         busy = self.children.busy
         return bool(self.news or (self._fetches and not busy("updater")) or (self._posts and not busy("sender")))
 
-    def take_up(self, recall: Callable[[str, str], bytes | None]) -> None:
-        """The bundles that served or were on trial, and the settings' own where there is none."""
+    def take_up(self, recall: Callable[[str, str], bytes | None], is_tried: Callable[[str, str], bool]) -> None:
+        """The bundles that served or were on trial, and the settings' own where there is none.
+
+        Args:
+            is_tried: whether a version (name, version) is on trial now.
+        """
+        self._shelf.deaths.is_tried = is_tried
         own = [BundleReady(name=model.name, version=model.version) for model in self._shelf.unsigned(self._settings)]
         declared = [model.name for model in self._profile.model]
         self.news += [ready for ready in own if ready.name not in declared]
@@ -156,9 +158,16 @@ class Errands:
         self._tell(said)
         return said
 
-    def answer(self, answer: Answer) -> None:
-        """Pass the ledger's word on."""
-        self.children.answer(EgressAnswer(token=answer.token, granted=answer.granted, reason=answer.reason))
+    def answer(self, answer: Answer, *, degraded: bool) -> None:
+        """Pass the ledger's word on.
+
+        Args:
+            degraded: as in `post`.
+        """
+        granted, reason = answer.granted, answer.reason
+        if granted and degraded:
+            granted, reason = False, "the ledger cannot be written now"
+        self.children.answer(EgressAnswer(token=answer.token, granted=granted, reason=reason))
 
     def _send_next(self, now_s: float) -> None:
         """Send the sender with all letters that wait for it, unless it is out already."""
@@ -189,7 +198,16 @@ class Errands:
         fetch = self._fetches.popleft()
         registry = self._settings.registry
         url = registry.url or fetch.registry
-        if not self._shelf.ensure_trust(registry.trusted_root):
+        try:
+            trusted = self._shelf.ensure_trust(registry.trusted_root)
+        except OSError as error:
+            code = DiskFull.code if error.errno == errno.ENOSPC else BundleUnavailable.code
+            reason = f"the trusted root cannot be laid down: {error}"
+            reason += self._try_again(fetch) if code in INTERRUPTED else ""
+            self._say("warning", code, f"{fetch.name} {fetch.version}: {reason}")
+            self.news.append(self._failed(fetch, code, reason))
+            return
+        if not trusted:
             code, reason = SignatureRejected.code, "this device was given no trusted root (registry.trusted_root)"
             self._say("warning", code, reason)
             self.news.append(self._failed(fetch, code, reason))
@@ -248,7 +266,7 @@ class Errands:
             else:
                 del self._again[key]
 
-    def _try_again(self, task: FetchTask) -> str:
+    def _try_again(self, task: FetchTask | Fetch) -> str:
         """Note that a fetch is tried again; returns when, in words."""
         key = (task.kind, task.name)
         held = self._again.get(key)
@@ -267,7 +285,7 @@ class Errands:
         reason = ""
         if not link.node_key:
             reason = "this device has no node key (superlink.node_key)"
-        elif model is None or model.version != train.version:
+        elif model is None or (model.version != train.version and train.counts != "metrics"):
             reason = f"{train.bundle} {train.version} does not run here"
         elif self.children.busy("learner"):
             reason = "a learner is still at work"
@@ -325,7 +343,7 @@ class Errands:
                 self.seals.ended(code, reason)
                 return []
             case FetchTask() if code:
-                reason += self._try_again(task) if code in PASSING else ""
+                reason += self._try_again(task) if code in INTERRUPTED else ""
                 self._say("warning", code, f"{task.name} {task.version}: {reason}")
                 return [self._failed(task, code, reason)]
             case _:

@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from edge_agent.errors import NodeRefused, RoundRefused
 from edge_agent.shell import fleet_wire as wire
 from edge_agent.shell.fleet_line import FleetLine, NodeKey, RunOver
+from edge_agent.shell.keys import node_of, note_node
 from models import arrays
 from models.errors import ModelError
 
 POLL_S, POLL_S_MAX, POLL_GROWTH = 0.15, 2.0, 1.4
 """How often a waiting learner asks; the longer it waits, the less often: a fleet must not wear the server out."""
+SURE = 0.75
+"""Share of the shortest wait so far that is waited before asking at all: a run's rounds take much the same time."""
 OBJECT_POLL_S = 0.05
 """The server announces a message before it has uploaded all of its parts."""
 ALIVE_S = 2.0
@@ -74,6 +77,7 @@ class Fleet:
         self._line, self._run, self._app_hash, self._still_open = line, run, app_hash, still_open
         self.node = self._activated(node)
         self._began = self._checked = False
+        self._sent_s = self._gap_s = 0.0
 
     def _activated(self, node: int) -> int:
         try:
@@ -83,7 +87,8 @@ class Fleet:
                 ).node_id
             )
         except NodeRefused:
-            # Who was cut a moment ago still counts as online, and is not activated twice: its id goes on.
+            # Who was cut a moment ago, or whose SuperLink was, counts as online for a minute more, and is not activated
+            # twice: its id goes on.
             beat: dict[str, Any] = {"node": {"node_id": node}, "heartbeat_interval": HEARTBEAT_S}
             if not node or not self._line.call("SendNodeHeartbeat", **beat).success:
                 raise
@@ -99,9 +104,12 @@ class Fleet:
             RoundRefused: another run or another app than announced, or a message that cannot be read.
         """
         alive, pause = time.monotonic(), POLL_S
+        if self._sent_s:
+            time.sleep(min(max(SURE * self._gap_s, POLL_S), POLL_S_MAX))
         while self._still_open():
             taken = self._call("PullMessages")
             if taken.messages_list:
+                self._came()
                 return self.read(taken.SerializeToString())
             if time.monotonic() - alive > ALIVE_S:
                 alive = time.monotonic()
@@ -110,6 +118,11 @@ class Fleet:
             time.sleep(pause)
             pause = min(pause * POLL_GROWTH, POLL_S_MAX)
         return None
+
+    def _came(self) -> None:
+        if self._sent_s:
+            waited_s = time.monotonic() - self._sent_s
+            self._gap_s = min(self._gap_s or waited_s, waited_s)
 
     def stay(self, seconds: float) -> None:
         """Stay online for a while, or until the run is over, so that the server picks up what was sent."""
@@ -137,14 +150,15 @@ class Fleet:
         self._check(metadata.run_id)
         contents = self._contents(tree)
         content = wire.read_message(tree.object_id, contents)
+        small, plan = arrays.parted(content.config)
         try:
-            sent = {name: arrays.read(raw, name[:40]) for name, raw in content.arrays.items()}
+            sent = {name: arrays.read(raw, name[:40]) for name, raw in {**content.arrays, **small}.items()}
         except ModelError as error:
             raise RoundRefused(
                 f"the round's message cannot be read: {error}", hint="is the server of the same version?"
             ) from error
         size = sum(len(raw) for raw in contents.values())
-        return Ask(arrays=sent, plan=content.config, metadata=metadata, note=note, bytes=size)
+        return Ask(arrays=sent, plan=plan, metadata=metadata, note=note, bytes=size)
 
     def _check(self, run: int) -> None:
         if self._checked and run == self._run:
@@ -190,6 +204,9 @@ class Fleet:
 
     def prepare(self, ask: Ask, delta: NDArray[np.generic], facts: Mapping[str, Any]) -> Reply:
         """The reply as the bytes that would leave; nothing is sent yet."""
+        small = arrays.beside({"delta": delta})
+        if small is not None:
+            return self.reply(ask, {"facts": wire.config_part({**facts, **small})})
         return self.reply(
             ask, {"delta": wire.arrays_part({"delta": wire.array_of(delta)}), "facts": wire.config_part(facts)}
         )
@@ -250,6 +267,7 @@ class Fleet:
         self._began = True
         # Only now may the SuperLink forget what it asked: a learner that is cut before can read it again.
         self._call("ConfirmMessageReceived", run_id=reply.run, message_object_id=reply.asked)
+        self._sent_s = time.monotonic()
 
 
 def pack(reply: Reply) -> bytes:
@@ -274,7 +292,6 @@ def connect(
     run: str,
     app_hash: str,
     still_open: Callable[[], bool],
-    node: int = 0,
 ) -> Iterator[Fleet]:
     """Open the fleet connection.
 
@@ -285,7 +302,6 @@ def connect(
         run: the run that was offered; another one's messages are refused.
         app_hash: sha256 (hex) of the app that was announced.
         still_open: whether the round has not closed yet.
-        node: Flower's id of this node, where it was connected a moment ago and cut; 0: it was not.
     Raises:
         SuperLinkUnreachable: nobody answers there, or its certificate does not chain to `ca`.
         NodeRefused: the node's key is not enrolled, or was revoked.
@@ -296,7 +312,8 @@ def connect(
         raise RoundRefused(f"`{run[:40]}` is no run", hint="start rounds with `edge-coordinator train`")
     line = FleetLine(superlink, ca, key)
     try:
-        fleet = Fleet(line, int(run), app_hash, still_open, node)
+        fleet = Fleet(line, int(run), app_hash, still_open, node_of(node_key))
+        note_node(node_key, fleet.node)
         with _heartbeats(superlink, ca, key, fleet.node):
             try:
                 yield fleet

@@ -14,8 +14,6 @@ class Held(Struct, frozen=True, kw_only=True):
 
     seed: bytes
     """The seed that it began with: what is trained again comes out the same."""
-    node: int = 0
-    """Flower's id of this node: one that was cut counts as online for a minute, and cannot be activated again."""
     note: bytes
     """The message that was taken, as `Ask.note`."""
     reply: bytes = b""

@@ -18,6 +18,7 @@ from edge_agent.learn.earned import Earned
 from edge_agent.shell import database
 from edge_agent.shell.sweep import pruned_of
 from edge_agent.withheld import Withheld
+from firmware_configs import ledger_reserve
 from models.bundle import SUFFIX
 
 PREFIX_MIN = 6
@@ -78,11 +79,10 @@ def trail(state_dir: Path, identity: str) -> Trail:
 
 def ledger_summary(state_dir: Path) -> dict[str, Any]:
     """What left, by kind, and whether the chain is whole."""
-    connection = database.open_readable(state_dir / database.FILE)
-    packed = connection.execute("SELECT value FROM ledger ORDER BY seq").fetchall()
-    pruned = pruned_of(connection)
-    connection.close()
-    rows = [row for (value,) in packed if (row := ledger.unpack(value)).seq > pruned.through]
+    with _opened(state_dir) as connection:
+        pruned = pruned_of(connection)
+        packed = ledger_reserve.rows(connection, state_dir)
+    rows = [row for value in packed if (row := ledger.unpack(value)).seq > pruned.through]
     whole = ledger.prune(pruned, rows)
     return {
         "bytes": whole.bytes,
@@ -118,6 +118,16 @@ def of_event(state_dir: Path, event_id: str) -> list[Trail]:
         )
         found = [trail for (value,) in rows if is_about((trail := decision.unpack(value)).event_id, event_id)]
     return found[::-1]
+
+
+def of_subject(state_dir: Path, subject: str, most: int) -> list[Trail]:
+    """The newest decisions for a subject, newest first."""
+    with _opened(state_dir) as connection:
+        rows = connection.execute(
+            "SELECT value FROM shelf WHERE shelf = 'decision' AND subject = ? ORDER BY number DESC LIMIT ?",
+            (subject, most),
+        ).fetchall()
+    return [decision.unpack(value) for (value,) in rows]
 
 
 def is_about(event_id: str, asked: str) -> bool:

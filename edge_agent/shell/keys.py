@@ -1,12 +1,16 @@
 """This device's node key: EC P-384, as Flower's SuperLink takes it; made, and replaced by the next one, by hand."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from edge_agent.errors import SettingsError
 
 NEXT = ".next"
 """Ends the name of a key that the coordinator does not know yet."""
+NODE = ".node"
+"""Ends the name of the file beside a key that holds Flower's id of its node."""
+NODE_MAX = 2**64 - 1
 
 
 def make(state_dir: Path, *, force: bool) -> tuple[Path, Path]:
@@ -52,7 +56,32 @@ def adopt(private: Path) -> None:
     # The private one last: until then the next start finds the next key beside it.
     if next_of(public).exists():
         next_of(public).replace(public)
+    with suppress(FileNotFoundError):
+        _note_of(next_of(private)).replace(_note_of(private))
     next_of(private).replace(private)
+
+
+def node_of(private: Path) -> int:
+    """Flower's id of the node with this key, as it was noted; 0: unknown."""
+    try:
+        said = _note_of(private).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    return int(said) if said.isdecimal() and len(said) <= len(str(NODE_MAX)) and int(said) <= NODE_MAX else 0
+
+
+def note_node(private: Path, node: int) -> None:
+    """Note it beside the key: it stays the same for as long as the key is enrolled.
+
+    A folder that cannot be written is no fault: the id only saves a device that was cut a minute of waiting.
+    """
+    with suppress(OSError):
+        if node_of(private) != node:
+            _note_of(private).write_text(f"{node}\n", encoding="ascii")
+
+
+def _note_of(private: Path) -> Path:
+    return private.with_name(private.name + NODE)
 
 
 def _write(private: Path, public: Path) -> tuple[Path, Path]:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from edge_agent.shell.writes import OutboxRow
-from firmware_configs.histogram import BOUNDS_MS, Histogram, bucket_of, told
+from firmware_configs import histogram
+from firmware_configs.histogram import Histogram
 from firmware_configs.messages import MSGPACK, DecisionMade
 
 SIGNALS_MAX = 4_096
@@ -55,8 +56,8 @@ class Lags:
                 continue
             if known is not None:
                 placement, signal_ms, read_s = known
-                _add(self.arrival, placement, (now_s - read_s) * 1_000)
-                _add(self.signal, placement, now_ms - signal_ms)
+                histogram.add(self.arrival, placement, (now_s - read_s) * 1_000)
+                histogram.add(self.signal, placement, now_ms - signal_ms)
             elif row[9] == "decision" and row[5] == MSGPACK:
                 self._add_read(row[2], now_ms)
 
@@ -67,19 +68,8 @@ class Lags:
         except msgspec.MsgspecError:
             return
         if made.event_time_ms:
-            _add(self.signal, made.placement, now_ms - made.event_time_ms)
+            histogram.add(self.signal, made.placement, now_ms - made.event_time_ms)
 
     def told(self) -> tuple[dict[str, Histogram], dict[str, Histogram]]:
         """From the signal and from the arrival, by placement."""
-        return _told(self.signal), _told(self.arrival)
-
-
-def _add(histograms: dict[str, list[int]], placement: str, ms: float) -> None:
-    buckets = histograms.get(placement)
-    if buckets is None:
-        buckets = histograms[placement] = [0] * len(BOUNDS_MS)
-    buckets[bucket_of(ms)] += 1
-
-
-def _told(histograms: dict[str, list[int]]) -> dict[str, Histogram]:
-    return {placement: told(dict(enumerate(buckets))) for placement, buckets in histograms.items()}
+        return histogram.told_each(self.signal), histogram.told_each(self.arrival)

@@ -18,14 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.errors import EgressError, NodeRefused, RoundError, RoundRefused, TrainingFailed
-from edge_agent.learn import budget, parameters
+from edge_agent.learn import parameters
 from edge_agent.learn.personalised import next_control
-from edge_agent.learn.plan import Plan, read_plan, read_shared
+from edge_agent.learn.plan import Plan, check_examples
 from edge_agent.learn.secret import Part, noise_told, vector_of
 from edge_agent.learn.trainer import Trained
-from edge_agent.learn.update import bucketed, dequantise, make_update
+from edge_agent.shell.answer import answer, noise_dice, trained_as_asked
+from edge_agent.shell.bandit_sums import BANDIT, read_summing, sums_of, sums_told
 from edge_agent.shell.counting import STATISTIC, table_of
-from edge_agent.shell.exercise import train_as_planned
+from edge_agent.shell.drifted import STATISTIC as DRIFT
+from edge_agent.shell.drifted import vector_of as vector_of_drift
+from edge_agent.shell.grouped import vector_of as vector_of_groups
 from edge_agent.shell.lessons import Lessons, load_lessons
 from edge_agent.shell.pipe import (
     AskEgress,
@@ -39,14 +42,17 @@ from edge_agent.shell.pipe import (
 )
 from firmware_configs import gaussian
 from firmware_configs.errors import EdgeError
-from models import flat, sparse
+from models import flat
 from models.errors import ModelError, SecureSumFailed
 from models.secure_sum.messages import Asked, unpack
 
 if TYPE_CHECKING:
     from edge_agent.shell.fleet import Ask, Fleet
+    from models.secure_sum.noise import Noise
 
 F32 = NDArray[np.float32]
+METRICS = "metrics"
+"""Value of a message's `statistic`; and as what these cost the device's budget, for they are of no bundle."""
 SECRET = "secret"  # noqa: S105 - not a password
 """Key of a secret sum's stage in a message's configuration."""
 HEARD_S = 10.0
@@ -81,7 +87,9 @@ def main() -> None:
 
 def _learn(task: LearnTask, line: ParentLine) -> None:
     lessons = load_lessons(task)
-    if lessons.held is not None:
+    if lessons.held is None:
+        check_examples(lessons.examples, task.examples_min)
+    else:
         task = msgspec.structs.replace(task, seed=lessons.held.seed)
     closes = task.closes_ms / 1_000
 
@@ -90,8 +98,7 @@ def _learn(task: LearnTask, line: ParentLine) -> None:
 
     reported = False
     try:
-        with _connected(task, still_open, lessons.held.node if lessons.held is not None else 0) as fleet:
-            lessons.node = fleet.node
+        with _connected(task, still_open) as fleet:
             part = Part(os.urandom, task.k_min)
             ask, is_last = _go_on(lessons, fleet)
             if is_last:
@@ -120,7 +127,7 @@ def _learn(task: LearnTask, line: ParentLine) -> None:
 
 
 @contextmanager
-def _connected(task: LearnTask, still_open: Callable[[], bool], node: int) -> "Iterator[Fleet]":
+def _connected(task: LearnTask, still_open: Callable[[], bool]) -> "Iterator[Fleet]":
     """The connection by the key in use; by the next one where only that is accepted, which then is the one in use."""
     from edge_agent.shell.fleet import connect
     from edge_agent.shell.keys import adopt, next_of
@@ -129,7 +136,7 @@ def _connected(task: LearnTask, still_open: Callable[[], bool], node: int) -> "I
         key = Path(task.node_key)
 
         def connected(by: Path) -> "Fleet":
-            return stack.enter_context(connect(task.superlink, task.ca, by, task.run, task.app_hash, still_open, node))
+            return stack.enter_context(connect(task.superlink, task.ca, by, task.run, task.app_hash, still_open))
 
         try:
             fleet = connected(key)
@@ -191,13 +198,22 @@ def _tell_counts(task: LearnTask, lessons: Lessons, _part: Part, fleet: "Fleet",
     try:
         if not task.statistic:
             raise RoundRefused("the offer was of another kind of round", hint="start a new run")
-        table = table_of(task, lessons, ask, Path(task.path))
+        _check_counts(task, ask.plan)
+        bandit = ask.plan.get(STATISTIC) == BANDIT
+        summing = read_summing(task, ask.plan) if bandit else None
+        if summing is not None and task.secret:
+            raise RoundRefused(
+                "this profile lets sums out only in secret", hint="edge-coordinator bandit merge --secret-sum"
+            )
+        table = table_of(task, lessons, ask, Path(task.path)) if summing is None else sums_of(task, summing)
     except (RoundError, ModelError) as error:
         refused = error if isinstance(error, RoundError) else RoundRefused(error.what, hint=error.hint)
         _say_no(fleet, ask, task, line, refused)
         raise refused from None
-    reply = fleet.prepare(ask, table, {"statistic": "scores"})
-    told = f"{len(table)} counts, to be read of {ask.plan['minimum']} devices or more together; no noise, no epsilon"
+    sent = table if summing is None else table.astype(np.float32)
+    reply = fleet.prepare(ask, sent, {"statistic": ask.plan[STATISTIC]})
+    told = f"{len(table)} counts, to be read of {ask.plan['minimum']} devices or more together; "
+    told += "no noise, no epsilon" if summing is None else sums_told(task, summing)
     _ask_ledger(line, task.run, "counts", "statistic", reply.payload, told)
     fleet.send(reply, time.monotonic() - started)
     return True
@@ -209,10 +225,15 @@ def _take_part_in_secret(
     """One stage of a round whose updates are summed in secret; True when it was the run's last."""
     started = time.monotonic()
     made: list[tuple[Plan, Trained]] = []
+    counted: list[tuple[Cost, str]] = []
 
     def update() -> NDArray[np.float64]:
-        asked = {name: value for name, value in ask.plan.items() if name != SECRET}
-        plan, shared, trained = trained_as_asked(task, lessons, ask.arrays, asked, in_secret=True)
+        said = {name: value for name, value in ask.plan.items() if name != SECRET}
+        if task.statistic and STATISTIC in said:
+            sums, cost, told = _sums_as_asked(task, lessons, said, asked.noise)
+            counted.append((cost, told))
+            return sums
+        plan, shared, trained = trained_as_asked(task, lessons, ask.arrays, said, in_secret=True)
         if plan.top_k:
             raise RoundRefused(
                 "the positions of the largest numbers would tell what this device learned", hint="train --random-k"
@@ -240,8 +261,11 @@ def _take_part_in_secret(
     if made:
         privacy += f"; {_privacy(task, made[0][0])}"
         privacy += f"; {noise_told(asked.noise)}" if asked.noise is not None else ""
-    cost = _cost(task) if made else Cost()
-    _ask_ledger(line, task.run, f"{asked.context}-{asked.stage}", "update", reply.payload, privacy, cost)
+    if counted:
+        privacy += f"; {counted[0][1]}"
+        part.is_last = True
+    cost = _cost(task) if made else counted[0][0] if counted else NOTHING
+    _ask_ledger(line, task.run, f"{asked.context}-{asked.stage}", task.egress, reply.payload, privacy, cost)
     fleet.send(reply, time.monotonic() - started)
     if made:
         _keep(lessons, made[0][1])
@@ -249,106 +273,49 @@ def _take_part_in_secret(
     return asked.stage == "reveal" and part.is_last
 
 
-def trained_as_asked(
-    task: LearnTask,
-    lessons: Lessons,
-    arrays: Mapping[str, NDArray[np.generic]],
-    asked: Mapping[str, Any],
-    *,
-    in_secret: bool = False,
-) -> tuple[Plan, dict[str, F32], Trained]:
-    """Train as asked, within what the device allows.
+def _sums_as_asked(
+    task: LearnTask, lessons: Lessons, said: Mapping[str, Any], noise: "Noise | None"
+) -> tuple[NDArray[np.float64], Cost, str]:
+    """A device's part of a secret sum of statistics, what it costs its own budget, and what the ledger says of it."""
+    _check_counts(task, said)
+    added = noise_told(noise) if noise is not None else "no noise of its own"
+    cost = Cost(task.bundle, gaussian.sum_mu_squared(noise.multiplier)) if noise is not None else NOTHING
+    if said[STATISTIC] == BANDIT:
+        asked = read_summing(task, said, noise)
+        return sums_of(task, asked), cost, f"{sums_told(task, asked)}; {added}"
+    added = added if noise is not None else "no noise, no epsilon"
+    if said[STATISTIC] == DRIFT:
+        watched = len(task.drift.detectors) if task.drift is not None else 0
+        told = f"tenths of {watched} drift detectors, clip {task.clip_norm:g}; {added}"
+        return vector_of_drift(task, said, noise), cost, told
+    if said[STATISTIC] == METRICS:
+        from edge_agent.shell.measured import vector_of as vector_of_metrics  # few devices tell any
 
-    Args:
-        in_secret: whether the update leaves as part of a sum.
+        told = f"sums of metrics by arm and segment, clip {task.clip_norm:g}; {added}"
+        return vector_of_metrics(task, said, noise), Cost(METRICS, cost.mu_squared), told
+    told = f"sums by group, clip {task.clip_norm:g}; {added}"
+    return vector_of_groups(task, lessons, said, noise), cost, told
 
-    Returns:
-        The plan, the shared parameters before, and what was trained.
+
+def _check_counts(task: LearnTask, said: Mapping[str, Any]) -> None:
+    """Whether what is asked for is what was offered: each leaves by an egress with a privacy of its own.
+
     Raises:
-        RoundRefused: another bundle, undeclared or misshapen parameters, or a plan beyond the bounds.
-        TrainingFailed: it diverged.
+        RoundRefused: it is something else.
     """
-    plan = read_plan(asked, task.bundle, task.version)
-    if task.noise_multiplier == 0.0:
-        budget.check(plan.stated(), task.epsilon_max, task.delta, task.population)
-    elif plan.count_weight:
-        raise RoundRefused("with noise of its own this device tells no count beside", hint="a fixed --clip-norm")
-    spec = lessons.bundle.spec
-    sent = read_shared(spec, plan, arrays)
-    seed = [*task.seed, plan.seed, plan.round]
-    dice = np.random.default_rng(seed)
-    if plan.models > 1 and (task.noise_multiplier > 0.0 or task.secret or in_secret):
+    if task.counts and said[STATISTIC] != task.counts:
         raise RoundRefused(
-            "which of several models fits here would be told without noise, and to the server alone",
-            hint="use a strategy that sends one model",
+            f"{task.counts} were offered, and {str(said[STATISTIC])[:20]} are asked for", hint="start a new run"
         )
-    if task.statistic:
-        raise RoundRefused("counts were offered, and an update is asked for", hint="start a new run")
-    if plan.unlearn != task.unlearn:
-        raise RoundRefused(
-            "the plan asks to unlearn from those who agree, or to learn from those who withdrew", hint="start a new run"
-        )
-    shared, trained = train_as_planned(lessons, plan, sent, seed, dice, min(plan.clip_norm, task.clip_norm))
-    own = [*trained.personal.values(), *trained.copies.values()]
-    made = (*trained.shared.values(), *(value for parts in own for value in parts.values()))
-    if not all(np.isfinite(value).all() for value in made):
-        raise TrainingFailed(f"training {plan.bundle} diverged", hint="lower the plan's learning rate")
-    return plan, shared, trained
-
-
-def noise_dice() -> np.random.Generator:
-    """For noise: seeded by nothing that anybody can know, and never twice alike, whatever a plan repeats."""
-    return np.random.default_rng(int.from_bytes(os.urandom(32)))
-
-
-def answer(
-    task: LearnTask, lessons: Lessons, arrays: Mapping[str, NDArray[np.generic]], asked: Mapping[str, Any]
-) -> tuple[Plan, NDArray[np.int8], dict[str, Any], Trained]:
-    """Train as asked, and pack the update.
-
-    Returns:
-        The plan, the packed update (int8, the shared parameters end to end, or those at the facts' `positions`), the
-        facts beside it, and what was trained.
-    Raises:
-        RoundRefused, TrainingFailed: see `trained_as_asked`.
-    """
-    plan, shared, trained = trained_as_asked(task, lessons, arrays, asked)
-    if plan.random_k:
-        raise RoundRefused("random-k is for secret sums", hint="train --top-k")
-    clip = min(plan.clip_norm, task.clip_norm)
-    update, lessons.residual = make_update(
-        shared, trained.shared, lessons.residual, clip, task.noise_multiplier, noise_dice(), plan.top_k
-    )
-    # With noise of the device's own, what the noise does not cover stays here: counts and losses.
-    own = task.noise_multiplier > 0.0
-    facts: dict[str, Any] = {
-        "names": list(plan.names),
-        "scales": [update.scale[name] for name in plan.names],
-        "examples": 1 if own else bucketed(trained.examples),
-        "loss_before": 0.0 if own else trained.loss_before,
-        "loss_after": 0.0 if own else trained.loss_after,
-        "round": plan.round,
-    }
-    if plan.models > 1:
-        facts["cluster"] = trained.model
-    if plan.control:
-        moved = {name: dequantise(update.delta[name], update.scale[name]) for name in plan.names}
-        lessons.control = next_control(lessons.control, trained.control, moved, plan.steps, plan.lr)
-    if plan.count_weight:
-        facts["within"] = clip < plan.clip_norm or update.norm <= plan.clip_norm
-    delta = flat.join(lessons.bundle.spec.of_share("shared"), update.delta)
-    if update.positions is not None:
-        facts["positions"] = sparse.pack(update.positions)
-        delta = delta[update.positions]
-    return plan, delta, facts, trained
 
 
 def _say_no(fleet: "Fleet", ask: "Ask", task: LearnTask, line: ParentLine, error: RoundError) -> None:
-    """Tell the server why there will be no update; that, too, only past the ledger."""
-    reply = fleet.refuse(ask, error.code, error.what)
+    """Tell the server why there will be no update, and what would change that; that, too, only past the ledger."""
+    reply = fleet.refuse(ask, error.code, f"{error.what} ({error.hint})" if error.hint else error.what)
     with suppress(EgressError):
-        # As an update: that is what the profile declares for this destination. Of no run: it is not anybody's last one.
-        _ask_ledger(line, "", f"{task.run}-no", "update", reply.payload, "a refusal: an error code and its text")
+        # As what was asked for: that is what the profile declares for this destination. Of no run: it is not anybody's
+        # last one.
+        _ask_ledger(line, "", f"{task.run}-no", task.egress, reply.payload, "a refusal: an error code and its text")
         fleet.send(reply, 0.0)
         fleet.stay(HEARD_S)
 
@@ -419,7 +386,7 @@ def _report(task: LearnTask, lessons: Lessons) -> TrainedReport:
         version=task.version,
         # A copy counts until the person's device takes part in a run without copies.
         personal={s: parameters.pack({**own, **lessons.copies.get(s, {})}) for s, own in lessons.personal.items()},
-        examples=sum(len(rows.label) for rows in lessons.rows.values()),
+        examples=lessons.examples,
         loss_before=lessons.loss_before,
         loss_after=lessons.loss_after,
     )

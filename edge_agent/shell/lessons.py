@@ -2,9 +2,10 @@
 
 import sqlite3
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -12,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.control import personal_key
-from edge_agent.errors import RoundRefused, StoreUnavailable
+from edge_agent.errors import RoundRefused
 from edge_agent.learn import examples, parameters
 from edge_agent.learn.trainer import Rows, rows_of
+from edge_agent.offers import NO_EXAMPLES
 from edge_agent.shell import held
+from edge_agent.shell.database import beside
 from edge_agent.shell.held import Held
 from edge_agent.shell.pipe import LearnTask
 from models.bundle import Bundle, open_bundle
 from models.session import TrainStep
 
 F32 = NDArray[np.float32]
-BUSY_S = 10.0
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Lessons:
     """One device's side of a run.
 
     Attributes:
+        make_step: opens the training graph, which counting needs not.
         rows: subject → examples.
         personal: subject → own parameters; every subject in `rows` has an entry.
         residual: what rounding took from the last update.
@@ -39,7 +42,7 @@ class Lessons:
     """
 
     bundle: Bundle
-    step: TrainStep
+    make_step: Callable[[], TrainStep]
     rows: dict[str, Rows]
     personal: dict[str, dict[str, F32]]
     residual: dict[str, F32] = field(default_factory=dict)
@@ -48,17 +51,24 @@ class Lessons:
     rounds: int = 0
     loss_before: float = 0.0
     loss_after: float = 0.0
-    node: int = 0
-    """Flower's id of this node, once connected."""
     held: Held | None = None
     """What a learner of this run that was cut has left."""
+
+    @cached_property
+    def step(self) -> TrainStep:
+        """The training graph."""
+        return self.make_step()
+
+    @property
+    def examples(self) -> int:
+        """How many there are, of everyone together."""
+        return sum(len(rows.label) for rows in self.rows.values())
 
     def hold(self, seed: bytes, note: bytes, reply: bytes = b"", *, is_last: bool = False) -> bytes:
         """All that is needed to go on from here, as the agent keeps it."""
         return held.pack(
             Held(
                 seed=seed,
-                node=self.node,
                 note=note,
                 reply=reply,
                 is_last=is_last,
@@ -77,7 +87,7 @@ def load_lessons(task: LearnTask) -> Lessons:
     """Open the bundle and read the examples and personal parameters of those who agreed.
 
     Raises:
-        RoundRefused: there is nothing to learn from.
+        RoundRefused: there is nothing to learn from, and examples are what is asked for.
         StoreUnavailable: the database cannot be read.
         ModelError: the bundle is damaged.
     """
@@ -89,24 +99,21 @@ def load_lessons(task: LearnTask) -> Lessons:
     personal: dict[str, dict[str, F32]] = {}
     copies: dict[str, dict[str, F32]] = {}
     shared = {p.name: weights[p.name] for p in bundle.spec.of_share("shared")}
-    try:
-        with closing(sqlite3.connect(f"file:{task.database}?mode=ro", uri=True, timeout=BUSY_S)) as database:
-            for subject in task.subjects:
-                fitting = rows_of(bundle.spec, _examples(database, task, subject), index)
-                if fitting is not None:
-                    rows[subject] = fitting
-                    own = _personal(database, task.bundle, subject)
-                    personal[subject] = {n: _fitting(own, n, value) for n, value in start.items()}
-                    if all(n in own and own[n].shape == value.shape for n, value in shared.items()):
-                        copies[subject] = {n: own[n] for n in shared}
-            kept = database.execute("SELECT value FROM state WHERE room = 'round' AND key = ?", (task.run,)).fetchone()
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"the examples cannot be read: {error}", hint="is the agent running?") from error
+    with beside(Path(task.database), "the examples") as database:
+        for subject in task.subjects:
+            fitting = rows_of(bundle.spec, _examples(database, task, subject), index)
+            if fitting is not None:
+                rows[subject] = fitting
+                own = _personal(database, task.bundle, subject)
+                personal[subject] = {n: _fitting(own, n, value) for n, value in start.items()}
+                if all(n in own and own[n].shape == value.shape for n, value in shared.items()):
+                    copies[subject] = {n: own[n] for n in shared}
+        kept = database.execute("SELECT value FROM state WHERE room = 'round' AND key = ?", (task.run,)).fetchone()
     found = held.unpack(kept[0]) if kept is not None else None
     # A last update that was entered goes out after a cut too, when the examples are gone.
-    if not rows and not (found is not None and found.reply):
+    if not rows and task.counts not in NO_EXAMPLES and not (found is not None and found.reply):
         raise RoundRefused(f"no examples of {task.bundle} fit version {task.version}", hint="wait for more events")
-    lessons = Lessons(bundle, TrainStep(bundle.read("train_step.onnx")), rows, personal, copies=copies)
+    lessons = Lessons(bundle, lambda: TrainStep(bundle.read("train_step.onnx")), rows, personal, copies=copies)
     return taken_up(lessons, found)
 
 

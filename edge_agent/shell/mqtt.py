@@ -11,9 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from msgspec import Struct
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import LogLevel
 from paho.mqtt.exception import MQTTException
@@ -29,6 +28,8 @@ from edge_agent.shell import client as clients
 from edge_agent.shell import faults, properties
 from edge_agent.shell.aliases import Aliases
 from edge_agent.shell.client import Will
+from edge_agent.shell.cloudevents import attributes
+from edge_agent.shell.line import Arrived, State
 from edge_agent.shell.packets import Publish
 from edge_agent.shell.quick import PahoClient, heard
 from edge_agent.shell.sockets import Opened, writable
@@ -56,35 +57,17 @@ REFUSALS_MAX = 64
 """Different refusals that are told of one connection."""
 KEEPALIVE_TIMEOUT = 141
 
-__all__ = ["Arrived", "Link", "Will"]
-
 _topic_fault = lru_cache(properties.REMEMBERED)(topic_fault)
 
-State = Literal["down", "dialling", "greeting", "up"]
 # What paho lets through when a peer sends bytes that are no MQTT.
 _GARBAGE: Final = (MQTTException, KeyError, IndexError, ValueError, TypeError, struct.error)
 
 
-class Arrived(Struct, frozen=True, array_like=True):
-    """A message, and what its acknowledgement needs."""
-
-    message: Message
-    mid: int
-    line: int
-    """Which connection brought it."""
-
-
 class Link:
-    """One persistent session with the broker.
+    """One persistent session with the broker: a `Line`, which says what its members are for.
 
     Attributes:
-        state: down, dialling (a thread connects), greeting (CONNECT is sent), up.
-        greeted: set by a connect, for the loop to take: whether the broker remembered our session.
-        fault: why there is no line; None when there is one.
-        refused: what the broker did not take since this was last taken; each different one is told once a connection.
-        settled_ms: unix ms, for what has expired; the loop gives it its own.
         line: number of the connection, for acknowledgements belong to one.
-        delivered: outbox entries that are done with since they were last taken.
     """
 
     def __init__(
@@ -109,6 +92,7 @@ class Link:
         self.state: State = "down"
         self.line = 0
         self.greeted: bool | None = None
+        self._then: Callable[[], None] | None = None
         self.fault: BrokerError | None = None
         self.refused: list[BrokerError] = []
         self.delivered: list[int] = []
@@ -146,35 +130,25 @@ class Link:
 
     @property
     def socket(self) -> socket.socket | None:
-        """The connected socket, to wait on; None while there is none or a thread dials."""
         return self._client.socket() if self.state in {"greeting", "up"} else None  # type: ignore[return-value]
 
     @property
     def wants_write(self) -> bool:
-        """Whether something waits for the socket to take it."""
         return self.state in {"greeting", "up"} and self._client.want_write()
 
     @property
     def holds_messages(self) -> bool:
-        """Whether something that was read waits for the next `drain`."""
         return self._client.held and self.state == "up"
 
     @property
     def room(self) -> int:
-        """How many more messages may be published before the broker acknowledges some."""
         return self._window - len(self._entries) if self.state == "up" else 0
 
     @property
     def in_flight(self) -> frozenset[int]:
-        """Outbox entries that this connection has been given and that are not yet deleted."""
         return frozenset((*(row[0] for row in self._entries.values()), *self.delivered))
 
     def tend(self, now_s: float) -> None:
-        """Dial when it is time, probe a silent line, give up on a broker that does not greet.
-
-        Args:
-            now_s: monotonic seconds.
-        """
         if self.state == "up" and now_s < self._due_probe_s and self._broken is None:
             return  # nearly always
         self._now_s = now_s
@@ -219,7 +193,6 @@ class Link:
         return arrived
 
     def acknowledge(self, arrived: Iterable[Arrived]) -> None:
-        """Acknowledge in order of arrival, after the commit; what an earlier line brought comes again anyway."""
         for one in arrived:
             if one.message.qos and one.line == self.line and self.state == "up":
                 self._client.confirm(one.mid)
@@ -232,7 +205,7 @@ class Link:
         Returns:
             False: not now, try again later.
         """
-        entry, topic, payload, qos, retain, content_type, correlation, traceparent, expires_ms, _kind = row
+        entry, topic, payload, qos, retain, content_type, correlation, traceparent, expires_ms, kind = row
         left_ms = max(1, expires_ms - self._wall_ms()) if expires_ms else 0
         if expires_ms and expires_ms <= self.settled_ms():
             self.delivered.append(entry)
@@ -242,7 +215,9 @@ class Link:
         granted, carried, name = self._terms, b"", topic
         if granted.modern:
             name, alias = self._aliases.numbered(topic)
-            carried = properties.of_publish(content_type, correlation, traceparent, -(-left_ms // 1_000), alias)
+            named = self._settings.cloudevents and kind == "decision"
+            cloud = attributes(self._device, payload, content_type) if named else ()
+            carried = properties.of_publish(content_type, correlation, traceparent, -(-left_ms // 1_000), alias, cloud)
             if granted.too_large(name, len(carried), len(payload)):
                 why = f"{len(payload)} bytes; the broker takes packets of at most {granted.packet_bytes_max}"
                 return self._give_up(entry, faults.undelivered(topic, why, "raise the broker's limit on packets"))
@@ -273,8 +248,8 @@ class Link:
             if self._broken is not None:
                 self._settle()
 
-    def subscribe(self, filters: Mapping[str, int], stale: Iterable[str]) -> None:
-        """Ask for `filters` (topic filter → QoS), and no more for `stale` ones.
+    def subscribe(self, filters: Mapping[str, int], stale: Iterable[str], then: Callable[[], None]) -> None:
+        """Ask for `filters` (topic filter → QoS), and no more for `stale` ones; `then` once the broker has answered.
 
         QoS 2 is asked for as QoS 1: paho confirms the receipt of a QoS 2 message before it is committed, and
         the dedupe window makes at-least-once exactly-once anyway (docs/adr).
@@ -288,7 +263,9 @@ class Link:
             else:
                 self._asked[name] = min(qos, 1)
         if not self._asked:
+            then()
             return
+        self._then = then
         if self._terms.modern:
             # With its retained flag kept, a message that will come again on the next subscription is known as one.
             options = [(name, SubscribeOptions(qos, retainAsPublished=True)) for name, qos in self._asked.items()]
@@ -297,7 +274,6 @@ class Link:
             self._client.subscribe(list(self._asked.items()))
 
     def close(self, seconds: float) -> None:
-        """Leave so that the broker publishes our last will, and wait for the bytes to leave."""
         if self.state == "up":
             if self._terms.modern:
                 self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message"))
@@ -478,6 +454,9 @@ class Link:
                 self._refuse(faults.unsubscribed(name, reason))
             elif reason.value < qos:
                 self._refuse(faults.downgraded(name, reason.value, qos))
+        then, self._then = self._then, None
+        if then is not None:
+            then()
 
     def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
         """Before the greeting paho tells in its log alone what went wrong, such as TLS's own word."""

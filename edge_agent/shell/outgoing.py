@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from edge_agent.egress.outbox import Pace
-from edge_agent.shell.mqtt import Link
+from edge_agent.shell.line import Line
 from edge_agent.shell.store import Store
 from edge_agent.shell.writes import OutboxRow
 
@@ -19,7 +19,7 @@ READY_MAX = 4_096
 class Outgoing:
     """What is still to be handed to the present connection."""
 
-    def __init__(self, store: Store, link: Link) -> None:
+    def __init__(self, store: Store, link: Line) -> None:
         self._store, self._link = store, link
         self._ready: deque[OutboxRow] = deque()
         self._cursor = 0

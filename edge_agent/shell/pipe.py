@@ -13,7 +13,11 @@ from msgspec import Struct
 
 from edge_agent.errors import FrameMalformed
 from edge_agent.settings import Push, Smtp
-from firmware_configs.profile import Segment, Stage
+from firmware_configs.business import BusinessShape
+from firmware_configs.fleet_drift import DriftShape
+from firmware_configs.messages import Counts
+from firmware_configs.profile import Policy, Segment, Stage
+from firmware_configs.subgroups import Shape
 from firmware_configs.targets import Kind
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
@@ -21,6 +25,21 @@ FRAME_BYTES_MAX = 64 * 1024 * 1024
 
 Word = TypeVar("Word")
 _LENGTH = struct.Struct(">I")
+
+
+class Learns(Struct, frozen=True, kw_only=True):
+    """A placement whose policy learns."""
+
+    name: str
+    models: tuple[str, ...]
+    policy: Policy
+
+
+def egress_of(counts: Counts, *, statistic: bool) -> str:
+    """The kind of egress by which a round's answer leaves."""
+    if counts == "metrics":
+        return "metric"
+    return "statistic" if statistic else "update"
 
 
 class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):
@@ -58,16 +77,35 @@ class LearnTask(Struct, frozen=True, kw_only=True, tag="learn-task"):
     """Whether the profile lets an update out only as part of a secret sum."""
     statistic: bool = False
     """Whether counts are asked for, and no update."""
+    counts: Counts = ""
+    """What is counted; empty: the offer does not tell."""
     segments: tuple[Segment, ...] = ()
     """By which they may be told apart."""
+    shape: Shape | None = None
+    """Of the sums that the profile lets be told of the model's groups; None: none."""
+    drift: DriftShape | None = None
+    """Of the detectors that the profile lets be added up; None: none."""
+    business: tuple[BusinessShape, ...] = ()
+    """Of the metrics that the profile lets be added up: by arm and by segment, and each with each."""
+    placements: tuple[Learns, ...] = ()
+    """Whose policies' sums may be asked for."""
     unlearn: bool = False
     """Whether the subjects withdrew, and this is their last update."""
     k_min: int = 1
     """Devices that must be added up before anyone may read the result."""
+    device_class: str = ""
+    """Of the profile."""
+    examples_min: int = 0
+    """Examples of those who agree that the offer wants; with fewer, nobody is connected to."""
     memory_mib: int = 256
     """Memory that the learner may use."""
     seed: bytes
     """32 bytes, for everything random in this round; after a cut the first learner's counts."""
+
+    @property
+    def egress(self) -> str:
+        """As what the ledger enters what is sent."""
+        return egress_of(self.counts, statistic=self.statistic)
 
 
 class FetchTask(Struct, frozen=True, kw_only=True, tag="fetch-task"):

@@ -22,21 +22,31 @@ from edge_agent.happenings import (
     Connected,
     EgressAsked,
     Happening,
-    Message,
     Tick,
 )
-from edge_agent.intake.pressure import Arrival, Pressure, Rule
 from edge_agent.limits import CAPS_MS, DAY_MS, DEDUPE_MS
 from edge_agent.settings import Broker, Settings
 from edge_agent.shell import database, readings, slots
-from edge_agent.shell.clock import Watch, local_hours, local_times, monotonic_s, wall_ms, zoned_times
+from edge_agent.shell.client import Will
+from edge_agent.shell.clock import (
+    Watch,
+    local_hours,
+    local_times,
+    monotonic_ns,
+    monotonic_s,
+    wall_ms,
+    wall_ns,
+    zoned_times,
+)
 from edge_agent.shell.errands import Errands
+from edge_agent.shell.facts import FactsPorthole
 from edge_agent.shell.lags import Lags
-from edge_agent.shell.mqtt import Arrived, Link, Will
-from edge_agent.shell.notify import notify
+from edge_agent.shell.line import Arrived, Line
+from edge_agent.shell.mqtt import Link
 from edge_agent.shell.outgoing import Outgoing
 from edge_agent.shell.pages import release_code
-from edge_agent.shell.say import Say
+from edge_agent.shell.relief import Relief
+from edge_agent.shell.say import Say, Tell
 from edge_agent.shell.shelf import BundleShelf
 from edge_agent.shell.store import Store
 from edge_agent.shell.sweep import SWEEP_ROWS
@@ -45,10 +55,14 @@ from edge_agent.shell.vigil import Vigil
 from edge_agent.shell.vitals import Porthole
 from edge_agent.shell.wish import Wishes, waiting
 from edge_agent.shell.writes import Writes
+from edge_agent.timings import Timings, Untimed
 from firmware_configs.loader import Loaded
-from firmware_configs.messages import MSGPACK, Status, Topics
+from firmware_configs.messages import JSON, MSGPACK, Topics
+from firmware_configs.notify import notify
 
 TICK_S = 1.0
+RENEW_LATE_SHARE = 0.1
+"""Of `memory_hours_max`: how much later it may be for the sake of a child at work."""
 RELEASE_S = 1.0
 """How long after the start the code is let go that only the start needed."""
 SWEEP_S = 5.0
@@ -60,9 +74,6 @@ PACED_WAIT_S = 0.05
 """How soon a paced backlog is looked at again."""
 WAIT_DOWN_S = 0.05
 """Longest wait while the line is being made."""
-FETCH_S = 600.0
-LEARN_GRACE_S = 30.0
-FETCHES_MAX = 64
 STOP_S = 1.0
 RESTORED = ("consent", "dedupe", "due", "identity", "meta", "watermark")
 
@@ -71,13 +82,16 @@ class Outside(Struct, frozen=True, kw_only=True):
     """What the loop touches of the world; the simulator gives it another one."""
 
     store: Callable[[Path, int], Store] = Store
-    link: Callable[[Broker, str, Will | None, Callable[[], int], Callable[[], None]], Link] = Link
+    link: Callable[[Broker, str, Will | None, Callable[[], int], Callable[[], None]], Line] = Link
     wall_ms: Callable[[], int] = wall_ms
     monotonic_s: Callable[[], float] = monotonic_s
 
 
 class Loop:
     """One running agent."""
+
+    _due_renew_s = math.inf
+    """When the process replaces itself, so that nothing that was dropped stays in its memory for longer."""
 
     def __init__(self, settings: Settings, loaded: Loaded, outside: Outside | None = None) -> None:
         """Open the store and take up where it stands.
@@ -90,7 +104,7 @@ class Loop:
         self.settings, self.loaded = settings, loaded
         self._state_dir = Path(settings.state_dir)
         self._wishes = Wishes(self._state_dir)
-        self.say = Say(settings.log, settings.device)
+        self.say: Tell = Say(settings.log, settings.device)
         outside = outside or Outside()
         self._monotonic_s = outside.monotonic_s
         self.store = outside.store(self._database(), loaded.profile.device.disk_mib_max)
@@ -98,6 +112,7 @@ class Loop:
         self.now_ms = self._timeline.now_ms
         self.shelf = BundleShelf(settings, loaded.profile)
         self.lags = Lags()
+        self.timings = _timings(settings)
         chosen = slots.read(self._state_dir)
         doors = Doors(
             secret=self.store.secret,
@@ -110,6 +125,7 @@ class Loop:
             zoned=zoned_times(settings.timezone),
             local_ms=local_times(settings.timezone),
             coordinator=settings.coordinator,
+            home_assistant=settings.home_assistant,
             readings=lambda: readings.read(settings.readings),
             trials=self.shelf.trials,
             clock=self._monotonic_s,
@@ -120,6 +136,7 @@ class Loop:
             },
             given_up=chosen.given_up,
             seal=lambda: self.errands.seals.newest,
+            timings=self.timings,
         )
         self.agent = Agent(loaded, settings.device, doors, record=settings.record)
         self.agent.restore(self.store.rows(self._rooms(), self.now_ms() // DAY_MS * DAY_MS), self.now_ms())  # type: ignore[arg-type]
@@ -130,12 +147,9 @@ class Loop:
         self.errands.profile_path = loaded.path
         self.errands.settled_ms = lambda: self._timeline.settled_ms
         self.errands.is_wanted = self.agent.control.is_wanted
-        self.errands.take_up(self.store.recall)
+        self.errands.take_up(self.store.recall, self.agent.trials.is_tried)
         self.agent.models_changed()
-        self._pressure = Pressure(
-            {s.name: Rule(s.overload, s.overload_every, s.critical) for s in loaded.profile.source},
-            min(settings.batch_max, settings.broker.receive_maximum),
-        )
+        self._relief = Relief(settings, loaded, self.agent)
         self._critical = frozenset(source.name for source in loaded.profile.source if source.critical)
         self._unacknowledged: list[Arrived] = []
         self._outgoing = Outgoing(self.store, self.link)
@@ -143,7 +157,7 @@ class Loop:
         self._due_tick_s = self._due_sweep_s = 0.0
         self._due_receipt_s = self._due_release_s = math.inf
         self._told_fault = ""
-        self._porthole: Porthole | None = None
+        self._portholes: tuple[Porthole, ...] = ()
         self.events_before = self.agent.counters.get("events", 0)
         self.stopping = self.renewing = False
         self.unfulfilled: frozenset[str] = frozenset()
@@ -168,9 +182,10 @@ class Loop:
     def _will(self) -> Will | None:
         if self.agent.gate.ledger.declared("status") is None:
             return None
-        word = Status(device=self.settings.device, online=False, agent=__version__)
         return Will(
-            topic=Topics(self.settings.device).of("status"), payload=msgspec.msgpack.encode(word), content_type=MSGPACK
+            topic=Topics(self.settings.device).of("status"),
+            payload=self.agent.gate.last_will,
+            content_type=JSON if self.settings.home_assistant else MSGPACK,
         )
 
     def run(self) -> None:
@@ -181,12 +196,14 @@ class Loop:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        self._porthole = Porthole(Path(self.settings.state_dir))
+        self._portholes = (Porthole(self._state_dir), FactsPorthole(self._state_dir))
         self.say(
             "info", "start", f"edge-agent {__version__}, profile {self.loaded.profile.name} {self.loaded.hash[:12]}"
         )
         notify("READY=1")
         self._due_release_s = self._monotonic_s() + RELEASE_S
+        if self.settings.memory_hours_max:
+            self._due_renew_s = self._monotonic_s() + self.settings.memory_hours_max * 3_600
         try:
             while not self.stopping:
                 if not self.turn():
@@ -202,10 +219,12 @@ class Loop:
 
     def close(self) -> None:
         """Leave in order: the broker says goodbye for us, children end, the log is folded back."""
-        if self._porthole is not None:
-            self._porthole.close()
+        for porthole in self._portholes:
+            porthole.close()
         self.link.close(STOP_S)
         self.errands.children.stop(STOP_S / 2)
+        self.shelf.deaths.close()
+        self._vigil.close()
         if (fault := self.store.close()) is not None:
             self.say("warning", fault.code, fault.what)
         self.say("info", "stop", "stopped")
@@ -220,12 +239,15 @@ class Loop:
         self.link.tend(now_s)
         if self.link.fault is not None or self._told_fault or self.link.refused:
             self._tell_line()
+        reading = self.timings.mark()
         arrived = [] if self.store.overflowing else self.link.drain(self.settings.batch_max)
+        if arrived:
+            self.timings.since("read", reading)
         # Bundles first: what they say is true for the messages of this turn already.
         happenings = self.errands.take_news(now_s)
         if self.link.greeted is not None:
             happenings += self._line_news(self.link.greeted)
-        happenings += self._taken(arrived)
+        happenings += self._relief.kept(arrived)
         if now_s >= self._due_tick_s:
             self._due_tick_s = now_s + TICK_S
             happenings.append(Tick())
@@ -234,13 +256,16 @@ class Loop:
                 # Somebody is to be erased: the next start does it before anything is read (docs/adr/0051).
                 self.stopping = self.renewing = True
             notify("WATCHDOG=1")
-            if self._porthole is not None:
-                self._porthole.answer(self)
+            for porthole in self._portholes:
+                porthole.answer(self)
+            if self._is_old(now_s):
+                self.say("info", "memory", "this process has lived for memory_hours_max; the next one takes over")
+                self.stopping = self.renewing = True
         if happenings or self._is_receipt_due(now_s):
             self._step(happenings, arrived, now_s)
             self._wishes.stepped()
         if self._outgoing.waiting or self.link.wants_write:
-            self._hand_over(now_s)
+            self._hand_over(now_s, self.timings.mark())
         self.errands.start_next(now_s)
         if self.errands.renewed:
             self.stopping = self.renewing = True
@@ -248,27 +273,28 @@ class Loop:
             self._sweep(now_s)
         return len(arrived) >= self.settings.batch_max
 
-    def _taken(self, arrived: list[Arrived]) -> list[Message]:
-        """The messages to step with: all of them, or under pressure what the profile's rules keep."""
-        self._pressure.observe(len(arrived))
-        messages = [one.message for one in arrived]
-        if not self._pressure.high:
-            return messages
-        routes = [self.agent.topics.route(message.topic) for message in messages]
-        batch = [
-            Arrival(route.name if route is not None and route.door == "event" else "", message.topic)
-            for route, message in zip(routes, messages, strict=True)
-        ]
-        places, shed = self._pressure.relieve(batch)
-        for source, count in shed.items():
-            self.agent.count(f"shed.{source}", count)
-        return [messages[place] for place in places]
+    @property
+    def unacknowledged(self) -> int:
+        """Messages of the broker whose effects could not be committed yet."""
+        return len(self._unacknowledged)
 
-    def _hand_over(self, now_s: float) -> None:
-        """What may go, to the socket; and how long it took to get there."""
+    def _is_old(self, now_s: float) -> bool:
+        """Whether it is time for the next process; a child at work is waited for, but not for ever.
+
+        What waits in memory for a medium that takes nothing would be lost, so that is waited for in any case.
+        """
+        if now_s < self._due_renew_s or self.store.degraded:
+            return False
+        late_s = self.settings.memory_hours_max * 3_600 * RENEW_LATE_SHARE
+        return not self.errands.children.running or now_s >= self._due_renew_s + late_s
+
+    def _hand_over(self, now_s: float, began: int) -> None:
+        """What may go, to the socket; and how long it took to get there, from `began` on, ns of `timings`."""
         self._outgoing.pump(now_s)
         self.link.flush()
         if rows := self._outgoing.handed_over:
+            self.timings.since("publish", began)
+            self.timings.handed_over((row[7] for row in rows), began)
             self.lags.handed_over(rows, self.now_ms(), self._monotonic_s())
             rows.clear()
 
@@ -287,11 +313,13 @@ class Loop:
             # What a child sends at once must stand in the ledger also after a pulled plug.
             or any(type(one) is EgressAsked for one in happenings)
         )
-        was = self.store.degraded
+        was, began = self.store.degraded, self.timings.mark()
         committed = self._commit(writes, durable=durable)
-        if (committed and not was) or not (committed or durable):
+        self.timings.since("commit", began)
+        if (committed and not was) or (not (committed or durable) and self.store.is_entered):
             self._outgoing.add(fresh)
         self.lags.expect(writes.signals, now_s)
+        began = self.timings.mark()
         self._outgoing.pump(self._monotonic_s())
         if committed:
             self.link.acknowledge([*self._unacknowledged, *arrived])
@@ -300,7 +328,7 @@ class Loop:
             # What is critical comes again after a crash; the rest goes on in memory.
             self.link.acknowledge(one for one in arrived if not self._is_durable([one]))
             self._unacknowledged += [one for one in arrived if self._is_durable([one])]
-        self._hand_over(self._monotonic_s())  # decisions and acknowledgements in one writing
+        self._hand_over(self._monotonic_s(), began)  # decisions and acknowledgements in one writing
         for effect in others:
             self._perform(effect)
 
@@ -340,12 +368,13 @@ class Loop:
         filters = self._filters()
         known = self.store.meta("subscriptions")
         stale = set(msgspec.json.decode(known, type=list[str])) - set(filters) if known else set()
-        self.link.subscribe(filters, sorted(stale))
+        told = f"{self.settings.broker.url}{'' if present else ', new session'}"
+        # Only then does the broker keep what is published for us.
+        self.link.subscribe(filters, sorted(stale), lambda: self.say("info", "connected", told))
         self._commit(Writes(meta={"subscriptions": msgspec.json.encode(sorted(filters))}))
         self.store.drop_stale(self._timeline.settled_ms)
         self._outgoing.rescan(paced=True)
         self._unacknowledged = []  # an earlier line's messages come again
-        self.say("info", "connected", f"{self.settings.broker.url}{'' if present else ', new session'}")
         return [Connected(session_present=present)]
 
     def _filters(self) -> dict[str, int]:
@@ -359,7 +388,7 @@ class Loop:
         """What is done besides storing and publishing."""
         match effect:
             case Answer():
-                self.errands.answer(effect)
+                self.errands.answer(effect, degraded=bool(self.store.degraded))
             case Fetch():
                 self.errands.fetch(effect)
             case Switch():
@@ -432,8 +461,14 @@ class Loop:
         elif self._outgoing.waiting and self.link.room > 0:
             until_s = min(until_s, PACED_WAIT_S)
         watched = self.errands.children.watched
-        if (porthole := self._porthole) is not None and porthole.descriptor >= 0:
-            watched[porthole.descriptor] = False
+        asked = {porthole.descriptor: porthole for porthole in self._portholes if porthole.descriptor >= 0}
+        watched.update(dict.fromkeys(asked, False))
         ready = self._vigil.sleep(until_s, self.link.socket, self.link.wants_write, watched)
-        if porthole is not None and porthole.descriptor in ready:
-            porthole.answer(self)
+        for descriptor in asked.keys() & ready:
+            asked[descriptor].answer(self)
+
+
+def _timings(settings: Settings) -> Untimed:
+    """As the settings want it."""
+    wanted = settings.telemetry
+    return Timings(monotonic_ns, wall_ns, wanted.trace_share) if wanted.timings else Untimed()

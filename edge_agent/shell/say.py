@@ -14,6 +14,8 @@ from edge_agent.settings import LogSettings
 from edge_agent.shell.clock import monotonic_s
 from firmware_configs.shown import line as line_of
 
+Tell = Callable[[str, str, str], None]
+"""(level, code, text): what `Say` is to those who have something to say."""
 RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 COLOURS = {"debug": "2", "info": "0", "warning": "33", "error": "31"}
 QUIET_S = 60.0

@@ -6,7 +6,7 @@ from edge_agent.errors import ChildError
 from edge_agent.limits import DAY_MS
 from edge_agent.shell.children import Children
 from edge_agent.shell.pipe import SealTask
-from edge_agent.shell.say import Say
+from edge_agent.shell.say import Tell
 
 FOLDER = "seals"
 CHILD_S = 120.0
@@ -21,7 +21,7 @@ class Seals:
         newest: the newest seal as its file holds it; empty: there is none.
     """
 
-    def __init__(self, state_dir: Path, device: str, node_key: str, children: Children, say: Say) -> None:
+    def __init__(self, state_dir: Path, device: str, node_key: str, children: Children, say: Tell) -> None:
         self._folder = state_dir / FOLDER
         self._task = SealTask(device=device, state_dir=str(state_dir), node_key=node_key, now_ms=0)
         self._children, self._say = children, say

@@ -9,6 +9,7 @@ import stat
 import tomllib
 from pathlib import Path
 
+from edge_agent.credentials import is_credential
 from edge_agent.egress import letter as letters
 from edge_agent.egress.letter import Letter
 from edge_agent.errors import SenderUnfit
@@ -91,7 +92,7 @@ def private(file: str) -> str:
     try:
         with Path(file).open("rb") as opened:
             mode = os.fstat(opened.fileno()).st_mode
-            if stat.S_IMODE(mode) & 0o077:
+            if stat.S_IMODE(mode) & 0o077 and not is_credential(Path(file), os.environ):
                 raise SenderUnfit(f"{file} is open to other users", hint=f"chmod 600 {file}")
             raw = opened.read(FILE_BYTES_MAX + 1)
     except OSError as error:

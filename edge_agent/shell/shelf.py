@@ -4,6 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from edge_agent.effects import Switch
 from edge_agent.errors import BundleUnfit, SettingsError
@@ -11,14 +12,13 @@ from edge_agent.happenings import BundleFailed, BundleReady, BundleStaged, Bundl
 from edge_agent.infer.bundle import Backend, load_model
 from edge_agent.infer.model import LoadedModel
 from edge_agent.settings import Settings
+from edge_agent.shell.deaths import DEATHS_MAX, Deaths
 from edge_agent.trials import Trial, key_of, unpack
-from firmware_configs.profile import Profile
+from firmware_configs.profile import Profile, Stage
 from models.bundle import SUFFIX
 from models.errors import BundleMalformed, ModelError
 
 REFUSALS = (ModelError, BundleUnfit)
-DEATHS_MAX = 2
-"""Ends of the process while a bundle loads (a plug may be pulled just then, once) before it is left alone."""
 HELD_MAX = 6
 """Files kept of one bundle: enough to go back a few versions."""
 
@@ -32,6 +32,7 @@ class BundleShelf:
         folder: where verified bundles lie.
         backends: name → which of a bundle's artefacts runs here.
         trust: where the updater keeps TUF's metadata.
+        deaths: versions on trial whose calls ended the process.
     """
 
     def __init__(self, settings: Settings, profile: Profile) -> None:
@@ -40,6 +41,7 @@ class BundleShelf:
         self._own: dict[tuple[str, str], Path] = {}
         self.folder = Path(settings.state_dir) / "bundles"
         self.trust = Path(settings.state_dir) / "trust"
+        self.deaths = Deaths(self.folder)
         self._fields = {field.name for source in profile.source for field in source.field}
         self.backends: dict[str, Backend] = {model.name: model.backend for model in profile.model}
 
@@ -82,7 +84,7 @@ class BundleShelf:
             raise BundleMalformed(
                 f"{path.name} holds {model.name} {model.version}", hint="publish it again under its own name"
             )
-        return model
+        return self.deaths.watched(model)
 
     @contextlib.contextmanager
     def _surviving(self, name: str, version: str) -> Iterator[None]:
@@ -140,6 +142,7 @@ class BundleShelf:
         Returns:
             What runs, or does not. A version that cannot be loaded any more gives way to the one before.
         """
+        self.deaths.bury()
         return [news for name in names for news in self._take_up(name, recall)]
 
     def _take_up(self, name: str, recall: Callable[[str, str], bytes | None]) -> list[Happening]:
@@ -172,6 +175,12 @@ class BundleShelf:
         return [BundleReady(name=name, version=version)]
 
     def _take_up_trial(self, name: str, trial: Trial) -> list[Happening]:
+        died = self.deaths.of(name, trial.version)
+        if died >= DEATHS_MAX:
+            reason = f"{died} calls of it ended the agent's process"
+            to: Stage | Literal["out"] = "full" if trial.stage == "full" else "out"
+            version = trial.base if to == "full" else trial.version
+            return [self.switch(Switch(name=name, version=version, to=to, reason=reason))]
         if trial.stage == "full":
             return []
         said = self.switch(Switch(name=name, version=trial.version, to=trial.stage))

@@ -55,6 +55,12 @@ def choose(state_dir: Path, own: Path) -> Path:
             give_up(state_dir, f"the agent ended {held.starts} times within {CONFIRM_S:.0f} s under it")
             return choose(state_dir, own)
         _write(state_dir, msgspec.structs.replace(held, state="trying", starts=held.starts + 1))
+    return in_use(state_dir, own)
+
+
+def in_use(state_dir: Path, own: Path) -> Path:
+    """The profile of the place that is used."""
+    held = read(state_dir)
     path = state_dir / FOLDER / held.active.file
     return path if held.active.file and path.is_file() else own
 

@@ -14,6 +14,7 @@ from edge_agent.egress import ledger
 from edge_agent.errors import StoreError
 from edge_agent.limits import OUTBOX_MAX, OUTBOX_SLACK
 from edge_agent.shell import database
+from edge_agent.shell.reserve import Reserve
 from edge_agent.shell.sweep import Sweeper
 from edge_agent.shell.writes import OutboxRow, Writes
 
@@ -71,6 +72,10 @@ class Store:
         self._sweeper = Sweeper(self._connection)
         (self.waiting_rows,) = self._ask("SELECT count(*) FROM outbox")[0]
         self.evicted = self.expired = self.rows_evicted = 0
+        self._reserve = Reserve(path.parent)
+        self._is_whole, self._kept_through = True, 0
+        """Of the reserve: whether it has every ledger row of the backlog, and up to which number."""
+        self._take_up(self._reserve.rows())
 
     @property
     def overflowing(self) -> bool:
@@ -81,6 +86,22 @@ class Store:
     def backlog_bytes(self) -> int:
         """What waits in memory to be written."""
         return self._backlog.size
+
+    @property
+    def is_entered(self) -> bool:
+        """Whether the ledger's rows so far would be there after the process ended now, and what they tell of may go."""
+        return not self.degraded or self._is_whole
+
+    def _take_up(self, kept: Mapping[int, bytes]) -> None:
+        """Bring rows of the reserve into the ledger: the last process ended on a medium that took nothing."""
+        (newest,) = self._ask("SELECT coalesce(max(seq), 0) FROM ledger")[0]
+        # What does not follow would break the chain: a medium has lost what it said it had.
+        rows = {number: row for number, row in kept.items() if number > newest and newest + 1 in kept}
+        if rows:
+            self._kept_through = max(rows)
+            self.commit(Writes(ledger=rows), durable=True)
+        if not self.degraded:
+            self._reserve.clear()
 
     @property
     def secret(self) -> bytes:
@@ -119,6 +140,8 @@ class Store:
         self._owed = False
         if self.degraded:
             self._backlog, self.degraded = Writes(), ""
+            self._is_whole, self._kept_through = True, 0
+            self._reserve.clear()
         if self.waiting_rows > OUTBOX_MAX + OUTBOX_SLACK:
             self._relieve_outbox()
         return True
@@ -204,8 +227,28 @@ class Store:
             raise named from error
         self._backlog = writes
         self.degraded = str(named)
+        fresh = {number: row for number, row in writes.ledger.items() if number > self._kept_through}
+        if fresh and self._is_whole:
+            # All or none from here on: a chain with a gap proves nothing.
+            self._is_whole = (bool(self._kept_through) or self._sync_log()) and self._reserve.keep(fresh)
+            self._kept_through = max(fresh)
         if database.primary(error) == sqlite3.SQLITE_FULL:
             self._evict()
+
+    def _sync_log(self) -> bool:
+        """See that the rows before those of the reserve outlive the power; whether they do."""
+        try:
+            # Closing it costs no lock: SQLite holds none on its log.
+            opened = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            os.fdatasync(opened)
+        except OSError:
+            return False
+        finally:
+            os.close(opened)
+        return True
 
     def _evict(self) -> None:
         """Make room inside the file; the sweeper says what goes first."""
@@ -286,6 +329,8 @@ class Store:
                 if ledger.unpack(row[2]).time_ms < ledger_since:
                     break
             yield from reversed(newest)
+            for number, value in self._backlog.ledger.items():
+                yield "ledger", f"{number:012d}", value, 0
         except sqlite3.Error as error:
             raise database.named(error, self.path) from error
 
@@ -308,6 +353,7 @@ class Store:
 
     def close(self) -> StoreError | None:
         """Fold the log back and close; returns what hindered it."""
+        self._reserve.close()
         try:
             self._connection.execute("PRAGMA optimize")
             self._connection.close()

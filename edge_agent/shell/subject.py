@@ -11,11 +11,14 @@ from edge_agent import withheld
 from edge_agent.decide import decision
 from edge_agent.errors import SubjectUnknown
 from edge_agent.learn import earned, examples, parameters
+from edge_agent.learn.touches import Track
+from edge_agent.limits import DRIFT
 from edge_agent.memory.known import Heard
 from edge_agent.memory.layout import Layouts
 from edge_agent.memory.profile import unpack as unpack_profile
 from edge_agent.shell import database
 from edge_agent.traces import NAMELESS, Traces, values_of
+from firmware_configs import ledger_reserve
 from firmware_configs.ledger import unpack as unpack_row
 from firmware_configs.messages import Consent
 
@@ -53,7 +56,7 @@ def about(state_dir: Path, subject: str) -> dict[str, Any]:
         }
         if not any(told[name] for name in told if name not in {"format", "subject"}):
             raise SubjectUnknown(f"nothing is known of `{subject}` here", hint=found.neighbours())
-        told["left_the_device"] = _left(file)
+        told["left_the_device"] = _left(file, state_dir)
     return told
 
 
@@ -63,17 +66,28 @@ def subjects(state_dir: Path) -> list[str]:
         return _subjects(file)
 
 
+def segments(state_dir: Path, subject: str) -> list[str]:
+    """The groups that somebody was counted in when something was decided for them, while it is still watched."""
+    with contextlib.closing(database.open_readable(state_dir / database.FILE)) as file:
+        row = file.execute("SELECT value FROM state WHERE room = 'touch' AND key = ?", (subject,)).fetchone()
+    if row is None:
+        return []
+    track = msgspec.msgpack.decode(row[0], type=Track)
+    named = {touch.segment for touch in track.touches} | {anchor.segment for anchor in track.anchors.values()}
+    return sorted(named - {""})
+
+
 def _subjects(file: sqlite3.Connection) -> list[str]:
     held = {key for (key,) in file.execute("SELECT key FROM state WHERE room IN ('profile', 'consent', 'known')")}
     held |= {one for (one,) in file.execute("SELECT DISTINCT subject FROM shelf WHERE subject <> ''")}
     return sorted(held)
 
 
-def _left(file: sqlite3.Connection) -> list[dict[str, Any]]:
+def _left(file: sqlite3.Connection, state_dir: Path) -> list[dict[str, Any]]:
     """What left this device by kind. The ledger names nobody, so these are everybody's."""
     kinds: dict[tuple[str, str], list[int]] = {}
     purposes: dict[tuple[str, str], set[str]] = {}
-    for (value,) in file.execute("SELECT value FROM ledger"):
+    for value in ledger_reserve.rows(file, state_dir):
         row = unpack_row(value)
         count = kinds.setdefault((row.kind, row.destination), [0, 0])
         count[0] += 1
@@ -193,6 +207,9 @@ class _Reader:
         told = []
         known = {"consent", "profile", "known", "identity", "personal", "withheld", "round", *NAMELESS}
         for room, key, value in self._file.execute("SELECT room, key, value FROM state ORDER BY room, key"):
-            if room not in known and self._traces.after(room, key, value) != value:
-                told.append({"room": room, "key": key.replace("\x00", "/"), "held": values_of(value)})
+            if room in known or (room == "meta" and key.startswith(DRIFT)):  # sums over everybody: an erasure ends them
+                continue
+            if self._traces.after(room, key, value) != value:
+                held = msgspec.to_builtins(values_of(value))  # bytes as Base64
+                told.append({"room": room, "key": key.replace("\x00", "/"), "held": held})
         return told

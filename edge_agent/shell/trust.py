@@ -155,9 +155,7 @@ def named_errors(registry: str, name: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         if error.errno == 28:
-            raise DiskFull(
-                f"no space left for {name}", hint="make room, then the next `desired` tries again"
-            ) from error
+            raise DiskFull(f"no space left for {name}", hint="make room; it is tried again by itself") from error
         raise RegistryUnreachable(
             f"{registry}: {error}", hint="check registry.trusted_root and the state folder"
         ) from error
@@ -168,14 +166,17 @@ def anchor(folder: Path) -> bytes:
 
     Raises:
         SignatureRejected: there is none.
+        OSError: it cannot be laid down.
     """
     own = folder / ANCHOR
     for path in (own, folder / "root.json", *sorted((folder / "root_history").glob("*.root.json"))):
-        with contextlib.suppress(OSError):
+        try:
             raw = path.read_bytes()
-            if path != own:
-                _lay(own, raw)
-            return raw
+        except OSError:
+            continue
+        if path != own:
+            _lay(own, raw)
+        return raw
     raise SignatureRejected("this device has no trusted root", hint="set registry.trusted_root in agent.toml")
 
 

@@ -4,6 +4,7 @@ Everything that the network says is checked against the root that the device was
 Only then the file is opened: a bundle in a probe process, a document by the profile's own reader.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -48,6 +49,10 @@ def main() -> None:
         fetched = fetch(task)
     except EdgeError as error:
         line.send(Ended(code=error.code, reason=f"{error.what}; fix: {error.hint}"))
+        return
+    except OSError as error:
+        code = DiskFull.code if error.errno == errno.ENOSPC else UpdateError.code
+        line.send(Ended(code=code, reason=f"{type(error).__name__}: {error}"))
         return
     except Exception as error:  # noqa: BLE001 - the process's last line: whatever it was, the agent is told
         line.send(Ended(code=UpdateError.code, reason=f"{type(error).__name__}: {error}"))

@@ -1,5 +1,6 @@
 """What the loop sleeps on: the line, the children, those who ask how it is, and a pipe that wakes it."""
 
+import contextlib
 import os
 import select
 import socket
@@ -18,7 +19,14 @@ class Vigil:
 
     def wake(self) -> None:
         """End the sleep; may be called from a thread or a signal's handler."""
-        os.write(self._waker, b"!")
+        with contextlib.suppress(OSError):  # closed: whoever dialled until now has nobody to wake
+            os.write(self._waker, b"!")
+
+    def close(self) -> None:
+        """Let go of the pipe; there is no sleep after it."""
+        ends, self._awake, self._waker = (self._awake, self._waker), -1, -1
+        for descriptor in ends:
+            os.close(descriptor)
 
     def sleep(
         self, seconds: float, opened: socket.socket | None, wants_write: bool, children: Mapping[int, bool]

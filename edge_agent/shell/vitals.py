@@ -9,14 +9,16 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from msgspec import Struct
 
 from edge_agent import __version__
 from edge_agent.errors import StoreUnavailable
+from edge_agent.shell import measures
 from edge_agent.shell.clock import monotonic_s
+from edge_agent.shell.measures import Measures
 from firmware_configs.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -80,10 +82,14 @@ class Vitals(Struct, frozen=True, kw_only=True):
     complete_to_ms: int
     """The combined watermark of the sources that are not idle, unix ms; 0: unknown."""
     counters: dict[str, int]
+    measures: Measures
+    """What else the agent measures of itself."""
 
 
 class Porthole:
     """Listens at the socket; answers are sent by the run loop, one a visit."""
+
+    file: ClassVar[str] = FILE
 
     def __init__(self, state_dir: Path) -> None:
         """Begin to listen; on a read-only medium there is nothing to listen at, and the agent goes on without.
@@ -91,17 +97,17 @@ class Porthole:
         Raises:
             StoreUnavailable: another agent answers here.
         """
-        if (other := ask(state_dir)) is not None:
+        if self.file == FILE and (other := ask(state_dir)) is not None:
             raise StoreUnavailable(
                 f"{state_dir} is in use by another agent (process {other.pid})",
                 hint="one agent a `state_dir`: stop the other one, or name another folder",
             )
         self._since_s = monotonic_s()
-        self._path = state_dir / FILE
+        self._path = state_dir / self.file
         self._socket: socket.socket | None = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._path.unlink(missing_ok=True)
-            with _short(state_dir) as path:
+            with short(state_dir, self.file) as path:
                 self._socket.bind(path)
             self._path.chmod(0o660)
             self._socket.listen(4)
@@ -123,7 +129,15 @@ class Porthole:
                 return
             with asking, contextlib.suppress(OSError):
                 asking.setblocking(False)
-                asking.sendall(msgspec.json.encode(of(loop, monotonic_s() - self._since_s)))
+                self.tell(asking, loop)
+
+    def tell(self, asking: socket.socket, loop: "Loop") -> None:
+        """One answer.
+
+        Raises:
+            OSError: whoever asked does not listen any more.
+        """
+        asking.sendall(msgspec.json.encode(of(loop, monotonic_s() - self._since_s)))
 
     def close(self) -> None:
         """Listen no more."""
@@ -138,7 +152,7 @@ def ask(state_dir: Path) -> Vitals | None:
     """How the agent of a folder is; None when none runs there, or it does not answer within a second."""
     heard = bytearray()
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line, _short(state_dir) as path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line, short(state_dir, FILE) as path:
             line.settimeout(ASK_S)
             line.connect(path)
             while (data := line.recv(65_536)) and len(heard) < ANSWER_BYTES_MAX:
@@ -180,15 +194,16 @@ def of(loop: "Loop", uptime_s: float) -> Vitals:
         watermarks_ms={name: source.watermark.at_ms for name, source in loop.agent.sources.items()},
         complete_to_ms=loop.agent.combined.at(loop.now_ms()),
         counters=dict(loop.agent.counters),
+        measures=measures.of(loop),
     )
 
 
 @contextlib.contextmanager
-def _short(state_dir: Path) -> Iterator[str]:
-    """The socket's path by way of the folder's descriptor: an address holds 107 bytes at most."""
+def short(state_dir: Path, file: str) -> Iterator[str]:
+    """A socket's path by way of the folder's descriptor: an address holds 107 bytes at most."""
     descriptor = os.open(state_dir, os.O_PATH | os.O_DIRECTORY)
     try:
-        yield f"/proc/self/fd/{descriptor}/{FILE}"
+        yield f"/proc/self/fd/{descriptor}/{file}"
     finally:
         os.close(descriptor)
 

@@ -16,8 +16,6 @@ from firmware_configs.errors import ExpressionError
 from firmware_configs.expressions import tree_of
 from firmware_configs.profile import OnEvent, Placement, Profile
 
-CONSTANTS_MAX = 2_000
-"""Constants on one value beyond which it is not compared."""
 Where = dict[Path, frozenset[int]]
 """Path → cells of its domain; a path that is not named may have any value."""
 

@@ -105,8 +105,9 @@ def _told(findings: "Sequence[Finding]", files: Sequence[Path], form: str, *, co
         return document(sarif.document(findings, version("edgeward")))
     if form == "junit":
         from firmware_configs.report import junit
+        from firmware_configs.shown import line as plain
 
-        return junit.document(findings, [str(path) for path in files])
+        return junit.document(findings, [plain(str(path)) for path in files])
     if form == "github":
         from firmware_configs.report import github
 

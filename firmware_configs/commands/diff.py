@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from firmware_configs.commands.options import deliver, document, json_option, out_option
+from firmware_configs.shown import line
 
 if TYPE_CHECKING:
     from firmware_configs.widening import Change
@@ -60,7 +61,7 @@ def _grouped(found: "tuple[Change, ...]", *, colours: bool) -> list[str]:
             lines.append(f"{WORDS[direction]}:")
         for change in own:
             sign = click.style(mark, fg=colour) if colours else mark
-            lines.append(f"  {sign} {change.what}  ({change.where})")
+            lines.append(f"  {sign} {line(change.what)}  ({line(change.where)})")
     return lines
 
 

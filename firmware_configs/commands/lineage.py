@@ -22,9 +22,9 @@ def lineage(path: Path, bundles: Sequence[Path], form: str, out: Path | None, as
     import msgspec
 
     from firmware_configs.lineage import derive
-    from firmware_configs.loader import load
+    from firmware_configs.loader import load_shown
 
-    profile = load(path).profile
+    profile = load_shown(path)
     derived = derive(profile, needs(bundles))
     if as_json or form == "json":
         deliver(document(msgspec.to_builtins(derived)), out)
@@ -57,9 +57,9 @@ def why(field: str, path: Path, bundles: Sequence[Path], as_json: bool) -> None:
     from firmware_configs.errors import UsageError
     from firmware_configs.lineage import derive
     from firmware_configs.lineage import why as reasons
-    from firmware_configs.loader import load
+    from firmware_configs.loader import load_shown
 
-    profile = load(path).profile
+    profile = load_shown(path)
     known = [f.name for source in profile.source for f in source.field]
     if field not in known:
         raise UsageError(f"{path} collects no `{field}`", hint=f"it collects: {', '.join(known)}")

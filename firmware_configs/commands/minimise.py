@@ -4,11 +4,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from firmware_configs.cli_group import FiniteRange
 from firmware_configs.commands.options import bundle_option, deliver, document, json_option, needs
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from firmware_configs.profile import Profile
 
 DAYS = (90.0, 60.0, 30.0, 14.0, 7.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.5, 0.25)
+
+
+MEASURING = ("numpy", "onnxruntime")
+"""Libraries of the child that measures; an auditor alone does without them."""
 
 
 class Child:
@@ -51,8 +57,21 @@ class Child:
         return told
 
 
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 @contextmanager
 def _child() -> Iterator[Child]:
+    from firmware_configs.errors import UsageError
+
+    absent = [name for name in MEASURING if not _is_there(name)]
+    if absent:
+        hint = "this command trains models: pip install edgeward, with all its libraries; in a clone: tools/setup demo"
+        raise UsageError(f"not installed: {', '.join(absent)}", hint=hint)
     command = [sys.executable, "-m", "models.worth"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
@@ -72,8 +91,8 @@ def _child() -> Iterator[Child]:
 @click.option("--columns", default="", help="Names of the columns, with commas. Default: the file's first line.")
 @click.option("--label", default="occupied", show_default=True, help="Column that holds the truth, 0 or 1.")
 @click.option("--model", default="context", show_default=True, help="Model of the profile that is measured.")
-@click.option("--loss", default=0.5, show_default=True, type=click.FloatRange(0.0), help="Points that may be lost.")
-@click.option("--row-s", default=60.0, show_default=True, type=click.FloatRange(0.001), help="Seconds between rows.")
+@click.option("--loss", default=0.5, show_default=True, type=FiniteRange(0.0), help="Points that may be lost.")
+@click.option("--row-s", default=60.0, show_default=True, type=FiniteRange(0.001), help="Seconds between rows.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 20))
 @click.option("--out", type=click.Path(path_type=Path), help="Write the proposed profile here.")
 @click.option("--evidence", type=click.Path(path_type=Path), help="Write every trial here: .html, .md or .json.")

@@ -47,12 +47,11 @@ def deliver(text: str, out: Path | None) -> None:
     if out is None:
         click.echo(text.rstrip("\n"))
         return
+    from firmware_configs import whole_file
     from firmware_configs.errors import UsageError
 
-    draft = out.with_name(f".{out.name}.part")
     try:
-        draft.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
-        draft.replace(out)
+        whole_file.write(out, (text if text.endswith("\n") else f"{text}\n").encode())
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}", hint="choose another --out") from None
     click.echo(f"wrote {out}", err=True)

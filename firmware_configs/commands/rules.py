@@ -13,9 +13,9 @@ from firmware_configs.commands.options import document, json_option
 def show(path: Path) -> None:
     """Tell a profile in words."""
     from firmware_configs.audit import in_words
-    from firmware_configs.loader import load
+    from firmware_configs.loader import load_shown
 
-    for line in in_words(load(path).profile):
+    for line in in_words(load_shown(path)):
         click.echo(line)
 
 

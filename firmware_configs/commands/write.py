@@ -33,11 +33,11 @@ def write(kind: str, path: Path, bundles: Sequence[Path], form: str | None, out:
     """
     import msgspec
 
-    from firmware_configs.loader import load
+    from firmware_configs.loader import load_shown
     from firmware_configs.report import pages
     from firmware_configs.report.documents import KINDS
 
-    page = KINDS[kind](load(path).profile, needs(bundles))
+    page = KINDS[kind](load_shown(path), needs(bundles))
     if as_json:
         deliver(document(msgspec.to_builtins(page)), out)
         return

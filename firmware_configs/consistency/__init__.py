@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from firmware_configs.consistency.channels import channel_faults
+from firmware_configs.consistency.drift import drift_faults
 from firmware_configs.consistency.egress import actuator_faults, egress_faults
 from firmware_configs.consistency.experiments import layer_faults
 from firmware_configs.consistency.fault import Fault
 from firmware_configs.consistency.identity import identity_faults
+from firmware_configs.consistency.objectives import objective_faults
 from firmware_configs.consistency.placements import RULE_NAMES, TRIGGER_NAMES, placement_faults
 from firmware_configs.consistency.sources import model_faults, source_faults
 from firmware_configs.profile import Best, EpsilonGreedy, Placement, Profile, Threshold
@@ -33,6 +35,8 @@ def faults(profile: Profile) -> list[Fault]:
         *egress_faults(profile),
         *_outcome_faults(profile),
         *channel_faults(profile),
+        *objective_faults(profile),
+        *drift_faults(profile),
         *_forbidden(profile),
     ]
 
@@ -70,6 +74,8 @@ def _duplicates(profile: Profile) -> Iterator[Fault]:
         "outcome": [o.name for o in profile.outcome],
         "metric": [m.name for m in profile.metric],
         "segment": [s.name for s in profile.segment],
+        "objective": [o.name for o in profile.objective],
+        "drift": [d.name for d in profile.drift],
     }
     for group, names in groups.items():
         for name, times in Counter(names).items():

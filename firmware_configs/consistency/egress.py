@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from firmware_configs import gaussian
 from firmware_configs.consistency.fault import Fault, fields, purposes, unknown
 from firmware_configs.consistency.placements import expression_faults
-from firmware_configs.profile import Privacy, Profile
+from firmware_configs.profile import Egress, Privacy, Profile
 from firmware_configs.topics import topic_fault
 
 LIMIT_NAMES = frozenset({"item", "fields", "hour", "weekday", "actuators"})
@@ -38,14 +38,48 @@ def _local_budget(where: str, privacy: Privacy) -> Iterator[Fault]:
         )
 
 
+def _noise_of_a_sum(where: str, privacy: Privacy) -> Iterator[Fault]:
+    """Noise that devices add in shares hides nothing of one that is seen by itself."""
+    if privacy.noise_multiplier == 0.0:
+        return
+    if not privacy.secret_sum:
+        fix = "secret_sum = true"
+        yield Fault(f"{where}.noise_multiplier", "a share of the noise hides no single device's counts", fix)
+    alone = gaussian.epsilon(gaussian.sum_mu_squared(privacy.noise_multiplier), privacy.delta)
+    if privacy.epsilon_max is not None and alone > privacy.epsilon_max:
+        yield Fault(
+            f"{where}.epsilon_max",
+            f"one sum with noise {privacy.noise_multiplier:g} costs ε = {alone:.3g} at δ = {privacy.delta:g}, more "
+            f"than {privacy.epsilon_max:g}: none would ever leave",
+            "a larger noise_multiplier",
+        )
+
+
+def _privacy_faults(egress: Egress, where: str) -> Iterator[Fault]:
+    if egress.kind == "update" and egress.privacy is None:
+        yield Fault(where, "an update without [egress.privacy]", "declare at least clip_norm")
+    if egress.kind == "update" and egress.privacy is not None:
+        yield from _local_budget(f"{where}.privacy", egress.privacy)
+    in_shares = egress.kind == "metric" and egress.privacy is not None and egress.privacy.secret_sum
+    if (egress.kind == "statistic" or in_shares) and egress.privacy is not None:
+        yield from _noise_of_a_sum(f"{where}.privacy", egress.privacy)
+
+
+def _destination(egress: Egress) -> str:
+    """Where it goes: metrics that are added up in secret leave as a round's answer does."""
+    if egress.kind == "metric" and egress.privacy is not None and egress.privacy.secret_sum:
+        return "superlink"
+    return DESTINATIONS.get(egress.kind, "mqtt")
+
+
 def egress_faults(profile: Profile) -> Iterator[Fault]:
     """What contradicts in the egress tables, or cannot leave though something needs it to."""
     for n, egress in enumerate(profile.egress):
         where = f"egress[{n}]"
         yield from unknown(f"{where}.purposes", "purpose", egress.purposes, purposes(profile))
         yield from unknown(f"{where}.fields", "field", egress.fields, fields(profile))
-        if egress.destination != DESTINATIONS.get(egress.kind, "mqtt"):
-            fix = f'destination = "{DESTINATIONS.get(egress.kind, "mqtt")}"'
+        if egress.destination != (goes := _destination(egress)):
+            fix = f'destination = "{goes}"'
             yield Fault(f"{where}.destination", f"`{egress.kind}` cannot go to `{egress.destination}`", fix)
         if egress.privacy is not None and egress.privacy.unit == "person" and egress.kind != "experiment":
             fix = 'unit = "device"'
@@ -59,10 +93,7 @@ def egress_faults(profile: Profile) -> Iterator[Fault]:
                 yield Fault(f"{where}.unlearn", "only an update is unlearned, and by a purpose of its own", "remove it")
             elif named is not None and named.consent != "required":
                 yield Fault(f"{where}.unlearn", "a last update leaves without being asked for", 'consent = "required"')
-        if egress.kind == "update" and egress.privacy is None:
-            yield Fault(where, "an update without [egress.privacy]", "declare at least clip_norm")
-        if egress.kind == "update" and egress.privacy is not None:
-            yield from _local_budget(f"{where}.privacy", egress.privacy)
+        yield from _privacy_faults(egress, where)
     kinds = {e.kind for e in profile.egress}
     if profile.placement and "decision" not in kinds:
         yield Fault("egress", "placements decide, but no [[egress]] lets a decision out", 'add kind = "decision"')

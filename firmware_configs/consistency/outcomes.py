@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator
 
+from firmware_configs.business import business_shape_of
 from firmware_configs.consistency.fault import Fault, purposes, unknown
 from firmware_configs.consistency.placements import expression_faults
 from firmware_configs.profile import (
@@ -40,12 +41,22 @@ def outcome_faults(profile: Profile) -> Iterator[Fault]:
     for n, segment in enumerate(profile.segment):
         yield from _segment(profile, segment, f"segment[{n}]")
     yield from _caps(profile)
-    if profile.segment and not profile.metric:
-        yield Fault("segment", "segments without a [[metric]]", "declare a metric, or remove the segments")
+    if profile.segment and not profile.metric and not any(model.subgroups for model in profile.model):
+        fix = "declare a metric or [model.subgroups], or remove the segments"
+        yield Fault("segment", "segments without a [[metric]] or [model.subgroups]", fix)
     for n, egress in enumerate(profile.egress):
-        if egress.kind == "metric" and egress.privacy is not None:
-            fix = "remove [egress.privacy]; k_min says over how many devices it is added up"
-            yield Fault(f"egress[{n}].privacy", "totals of metrics leave as they are: no noise is added to them", fix)
+        if egress.kind != "metric" or egress.privacy is None:
+            continue
+        if egress.privacy.unit != "device":
+            what = "totals of metrics are bounded a device"
+            yield Fault(f"egress[{n}].privacy", what, 'remove unit, or write unit = "device"')
+        if egress.privacy.secret_sum and not profile.model:
+            what = "a secret sum is made by the learner, and the profile has no model for which one would run"
+            yield Fault(f"egress[{n}].privacy.secret_sum", what, "add a [[model]], or remove secret_sum")
+        if egress.privacy.secret_sum and not business_shape_of(profile).groups:
+            what = "no metric is a share or a value that could be added up"
+            fix = "declare a [[metric]] of kind rate, return, value or lifetime-value"
+            yield Fault(f"egress[{n}].privacy.secret_sum", what, fix)
 
 
 def _event(profile: Profile, where: str, source: str, texts: dict[str, str], named: Collection[str]) -> Iterator[Fault]:

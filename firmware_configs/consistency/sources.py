@@ -3,13 +3,17 @@
 import re
 from collections.abc import Iterator
 
+from firmware_configs import capture
 from firmware_configs.consistency.fault import Fault, purposes, unknown
-from firmware_configs.profile import Bucket, Learn, Model, Profile, Source
+from firmware_configs.consistency.placements import expression_faults
+from firmware_configs.profile import Bucket, Learn, Model, Profile, Source, Subgroups
 from firmware_configs.topics import filter_fault
 
 _USUAL_SPECIFIER = re.compile(
     r"(?:[<>]=?|[=!]=)\d{1,6}(?:\.\d{1,6}){0,3}(?:,(?:[<>]=?|[=!]=)\d{1,6}(?:\.\d{1,6}){0,3})*"
 )
+
+_PAGE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def source_faults(profile: Profile, source: Source, where: str) -> Iterator[Fault]:
@@ -32,6 +36,21 @@ def source_faults(profile: Profile, source: Source, where: str) -> Iterator[Faul
             )
     if fault := filter_fault(source.topic.replace("{device}", "d")):
         yield Fault(f"{where}.topic", f"`{source.topic}` is not a topic filter", fault)
+    if source.topic.startswith(capture.TOPIC):
+        yield from _capture(source, where)
+
+
+def _capture(source: Source, where: str) -> Iterator[Fault]:
+    """What pages cannot fill of a source that they are to fill."""
+    for name, needed in capture.FORM.items():
+        if (given := getattr(source, name)) != needed:
+            yield Fault(f"{where}.{name}", f"pages send it as `{needed}`, not `{given}`", f'write {name} = "{needed}"')
+    if not _PAGE.fullmatch(source.topic.removeprefix(capture.TOPIC)):
+        yield Fault(f"{where}.topic", "pages publish to one topic, not to several", "name one level, as in /page")
+    for n, field in enumerate(source.field):
+        if (path := field.path or field.name) not in capture.CAPTURED:
+            known = ", ".join(capture.CAPTURED)
+            yield Fault(f"{where}.field[{n}].path", f"pages send no `{path}`", f"use one of: {known}")
 
 
 def model_faults(profile: Profile, model: Model, where: str) -> Iterator[Fault]:
@@ -42,8 +61,27 @@ def model_faults(profile: Profile, model: Model, where: str) -> Iterator[Fault]:
     if model.federated and "update" not in {e.kind for e in profile.egress}:
         fix = 'add an [[egress]] with kind = "update", or set federated = false'
         yield Fault(f"{where}.federated", "no [[egress]] lets an update out", fix)
+    if model.subgroups is not None:
+        yield from _subgroups(profile, model.subgroups, f"{where}.subgroups")
     for n, learn in enumerate(model.learn):
         yield from _learn(profile, learn, f"{where}.learn[{n}]")
+
+
+def _subgroups(profile: Profile, own: Subgroups, where: str) -> Iterator[Fault]:
+    declared = {segment.name: segment for segment in profile.segment}
+    yield from unknown(f"{where}.segments", "segment", own.segments, declared)
+    if len(set(own.segments)) < len(own.segments):
+        yield Fault(f"{where}.segments", "a segment is named twice", "name each once")
+    for name in own.segments:
+        if name in declared and not declared[name].when:
+            fix = "name segments with `when`"
+            yield Fault(f"{where}.segments", f"`{name}` is a model's word: the groups of a model are not fixed", fix)
+        elif name in declared:
+            # An example holds the features that were served, and nothing else of its time.
+            yield from expression_faults(profile, f"{where}.segments", declared[name].when, frozenset({"features"}))
+    if not any(e.kind == "statistic" and e.privacy is not None for e in profile.egress):
+        fix = 'add an [[egress]] with kind = "statistic", destination = "superlink" and privacy with clip_norm'
+        yield Fault(where, "groups are to be compared, and no bounded [[egress]] lets counts out", fix)
 
 
 def _is_specifier(text: str) -> bool:

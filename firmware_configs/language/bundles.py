@@ -73,6 +73,24 @@ class CheckIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 14_400
 
 
+class Subgroups(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Between whom a model is compared, and how far apart they may be. Devices count, and tell sums alone."""
+
+    segments: Annotated[
+        tuple[Name, ...],
+        Meta(min_length=1, max_length=15, description="[[segment]]s with `when`; who is in none is the group `other`"),
+    ]
+    auc_gap_max: Annotated[
+        Share, Meta(description="largest difference in AUC: how much worse it may tell apart for some than for others")
+    ] = 0.05
+    calibration_gap_max: Annotated[
+        Share, Meta(description="largest difference in how far chances are off: mean predicted less what came out")
+    ] = 0.05
+    exposure_gap_max: Annotated[
+        Share, Meta(description="largest difference in the share of decisions in which an item is shown first")
+    ] = 0.1
+
+
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bundle that this device may run."""
 
@@ -84,4 +102,8 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     examples_max: Annotated[int, Meta(ge=1, le=1_000_000, description="examples kept; then the oldest go")] = 10_000
     learn: tuple[Learn, ...] = ()
     check_in: CheckIn = CheckIn()
+    subgroups: Annotated[
+        Subgroups | None,
+        Meta(description="groups whose gaps are watched: `edge-coordinator bias`; needs an [[egress]] `statistic`"),
+    ] = None
     swap: Swap = Swap()

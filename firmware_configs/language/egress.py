@@ -11,15 +11,21 @@ class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Differential privacy of an egress, as declared; unit of privacy: one device unless said."""
 
     clip_norm: Annotated[
-        Positive, Meta(description="L2 norm that an update, or a device's sums of an experiment, are clipped to")
+        Positive,
+        Meta(
+            description="L2 norm that an update, a statistic, or a device's sums of an experiment or of all metrics "
+            "are clipped to"
+        ),
     ]
     noise_multiplier: Annotated[
         float,
         Meta(
             ge=0.0,
             description="deviation of Gaussian noise, in units of clip_norm. Of updates: added on the device before "
-            "anything leaves (local privacy: any two updates of the device are neighbours). Of experiments: added to "
-            "the sums. 0: the device adds none, and no epsilon can be stated of what it sends alone",
+            "anything leaves (local privacy: any two updates of the device are neighbours). Of statistics, and of "
+            "metrics with secret_sum: on their secret sum; each device adds its share before the masks, and refuses "
+            "less. Of experiments, and of metrics without secret_sum: added to the sums when they are told. 0: the "
+            "device adds none, and no epsilon can be stated of what it sends alone",
         ),
     ] = 0.0
     delta: Annotated[float, Meta(gt=0.0, lt=1.0, description="at which epsilon_max is stated")] = 1e-5
@@ -41,8 +47,8 @@ class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secret_sum: Annotated[
         bool,
         Meta(
-            description="of updates: they leave only under masks that cancel out in the sum over k_min or more "
-            "devices; the server sees that sum and no single update"
+            description="of updates, statistics and metrics: they leave only under masks that cancel out in the sum "
+            "over k_min or more devices; the server sees that sum and nothing of a single device"
         ),
     ] = False
 
@@ -51,7 +57,17 @@ class Egress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of thing that may leave the device. What has no [[egress]] does not leave."""
 
     kind: Literal[
-        "decision", "status", "update", "statistic", "metric", "experiment", "rejection", "late-event", "email", "push"
+        "decision",
+        "status",
+        "update",
+        "statistic",
+        "metric",
+        "experiment",
+        "rejection",
+        "alert",
+        "late-event",
+        "email",
+        "push",
     ]
     destination: Annotated[Literal["mqtt", "superlink", "smtp", "http"], Meta(description="who gets it")] = "mqtt"
     purposes: Annotated[tuple[Name, ...], Meta(min_length=1)]

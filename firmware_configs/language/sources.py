@@ -111,6 +111,13 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     subject: Annotated[
         str, Meta(description="path of whom the event is about; empty: the household or device itself")
     ] = ""
+    gpc: Annotated[
+        str,
+        Meta(
+            description="path of a flag; true says that the sender's browser asks not to be sold or shared (Global "
+            "Privacy Control): the person objects to every purpose with `shares`, from this very event on. Empty: none"
+        ),
+    ] = "gpc"
     lateness_s: Annotated[
         float, Meta(ge=0.0, description="how far event time may run behind the watermark, seconds")
     ] = 60.0

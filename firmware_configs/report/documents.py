@@ -186,7 +186,7 @@ def notice_short(profile: Profile, bundles: Sequence[BundleNeeds]) -> Page:
     del bundles
     items = [f"{_title(purpose.name)}: {purpose.text}" for purpose in profile.purpose]
     longest = max((kept.days for kept in profile.retention.values()), default=0.0)
-    leaves = [egress for egress in profile.egress if egress.kind not in {"decision", "status", "rejection"}]
+    leaves = [egress for egress in profile.egress if egress.kind not in {"decision", "status", "rejection", "alert"}]
     sent = "; ".join(dict.fromkeys(wording.KINDS[egress.kind][0] for egress in leaves))
     return Page(
         title="Your data, in short",

@@ -77,17 +77,35 @@ def _marked(text: str) -> str:
     return flat.replace("<", "&lt;").replace(">", "&gt;")
 
 
+FEW = 4
+"""Columns up to which a table is laid out as lists on a phone; a wider one is scrolled sideways."""
 STYLE = """
   :root { color-scheme: light dark; }
   body { font: 17px/1.55 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 50rem;
          color: #14202b; background: #ffffff; }
-  h1 { font-size: 1.7rem; line-height: 1.2; } h2 { font-size: 1.25rem; margin-top: 2rem; }
-  .wide { overflow-x: auto; }
+  h1 { font-size: 1.7rem; line-height: 1.2; } h2 { font-size: 1.3rem; margin: 2.25rem 0 .5rem; }
+  h3 { font-size: 1.05rem; margin: 1.5rem 0 .3rem; } h3 + p { margin-top: 0; }
+  .wide { overflow-x: auto; --ground: #ffffff; --shade: #14202b40; /* a shadow where there is more */
+          background: linear-gradient(90deg, var(--ground) 40%, transparent) 0 / 2.5rem 100% no-repeat local,
+                      linear-gradient(270deg, var(--ground) 40%, transparent) 100% / 2.5rem 100% no-repeat local,
+                      linear-gradient(90deg, var(--shade), transparent) 0 / 1rem 100% no-repeat scroll,
+                      linear-gradient(270deg, var(--shade), transparent) 100% / 1rem 100% no-repeat scroll; }
+  .wide:focus-visible { outline: 3px solid #0b5d66; outline-offset: 2px; }
+  .picture { color: #14202b; background: #ffffff; margin: 1rem 0; padding: .75rem; border-radius: .5rem; }
+  .picture svg { width: 100%; height: auto; display: block; }
   table { border-collapse: collapse; width: 100%; font-size: .95rem; }
   th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid #b9c5cf; }
+  @media (max-width: 34rem) { /* a phone: a row is a list, each cell under the name of its column */
+    .few thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
+    .few tr { display: block; padding: .5rem 0; border-bottom: 1px solid #b9c5cf; }
+    .wide .few td { display: block; border: 0; padding: .1rem 0 .3rem; white-space: normal; }
+    .few td::before { content: attr(data-name); display: block; font-size: .85em; font-weight: 600; }
+  }
   @media (prefers-color-scheme: dark) {
     body { color: #e7edf2; background: #14202b; }
-    th, td { border-color: #4b5d6c; }
+    th, td, .few tr { border-color: #4b5d6c; }
+    .wide { --ground: #14202b; --shade: #000000c0; }
+    .wide:focus-visible { outline-color: #6fd0da; }
   }
   @media print { body { max-width: none; } }
 """
@@ -123,7 +141,19 @@ def _element(part: Part) -> str:
         case Bullets(items=items):
             return "<ul>\n" + "\n".join(f"<li>{escape(item)}</li>" for item in items) + "\n</ul>"
         case Table(columns=columns, rows=rows):
-            head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-            lines = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-            table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>"
-            return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(columns[0])}">\n{table}\n</div>'
+            return table(columns, rows)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as HTML; on a phone one of few columns is laid out as lists, a wider one is scrolled sideways."""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    # Roles, for a table that is laid out as something else would be read out as none.
+    few = len(columns) <= FEW
+    kind, row_kind = (' class="few" role="table"', ' role="row"') if few else ("", "")
+    starts = [f'<td role="cell" data-name="{escape(column)}">' if few else "<td>" for column in columns]
+    lines = "\n".join(
+        f"<tr{row_kind}>{''.join(f'{start}{escape(cell)}</td>' for start, cell in zip(starts, row, strict=True))}</tr>"
+        for row in rows
+    )
+    text = f"<table{kind}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>"
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(columns[0])}">\n{text}\n</div>'

@@ -19,10 +19,10 @@ COLUMNS: Final = (
     ("field", ("field ",)),
     ("feature", ("feature ", "times of ", "views of ")),
     ("computed", ("model ", "examples of ", "identity", "outcome ", "segment ", "contact", "channel ")),
-    ("decided", ("placement ", "actuator ", "metric ")),
+    ("decided", ("placement ", "actuator ", "metric ", "drift ")),
     ("leaves", ("egress ",)),
 )
-WIDTH, GAP, ROW, HEIGHT, TOP = 190, 70, 40, 28, 64
+WIDTH, GAP, ROW, HEIGHT, TOP = 186, 52, 40, 28, 64
 LETTERS_MAX = 27
 STYLE = """
   .node rect { fill: #eef3f8; stroke: #5b7083; }
@@ -33,12 +33,22 @@ STYLE = """
   .arrow { fill: none; stroke: #8296a8; stroke-width: 1.3; }
   .head { font: bold 13px system-ui, sans-serif; fill: #14202b; }
   .title { font: bold 15px system-ui, sans-serif; fill: #14202b; }
+  .ground { fill: #ffffff; }
+  .tip { fill: #8296a8; }
+  @media (prefers-color-scheme: dark) {
+    .ground { fill: #14202b; }
+    .node rect { fill: #22323f; stroke: #8fa3b5; }
+    .node.raw rect { fill: #14202b; }
+    .node.leaves rect { fill: #46320f; stroke: #ffc184; }
+    .node.unused rect { fill: #4a1c22; stroke: #ff9d97; }
+    .node text, .head, .title { fill: #e8eef3; }
+  }
 """
 
 
 TIP = (
     '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-    '<path d="M0 0 L8 4 L0 8 z" fill="#8296a8"/></marker></defs>'
+    '<path class="tip" d="M0 0 L8 4 L0 8 z" fill="#8296a8"/></marker></defs>'
 )
 
 
@@ -74,7 +84,7 @@ def svg(lineage: Lineage, title: str) -> str:
         f'<desc id="lineage-told">{escape(told)}</desc>',
         f"<style>{STYLE}</style>",
         TIP,
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<rect class="ground" width="{width}" height="{height}"/>',
         f'<text class="title" x="20" y="26">Lineage of {escape(title)}</text>',
     ]
     for n, (name, _) in enumerate(COLUMNS):
@@ -98,10 +108,22 @@ def html(lineage: Lineage, title: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Lineage of {escape(title)}</title>
 <style>
+  :root {{ color-scheme: light dark; }}
   body {{ font: 16px/1.5 system-ui, sans-serif; margin: 1rem; color: #14202b; background: #ffffff; }}
   .picture {{ overflow-x: auto; border: 1px solid #c8d3dd; }}
+  .picture svg {{ display: block; max-width: 100%; min-width: 72rem; height: auto; }}
+  .picture:focus-visible {{ outline: 3px solid #0b5d66; outline-offset: 2px; }}
   table {{ border-collapse: collapse; width: 100%; }}
-  th, td {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #c8d3dd; overflow-wrap: anywhere; }}
+  th, td {{ text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #c8d3dd; }}
+  @media (max-width: 34rem) {{
+    table {{ font-size: .85rem; }}
+    th, td {{ padding: .25rem .5rem .25rem 0; overflow-wrap: anywhere; }}
+  }}
+  @media (prefers-color-scheme: dark) {{
+    body {{ color: #e8eef3; background: #14202b; }}
+    .picture, th, td {{ border-color: #4b5d6c; }}
+    .picture:focus-visible {{ outline-color: #6fd0da; }}
+  }}
 </style>
 </head>
 <body>

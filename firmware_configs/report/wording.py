@@ -32,9 +32,11 @@ KINDS = {
     "decision": ("what was decided", "apps and things on the local broker"),
     "status": ("whether the device runs, in which version, and counts", "the operator"),
     "update": ("how a model should change, as bounded numbers", "the coordinator of the fleet"),
+    "statistic": ("counts by group or by tenth, added up over many devices", "the coordinator of the fleet"),
     "metric": ("sums of what came of decisions", "the operator"),
     "experiment": ("sums over the people of an experiment", "the operator"),
     "rejection": ("that an event could not be read, without its content", "the operator"),
+    "alert": ("that something does not run as it should, in counts", "the operator"),
     "late-event": ("events that came too late", "the operator"),
     "email": ("messages by mail", "the mail server, and the person"),
     "push": ("messages to phones", "the push service, and the person"),
@@ -60,9 +62,9 @@ def days(count: float) -> str:
 def size(count: int) -> str:
     """Bytes as people say them."""
     for unit, step in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
-        if count >= step:
+        if count >= 0.9995 * step:  # what three digits round up to it
             return f"{count / step:.3g} {unit}"
-    return f"{count} bytes"
+    return f"{count} byte{'s' if count != 1 else ''}"
 
 
 def field(one: SourceField) -> str:

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from firmware_configs.profile import Model
 from firmware_configs.rules.rule import AuditRule, Case, Where
 
+GAPS_MAX = {"auc_gap_max": 0.15, "calibration_gap_max": 0.15, "exposure_gap_max": 0.3}
+"""Above it a limit watches nothing: such a gap is seen without counting."""
+
 
 def _each(case: Case) -> Iterator[tuple[str, Model]]:
     for n, model in enumerate(case.profile.model):
@@ -65,6 +68,24 @@ def _at_once(case: Case) -> Iterator[Where]:
             yield f"{where}.swap", what, '[model.swap] start = "shadow" or "canary"'
 
 
+def _unwatched(case: Case) -> Iterator[Where]:
+    personal = {field.name for _, _, field in case.fields() if field.category.startswith("user.")}
+    for where, model in _each(case):
+        decides = any(model.name in place.models for place in case.profile.placement)
+        if decides and personal and model.subgroups is None:
+            what = f"`{model.name}` decides about people, and nobody watches whom it serves worse"
+            yield where, what, "[model.subgroups] with segments and limits, and an [[egress]] of kind statistic"
+
+
+def _wide_gaps(case: Case) -> Iterator[Where]:
+    for where, model in _each(case):
+        own = model.subgroups
+        for key, limit in GAPS_MAX.items() if own is not None else ():
+            if getattr(own, key) > limit:
+                what = f"a gap of {getattr(own, key):g} between groups is let pass at `{model.name}`"
+                yield f"{where}.subgroups.{key}", what, f"at most {limit:g}, or say to people why more is fair"
+
+
 RULES = (
     AuditRule(
         code="DM501",
@@ -117,5 +138,21 @@ RULES = (
         title="New models act at once",
         why="A version that was never watched should not switch things for everyone.",
         check=_at_once,
+    ),
+    AuditRule(
+        code="DM508",
+        level="note",
+        title="Nobody watches whom it serves worse",
+        why="A card tells of the people that its author had. Whom a model serves worse here, only devices can count.",
+        check=_unwatched,
+        law="Regulation (EU) 2024/1689, Art. 10, 26",
+    ),
+    AuditRule(
+        code="DM509",
+        level="warning",
+        title="Gaps that are let pass",
+        why="A limit that is never passed is not watched by anybody.",
+        check=_wide_gaps,
+        law="Regulation (EU) 2024/1689, Art. 26",
     ),
 )

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from models.bench.ml_100k import Report, Row
 
 RATINGS = "ml-100k/ratings.dat"
+RATINGS_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+"""Looked for before anything is trained."""
 
 
 @click.group()
@@ -19,9 +21,7 @@ def bench() -> None:
 
 
 @bench.command(name="ml-100k")
-@click.option(
-    "--ratings", type=click.Path(path_type=Path), help=f"`user,item,rating,time` a line.  [default: {RATINGS}]"
-)
+@click.option("--ratings", type=RATINGS_FILE, help=f"`user,item,rating,time` a line.  [default: {RATINGS}]")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100), help="Trainings, seeds 0, 1, …")
 @click.option("--validation", is_flag=True, help="Ask for the last but one item; for choosing hyper-parameters.")
 @click.option("--no-references", is_flag=True, help="Leave out the centralised references.")
@@ -103,7 +103,7 @@ def occupancy(seeds: int, as_json: bool) -> None:
 
 
 @bench.command(name="context")
-@click.option("--ratings", type=click.Path(path_type=Path), help=f"For rhythm and other people.  [default: {RATINGS}]")
+@click.option("--ratings", type=RATINGS_FILE, help=f"For rhythm and other people.  [default: {RATINGS}]")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def ablations(ratings: Path | None, as_json: bool) -> None:
     """What each kind of context is worth: held-out log loss without it minus with everything."""

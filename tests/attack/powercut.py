@@ -4,6 +4,8 @@ Each loop: a real agent with the old version is told to update from a real HTTPS
 and updater are killed with SIGKILL together (as a power cut ends both). Then the agent starts again and is asked to
 decide. Whole means: it decides, by the old or the new version; what lies under a bundle's name is what was signed; and
 the trust that it holds can be loaded. Nothing is repaired between loops but that the old version is wanted again.
+Every other cut is aimed: it waits for the new bundle's file and falls between there and the first decision by it, where
+the switch is; the others fall anywhere in an update, which is mostly fetching.
 SIGKILL ends processes, not the kernel: what was written stays in the page cache, so this says nothing of a missing
 fsync.
 `--keep FOLDER` holds the agent's log, and what its processes were doing, if a loop fails.
@@ -21,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,7 +41,10 @@ from tests.attack.yard import CONTEXT, version
 from tests.benchmarks.load import DEVICE, PROFILE, READING, agent_command, broker, wait_for, write_agent
 from tests.edge_agent.shell.test_run import Ear, tell
 
+Run = Callable[..., dict[str, object]]
 START_S = 240.0
+AGAIN_S = 5.0
+"""A decision that has not come by then is asked for again."""
 SWAP = 'swap = { start = "full", watched_decisions = 1 }\n[[placement]]'
 
 
@@ -98,11 +103,14 @@ class Bench:
         return f"agent and {len(family)} children"
 
     def decides(self) -> str:
-        """The version that decides about one more event."""
-        self.events += 1
-        before = self.ear.count("/decision/")
-        tell(self.port, {"id": f"e{self.events}-{time.monotonic_ns()}", **READING, "light": 400.0})
-        wait_for(lambda: self.ear.count("/decision/") > before, "a decision", START_S)
+        """The version that decides about one more event, which is told again where nothing was decided."""
+        before, deadline = self.ear.count("/decision/"), time.monotonic() + START_S
+        while self.ear.count("/decision/") == before:
+            assert time.monotonic() < deadline, "no decision"
+            self.events += 1
+            tell(self.port, {"id": f"e{self.events}-{time.monotonic_ns()}", **READING, "light": 400.0})
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda: self.ear.count("/decision/") > before, "a decision", AGAIN_S)
         payload = next(p for t, p in reversed(self.ear.heard) if "/decision/" in t)
         return msgspec.msgpack.decode(payload, type=DecisionMade).bundles["context"]
 
@@ -169,7 +177,7 @@ def run(loops: int, seed: int, folder: Path, say: bool = False, keep: Path | Non
     registry = Registry.ensure(home)
     registry.publish(CONTEXT)
     pki.ensure_server(home)
-    served_by: Counter[str] = Counter()
+    served_by: dict[str, Counter[str]] = {"aimed": Counter(), "anywhere": Counter()}
     children: Counter[str] = Counter()
     faults: list[str] = []
     with broker("iotcore", folder) as port, mirror(home) as served, contextlib.ExitStack() as left:
@@ -177,19 +185,22 @@ def run(loops: int, seed: int, folder: Path, say: bool = False, keep: Path | Non
         bench = left.enter_context(watched(Bench(folder, port, served, registry), keep))
         bench.start()
         assert bench.decides() == "1.0.0"
-        span_s, old = _span(bench, registry, folder), "1.0.1"
+        (span_s, switch_s), old = _span(bench, registry, folder), "1.0.1"
         for number in range(loops):
             new = f"1.0.{number + 2}"
             registry.publish(version(folder, new))
             bench.want(new)
-            time.sleep(dice.uniform(0.0, span_s * 1.2))
+            aim = "aimed" if number % 2 else "anywhere"
+            if aim == "aimed":
+                _await_file(bench, new)
+            time.sleep(dice.uniform(0.0, (switch_s if aim == "aimed" else span_s) * 1.2))
             children[bench.cut()] += 1
             faults += [f"loop {number}: {one}" for one in bench.faults()]
             bench.start()
             now = bench.decides()
             if now not in (old, new):
                 faults.append(f"loop {number}: {now} decides, neither {old} nor {new}")
-            served_by["new" if now == new else "old"] += 1
+            served_by[aim]["new" if now == new else "old"] += 1
             # Once the power stays, the update goes through by itself.
             deadline = time.monotonic() + START_S
             while bench.decides() != new:
@@ -207,9 +218,10 @@ def run(loops: int, seed: int, folder: Path, say: bool = False, keep: Path | Non
         "seed": seed,
         "whole": loops - len({one.split(":")[0] for one in faults}),
         "faults": faults,
-        "decided_by": dict(served_by),
+        "decided_by": {aim: dict(counts) for aim, counts in served_by.items()},
         "alive": dict(children),
         "span_s": round(span_s, 2),
+        "switch_s": round(switch_s, 3),
     }
 
 
@@ -234,29 +246,46 @@ def _keep(bench: Bench, keep: Path | None) -> None:
     print(f"the agent's log is kept in {keep}", file=sys.stderr, flush=True)
 
 
-def _span(bench: Bench, registry: Registry, folder: Path) -> float:
-    """Seconds that an update takes here and now."""
+def _await_file(bench: Bench, number: str) -> None:
+    """Until the new bundle lies there, verified: the switch begins."""
+    path = bench.state / "bundles" / f"context-{number}.edgeward"
+    deadline = time.monotonic() + START_S
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} never came"
+        time.sleep(0.001)
+
+
+def _span(bench: Bench, registry: Registry, folder: Path) -> tuple[float, float]:
+    """Seconds that an update takes here and now: all of it, and from the bundle's file to the first decision by it."""
     registry.publish(version(folder, "1.0.1"))
     started = time.monotonic()
     bench.want("1.0.1")
+    _await_file(bench, "1.0.1")
+    here = time.monotonic()
     while bench.decides() != "1.0.1":
         assert time.monotonic() - started < START_S, "the first update never came"
         time.sleep(0.02)
-    return time.monotonic() - started
+    return time.monotonic() - started, time.monotonic() - here
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(what: str | None, run: Run) -> None:
+    """The command line of a run of power cuts; exit code 1 where there were faults.
+
+    Args:
+        what: is done to the agent.
+        run: does it.
+    """
+    parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--loops", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--keep", type=Path, default=None, help="Folder for the agent's log if something fails.")
     given = parser.parse_args()
-    with TemporaryDirectory(prefix="edgeward-powercut-") as folder:
+    with TemporaryDirectory(prefix="edgeward-cut-") as folder:
         found = run(given.loops, given.seed, Path(folder), say=True, keep=given.keep)
     print(json.dumps(found, indent=None if given.json else 2))
     raise SystemExit(1 if found["faults"] else 0)
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, run)

@@ -6,16 +6,13 @@ the profile that it says, byte for byte, and the agent that starts again runs th
 it tells. A profile under which the agent was killed twice within ten seconds gives way to the one before, as it should.
 """
 
-import argparse
 import contextlib
-import json
 import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -25,7 +22,7 @@ from edge_agent.shell import slots
 from firmware_configs.loader import parse
 from firmware_configs.messages import Status
 from tests.attack.mirror import mirror
-from tests.attack.powercut import START_S, SWAP, Bench, watched
+from tests.attack.powercut import START_S, SWAP, Bench, main, watched
 from tests.attack.yard import CONTEXT
 from tests.benchmarks.load import PROFILE, broker, wait_for
 
@@ -154,18 +151,5 @@ def _switch(profiles: Profiles, number: int) -> float:
     return time.monotonic() - started
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--loops", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--keep", type=Path, default=None, help="Folder for the agent's log if something fails.")
-    given = parser.parse_args()
-    with TemporaryDirectory(prefix="edgeward-switchcut-") as folder:
-        found = run(given.loops, given.seed, Path(folder), say=True, keep=given.keep)
-    print(json.dumps(found, indent=None if given.json else 2))
-    raise SystemExit(1 if found["faults"] else 0)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, run)

@@ -145,12 +145,16 @@ def test_versions_of_a_profile_rise_whoever_signs_them(office: Office) -> None:
 def test_a_profile_that_is_none_is_refused(office: Office) -> None:
     office.publish(NARROWER)
     role = "fleet-bench"
-    from tuf.api.metadata import TargetFile
+    from tuf.api.metadata import TargetFile, Targets
 
     for number, raw in (("1.0.2", b"\xff\xfe"), ("1.0.3", b"schema = 7"), ("1.0.4", NARROWER.encode())):
         file = TargetFile.from_data(f"profiles/bench/bench-{number}.toml", raw, ["sha256"])
         office.yard.registry.file_of(file).write_bytes(raw)
-        office.yard.with_keys_of(role, lambda signed, file=file: signed.targets.update({file.path: file}))
+
+        def enters(signed: Targets, file: TargetFile = file) -> None:
+            signed.targets[file.path] = file
+
+        office.yard.with_keys_of(role, enters)
     for number in ("1.0.2", "1.0.3", "1.0.4"):
         office.refused(DocumentUnfit, number=number)
 

@@ -1,13 +1,19 @@
 """What the agent does with a fetch that failed, and with one that is wanted no more: real updater, real registry."""
 
+import contextlib
+import os
+import shutil
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from coordinator.shell.broker import free_port
 from edge_agent.effects import Fetch
-from edge_agent.errors import BundleUnavailable, RegistryUnreachable
+from edge_agent.errors import BundleUnavailable, DiskFull, MetadataExpired, RegistryUnreachable
 from edge_agent.happenings import BundleFailed, BundleReady, DocumentFailed, Happening
 from edge_agent.settings import load
 from edge_agent.shell import errands as module
@@ -77,6 +83,72 @@ def test_a_registry_that_cannot_be_reached_is_tried_again_later_and_later(
         assert failed.reason.endswith(f"tried again in {wait_s:.0f} s")
         assert trip.at(now_s + wait_s - 0.1) == [], "not before its time"
         now_s += wait_s
+
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+
+
+@contextlib.contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """What is in a folder lies on a disk without a free byte meanwhile."""
+    folder.mkdir(exist_ok=True)
+    held = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    size = 16 + sum(-(-len(content) // 4_096) * 4 for content in held.values())
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "full", str(folder)], check=True)
+    try:
+        for name, content in held.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        with (folder / "others").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4_096))
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "the clock is years ahead",
+        pytest.param("bundles", marks=ROOT_ONLY),
+        pytest.param("trust", marks=ROOT_ONLY),
+    ],
+)
+def test_a_device_that_cannot_take_a_version_now_tries_again_by_itself(
+    trip: Trip, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing of the version, and nobody would ask for it again."""
+    full = why in {"bundles", "trust"}
+    if not full:
+        trip.errands.settled_ms = lambda: 4_000_000_000_000
+    with full_disk(trip.yard.device / why) if full else contextlib.nullcontext():
+        trip.fetch(trip.yard.mirror.url)
+        (failed,) = trip.at(0.0)
+    code = DiskFull.code if full else MetadataExpired.code
+    assert isinstance(failed, BundleFailed)
+    assert (failed.code, failed.reason.endswith("tried again in 30 s")) == (code, True), failed
+    trip.errands.settled_ms = lambda: 0
+    (ready,) = trip.at(AGAIN_S)
+    assert isinstance(ready, BundleReady)
+
+
+@ROOT_ONLY
+def test_a_first_update_on_a_full_disk_is_tried_again_and_ends_no_agent(trip: Trip) -> None:
+    root, trust = trip.yard.folder / "given-root.json", trip.yard.device / "trust"
+    root.write_bytes((trust / "root.json").read_bytes())
+    shutil.rmtree(trust)
+    settings = trip.errands._settings
+    given = structs.replace(settings.registry, trusted_root=str(root))
+    trip.errands._settings = structs.replace(settings, registry=given)
+    with full_disk(trust):
+        trip.fetch(trip.yard.mirror.url)
+        trip.errands.start_next(0.0)
+        (failed,) = trip.errands.take_news(0.0)
+    assert isinstance(failed, BundleFailed)
+    assert (failed.code, failed.reason.endswith("tried again in 30 s")) == (DiskFull.code, True), failed
+    (ready,) = trip.at(AGAIN_S)
+    assert isinstance(ready, BundleReady)
 
 
 def test_what_is_refused_for_good_is_not_tried_again(trip: Trip) -> None:

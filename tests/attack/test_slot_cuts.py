@@ -53,7 +53,9 @@ def test_wherever_a_switch_is_killed_the_pointer_leads_to_a_whole_profile(tmp_pa
                 number = slot.documents["profile"].removeprefix("p-1.0.")
                 assert (tmp_path / slots.FOLDER / slot.file).read_text() == f"{number}\n" * LINES, f"kill {kill}"
         path = slots.choose(tmp_path, own)
-        assert path == tmp_path / slots.FOLDER / slots.read(tmp_path).active.file
+        active = slots.read(tmp_path).active.file
+        # The first version ever, killed twice, gives way to the device's own profile: it has no version before it.
+        assert path == (tmp_path / slots.FOLDER / active if active else own)
         seen.add(held.active.documents["profile"])
     assert len(seen) > 6, "it was killed in the middle of switches"
 

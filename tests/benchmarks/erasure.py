@@ -60,7 +60,7 @@ def figures(one: Home) -> dict[str, Any]:
 
 def _withdrawn(one: Home, subject: str) -> dict[str, Any]:
     """How many events came to be considered after a no (the first that is not, counts), and how long it took."""
-    before = _kept(one, subject)[0]
+    before = kept(one, subject)[0]
     no = {"purposes": dict.fromkeys(PURPOSES, False), "time_ms": int(time.time() * 1_000)}
     messages = [(f"edgeward/1/{DEVICE}/consent/{subject}", json.dumps(no).encode(), 1, True)]
     for number in range(AFTER_NO):
@@ -68,10 +68,10 @@ def _withdrawn(one: Home, subject: str) -> dict[str, Any]:
         messages.append((f"home/{DEVICE}/interaction", json.dumps(event).encode(), 1, False))
     events, started = one.counted("events"), time.monotonic()
     publish.multiple(messages, hostname="127.0.0.1", port=one.port, protocol=MQTTProtocolVersion.MQTTv5)
-    wait_for(lambda: _kept(one, subject)[2], "the no in the file")
+    wait_for(lambda: kept(one, subject)[2], "the no in the file")
     took_ms = (time.monotonic() - started) * 1_000
     wait_for(lambda: one.counted("events") >= events + AFTER_NO, "the events")
-    after, profiles, _ = _kept(one, subject)
+    after, profiles, _ = kept(one, subject)
     return {
         "events_until_effect": 1 + after - before,
         "withdrawal_ms": round(took_ms, 1),
@@ -79,7 +79,7 @@ def _withdrawn(one: Home, subject: str) -> dict[str, Any]:
     }
 
 
-def _kept(one: Home, subject: str) -> tuple[int, int, bool]:
+def kept(one: Home, subject: str) -> tuple[int, int, bool]:
     """(decisions about somebody, profiles of them, whether their no is stored)."""
     with closing(sqlite3.connect(f"file:{one.state / 'edgeward.db'}?mode=ro", uri=True)) as file:
         (made,) = file.execute(

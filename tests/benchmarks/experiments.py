@@ -32,7 +32,7 @@ Z_95, Z_80 = 1.959963984540054, 0.8416212335729143
 
 def bernoulli(rate: float) -> Draw:
     """z of a click: -1/2 or 1/2."""
-    return lambda dice, shape: (dice.random(shape) < rate) - 0.5
+    return lambda dice, shape: (dice.random(shape) < rate).astype(np.float64) - 0.5
 
 
 def spend(dice: np.random.Generator, shape: tuple[int, ...]) -> F64:

@@ -49,10 +49,10 @@ def measure(blocks: int, count: int, *, critical: bool) -> dict[str, object]:
             for _events, last, _pid in sides.values():
                 driver.ask_until_answered(last, ANSWERS)
             for side in sides.values():
-                _drain(driver, side, WARM)
+                drain(driver, side, WARM)
             for _ in range(blocks):
                 for name, side in sides.items():
-                    seconds, spent = _drain(driver, side, count)
+                    seconds, spent = drain(driver, side, count)
                     rate[name].append(count / seconds)
                     cpu[name].append(spent / count * 1e6)
             driver.close()
@@ -71,7 +71,7 @@ def measure(blocks: int, count: int, *, critical: bool) -> dict[str, object]:
     }
 
 
-def _drain(driver: load.Driver, side: Side, count: int) -> tuple[float, float]:
+def drain(driver: load.Driver, side: Side, count: int) -> tuple[float, float]:
     """Wall and CPU seconds of the subscriber for a queue of `count` events and the answer to the last message."""
     events, last, pid = side
     os.kill(pid, signal.SIGSTOP)

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from coordinator.shell import broker as brokers
 from models.bundle import open_bundle
 from tests.benchmarks import load
 from tests.benchmarks.echo import WINDOW, decisions, p99_of, ratio, spread
@@ -120,7 +121,7 @@ def nodered(name: str, workplace: Path, port: int, *, nodelay: bool) -> Iterator
         **os.environ,
         "BENCH_GRAPH": str(folder / "predict.onnx"),
         "BENCH_WEIGHTS": str(folder / "weights.json"),
-        "BENCH_PORT": str(load.brokers.free_port()),
+        "BENCH_PORT": str(brokers.free_port()),
         "BENCH_NODELAY": "yes" if nodelay else "",
         "ORT_DISABLE_TELEMETRY": "1",
         "NODE_ENV": "production",

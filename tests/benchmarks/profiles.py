@@ -75,7 +75,7 @@ class Bench:
         )
         self.agent = Agent(self.loaded, load.DEVICE, doors)
         self._sent: list[int] = []
-        self.agent.control.report = lambda _batch: None  # type: ignore[method-assign]
+        self.agent.control.report = lambda _batch: None  # type: ignore[method-assign, assignment]
         self.agent.models_changed()
         self._take([BundleReady(name=model.name, version=model.version)])
         self._random = np.random.default_rng(seed)

@@ -2,13 +2,14 @@
 
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import tomli_w
 
 from edge_agent import settings
+from edge_agent.shell.mqtt import Link
 from edge_agent.shell.run import Loop
 from firmware_configs.loader import load
 from tests.conformance.brokers import Place
@@ -96,7 +97,13 @@ class Device:
         self.name = held.device
         self.loop = Loop(held, load(Path(held.profile)))
         self.said: list[tuple[str, str, str]] = []
-        self.loop.say = lambda level, code, text: self.said.append((level, code, text))  # type: ignore[assignment]
+        self.loop.say = lambda level, code, text: self.said.append((level, code, text))
+
+    @property
+    def link(self) -> Link:
+        """Its line, a real one."""
+        assert isinstance(self.loop.link, Link)
+        return self.loop.link
 
     def count(self, name: str) -> int:
         """One of the agent's counters."""
@@ -105,7 +112,7 @@ class Device:
     @property
     def up(self) -> bool:
         """Whether it is connected and its subscriptions are answered."""
-        return self.loop.link.state == "up" and self.loop.link.greeted is None and not self.loop.link._asked
+        return self.link.state == "up" and self.link.greeted is None and not self.link._asked
 
     def complaint(self, *words: str) -> str:
         """The first thing it said that holds all of `words`; empty: nothing did."""
@@ -118,11 +125,24 @@ class Device:
 
     def vanish(self) -> None:
         """The power fails: no goodbye to anyone, nothing more is committed."""
-        opened = self.loop.link.socket
+        opened = self.link.socket
         if opened is not None:
             opened.close()
-        self.loop.link._hang_up()
+        self.link._hang_up()
+        self.loop._vigil.close()
         self.loop.store.close()
+
+
+def _rest(devices: "Sequence[Device]") -> None:
+    """Until something comes, a moment at most. Not by `select`: it knows no descriptor above 1023."""
+    poll = select.poll()
+    for device in devices:
+        poll.register(device.loop._vigil._awake, select.POLLIN)
+        if device.link.socket is not None:
+            poll.register(
+                device.link.socket.fileno(), select.POLLIN | (select.POLLOUT if device.link.wants_write else 0)
+            )
+    poll.poll(20)
 
 
 def drive(*devices: Device, until: Callable[[], object], seconds: float = SECONDS) -> bool:
@@ -132,11 +152,7 @@ def drive(*devices: Device, until: Callable[[], object], seconds: float = SECOND
         if time.monotonic() > deadline:
             return False
         if not sum(device.loop.turn() for device in devices):
-            links = [device.loop.link for device in devices]
-            waiting = [link.socket for link in links if link.socket is not None]
-            writing = [link.socket for link in links if link.wants_write]
-            awake = [device.loop._vigil._awake for device in devices]
-            select.select([*waiting, *awake], writing, [], 0.02)
+            _rest(devices)
     return True
 
 

@@ -66,6 +66,7 @@ class Peer:
         """Leave."""
         self._client.disconnect()
         self._client.loop_stop()
+        self._client._reset_sockets()  # paho leaves the pair that wakes its thread to the garbage collector
 
 
 @contextmanager

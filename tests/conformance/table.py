@@ -168,6 +168,10 @@ ADVICE = """## Which broker
 Fleets use mosquitto, or another broker that is run for long:
 `docs/adr/0009-the-embedded-broker-is-for-one-machine.md` says what the embedded one is good for.
 
+`edge-coordinator up` puts a door before the embedded broker: clients of MQTT 5 and of 3.1.1 come in at one port, and
+hear each other. The table is of the broker without it. A client of an older MQTT, or of something else, is refused with
+a CONNACK that says so.
+
 ## MQTT 5 and 3.1.1
 
 `broker.protocol = "auto"` speaks MQTT 5 and, where the broker does not, says so once and goes on with 3.1.1. There the

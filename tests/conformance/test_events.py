@@ -23,7 +23,7 @@ def settle(running: Device, events: int, topic: str = "") -> bool:
     """Until so many events came, and nothing waits in the outbox."""
     counted = ("events", "duplicates")
     done = drive(running, until=lambda: running.count("events") >= events)
-    drive(running, until=lambda: not running.loop.link._entries, seconds=2.0)
+    drive(running, until=lambda: not running.link._entries, seconds=2.0)
     assert done, {name: running.count(name) for name in counted}
     return done
 
@@ -149,7 +149,7 @@ def test_a_payload_over_the_limit_is_rejected_by_name_and_the_line_stays(
         device(agent(folder, place, version, name)) as one,
         peer(place.port("plain", version), f"p-{name}", version) as p,
     ):
-        line = one.loop.link.line
+        line = one.link.line
         p.say(f"conf/{name}/one", event("fits", PAYLOAD_BYTES_MAX))
         p.say(f"conf/{name}/one", event("too large", PAYLOAD_BYTES_MAX + 1))
         p.say(f"conf/{name}/one", event("more than a packet may hold", 1_200_000), wait=False)
@@ -158,7 +158,7 @@ def test_a_payload_over_the_limit_is_rejected_by_name_and_the_line_stays(
         assert one.count("decisions") == 2
         assert one.count("rejected.AGT202") >= 1
         assert one.complaint("AGT202", str(PAYLOAD_BYTES_MAX)) or one.said
-        assert one.loop.link.line == line
+        assert one.link.line == line
     assert PACKET_BYTES_MAX > 1_200_000
 
 
@@ -182,7 +182,10 @@ def test_properties_come_through_in_both_directions(place: Place, version: str, 
         for message in p.heard:
             told = vars(message.properties)
             assert told["ContentType"] == MSGPACK
-            assert ("traceparent", parent) in told["UserProperty"]
+            (child,) = (value for key, value in told["UserProperty"] if key == "traceparent")
+            version_, trace, span, flags = child.split("-")
+            assert (version_, trace, flags) == ("00", parent.split("-")[1], "01")
+            assert span != parent.split("-")[2]
             assert 0 < told["MessageExpiryInterval"] <= 300
 
 
@@ -197,10 +200,10 @@ def test_a_topic_is_named_once_and_then_numbered(place: Place, version: str, nam
             p.say(f"conf/{name}/one", {"id": f"{n}", "value": 1.0})
         assert drive(one, until=lambda: len(p.decisions()) >= 30)
         assert {m.topic for m in p.heard} == {Topics(name).of("decision", "on-one")}
-        assert one.loop.link._terms.aliases > 0
+        assert one.link._terms.aliases > 0
         topic = Topics(name).of("decision", "on-one")
-        assert drive(one, until=lambda: one.loop.link._aliases.numbered(topic)[0] == "")
+        assert drive(one, until=lambda: one.link._aliases.numbered(topic)[0] == "")
         p.say(f"conf/{name}/one", {"id": "numbered", "value": 1.0})
         assert drive(one, until=lambda: len(p.decisions()) >= 31)
         assert {m.topic for m in p.heard} == {topic}
-        assert one.loop.link.line == 1
+        assert one.link.line == 1

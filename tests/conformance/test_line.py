@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+from paho.mqtt.client import MQTTMessage
 
 from edge_agent.shell.writes import Writes
 from firmware_configs.messages import Status, Topics
@@ -37,7 +38,7 @@ def test_after_the_brokers_restart_the_agent_goes_on(place: Place, version: str,
         place.stop()
         assert drive(one, until=lambda: one.complaint("AGT601"))
         place.start()
-        assert drive(one, until=lambda: one.up and one.loop.link.line > 1), one.said
+        assert drive(one, until=lambda: one.up and one.link.line > 1), one.said
         with peer(place.port("plain", version), f"p-{name}", version) as p:
             p.say(f"conf/{name}/one", {"id": "after", "value": 1.0})
             assert drive(one, until=lambda: one.count("decisions") >= 1), one.said
@@ -99,8 +100,8 @@ def _over_web(place: Place, listener: str, version: str, file: Path) -> None:
 def test_the_last_will_tells_that_the_agent_is_gone(place: Place, version: str, name: str, folder: Path) -> None:
     file = write(folder, url(place, "plain", version), name, profile(), protocol=version)
 
-    def says_online(p_heard: list[object]) -> list[bool]:
-        return [msgspec.msgpack.decode(m.payload, type=Status).online for m in p_heard]  # type: ignore[attr-defined]
+    def says_online(p_heard: list[MQTTMessage]) -> list[bool]:
+        return [msgspec.msgpack.decode(m.payload, type=Status).online for m in p_heard]
 
     with peer(place.port("plain", version), f"p-{name}", version) as p:
         p.listen(Topics(name).of("status"))
@@ -138,8 +139,8 @@ def test_what_the_access_list_forbids_is_named_and_the_rest_goes_on(place: Place
         )
         p.say(Topics(USER).of("request", "ask"), {"reply_to": Topics(USER).of("answer")})
         assert drive(one, until=lambda: one.count("decisions") >= 1), one.said
-        assert drive(one, until=lambda: not one.loop.link._entries), "what was refused must not wait for ever"
-        assert one.loop.link.line == 1
+        assert drive(one, until=lambda: not one.link._entries), "what was refused must not wait for ever"
+        assert one.link.line == 1
 
 
 @runs("taken-over", slow=("mosquitto-3.1.1", "iotcore-3.1.1"))
@@ -177,7 +178,7 @@ def test_a_decision_that_has_expired_is_not_sent(place: Place, version: str, nam
         now = one.loop._timeline.now_ms()
         for number, (topic, expires) in enumerate((("past", now - 60_000), ("future", now + DAY_MS))):
             row = (10_000 + number, f"late/{name}/{topic}", b"{}", 1, False, "", b"", "", expires, "decision")
-            assert one.loop.link.publish(row)
+            assert one.link.publish(row)
         assert drive(one, until=lambda: p.heard), one.said
         assert [message.topic for message in p.heard] == [f"late/{name}/future"]
         if version == "5":

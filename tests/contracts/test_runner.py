@@ -4,7 +4,7 @@ with its weights as they were built and in fewer bytes.
 Tolerance between backends, and between a batch and its rows: the one that devices use for golden outputs.
 """
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -26,7 +26,7 @@ from tests.models.sample import taste_ratings, zoo_path
 
 BUILT = ("affinity-recent", "sequence-attention", "sequence-gru")
 BACKENDS: tuple[Backend, ...] = ("onnx", "tflite")
-SAME = {"rtol": golden.RELATIVE, "atol": golden.ABSOLUTE}
+agrees = partial(np.testing.assert_allclose, rtol=golden.RELATIVE, atol=golden.ABSOLUTE)
 
 
 @cache
@@ -98,7 +98,7 @@ def test_it_gives_the_golden_scores(name: str, backend: Backend) -> None:
     stored = golden.read_golden(bundle(name))
     scores = model(name, backend).predict(golden.predict_inputs(stored))
     assert (scores.dtype, scores.shape) == (np.float32, stored["predict/score"].shape)
-    np.testing.assert_allclose(scores, stored["predict/score"], **SAME)
+    agrees(scores, stored["predict/score"])
 
 
 @every
@@ -110,7 +110,7 @@ def test_it_scores_as_the_bare_graph_with_the_weights_fed(name: str, backend: Ba
     scores = model(name, backend).predict(given_)
     if backend == "onnx":
         assert scores.tobytes() == bare.tobytes()
-    np.testing.assert_allclose(scores, bare, **SAME)
+    agrees(scores, bare)
 
 
 @every
@@ -130,7 +130,7 @@ def test_any_number_of_rows_is_scored_each_as_if_alone(name: str, backend: Backe
     together = model(name, backend).predict(given_)
     assert (together.dtype, together.shape) == (np.float32, (rows,))
     alone = [model(name, backend).predict({k: v[n : n + 1] for k, v in given_.items()})[0] for n in range(rows)]
-    np.testing.assert_allclose(together, np.array(alone, np.float32), **SAME)
+    agrees(together, np.array(alone, np.float32))
 
 
 @every
@@ -142,7 +142,7 @@ def test_own_parameters_count_for_one_call_only(name: str, backend: Backend) -> 
     changed = one.predict({**given_, **other})
     assert not np.array_equal(changed, before)
     bare = Predictor(bundle(name).read("predict.onnx"))({**bundle(name).weights(), **other}, given_)
-    np.testing.assert_allclose(changed, bare, **SAME)
+    agrees(changed, bare)
     assert one.predict(given_).tobytes() == before.tobytes()
 
 
@@ -239,7 +239,7 @@ def test_a_number_that_is_none_spoils_only_its_own_row(name: str, backend: Backe
     dirty[given_.name][2] = np.float32(value)
     scores, known = model(name, backend).predict(dirty), model(name, backend).predict(clean)
     others = [0, 1, 3, 4]
-    np.testing.assert_allclose(scores[others], known[others], **SAME)
+    agrees(scores[others], known[others])
     if np.isnan(value):
         assert np.isnan(scores[2])
     elif bundle(name).spec.task == "probability" and not np.isnan(scores[2]):

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.learn.update import dequantise
-from edge_agent.shell.learner import answer
+from edge_agent.shell.answer import answer
 from edge_agent.shell.lessons import load_lessons
 from edge_agent.shell.pipe import LearnTask
 from models import flat

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -34,12 +35,18 @@ from edge_agent.shell.pipe import (
 )
 from edge_agent.shell.store import Store as DeviceStore
 from edge_agent.shell.writes import Writes
+from firmware_configs.errors import EdgeError
 from firmware_configs.messages import RoundOffer
 
 ROOT = Path(__file__).parents[2]
+Result = TypeVar("Result")
 BUNDLES = ROOT / "models" / "zoo" / "bundles"
 CONTEXT = BUNDLES / "context-1.0.0.edgeward"
 PATIENCE_S = 60.0
+RUN_S = 300.0
+"""A whole run, on a busy machine."""
+REFUSAL = "a refusal: an error code and its text"
+"""What a ledger says in the place of privacy when a learner says no: nothing else has left then."""
 Verdict = Callable[[AskEgress], bool]
 Hear = Callable[["Learning", ToParent], None]
 
@@ -234,6 +241,41 @@ def learn_together(tasks: list[LearnTask], verdict: Verdict = granted) -> list[S
     for thread in threads:
         thread.join()
     return [said[n] for n in range(len(tasks))]
+
+
+def together(
+    place: "Coordinator",
+    devices: list[Device],
+    ask: Callable[[], Result],
+    verdict: Verdict = granted,
+    **task: object,
+) -> tuple[Result | None, EdgeError | None, list[Said]]:
+    """What a command of the coordinator's gives, or why it refuses, while these devices' learners take part.
+
+    Args:
+        ask: the command.
+        verdict: of the devices' ledgers.
+        task: what else the devices' tasks say.
+    """
+    done: list[Result] = []
+    failed: list[EdgeError] = []
+
+    def run() -> None:
+        try:
+            done.append(ask())
+        except EdgeError as error:
+            failed.append(error)
+
+    known = place.store.desired(devices[0].name).offer
+    worker = threading.Thread(target=run)
+    worker.start()
+    offer = place.offer_of(devices[0].name, known.run if known else "")
+    path = str(Registry.existing(place.home).find(offer.bundle, offer.version))
+    told: dict[str, object] = {"version": offer.version, "path": path, "counts": offer.counts}
+    given = {**told, "statistic": offer.kind == "statistic", **task}
+    said = learn_together([device.task(offer, place.ca, **given) for device in devices], verdict)
+    worker.join(RUN_S)
+    return done[0] if done else None, failed[0] if failed else None, said
 
 
 @dataclass

@@ -23,20 +23,23 @@ import numpy as np
 
 from coordinator.accountant import Spend, epsilon
 from coordinator.errors import AlreadyRunning
+from coordinator.registry import next_version
 from coordinator.shell.enrol import enrol
 from coordinator.shell.fault import VARIABLE
 from coordinator.shell.home import alone
 from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.store import Store
-from models.bundle import open_bundle
+from models.bundle import open_bundle, with_weights
 from tests.coordinator.fleet import CONTEXT, Device
 from tests.coordinator.pool import living
 
 ROUNDS = 2
 DEVICES = 3
 NOISE = 0.05
-"""Little: rounds that follow each other in one home would drown in noise, and a quarantine leaves such devices out."""
+AFRESH = 1e-4
+"""Standard deviation of what is added to the zoo's parameters before each loop: the features are not of one size, and
+with 0.02 the first loss is 6, and updates are of one number."""
 RETRIES = 5
 PATIENCE_S = 240.0
 IN_A_ROUND = ("planned", "open", "closing", "combined", "saved", "aggregated", "accounted")
@@ -76,6 +79,8 @@ class Books:
     victims: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
+    parts: dict[str, float] = field(default_factory=dict)
+    """Seconds of all loops until the state was reached, until the command had ended, of `up` again, and of resuming."""
 
 
 def cases(
@@ -126,6 +131,21 @@ class Workplace:
             device.live_through(30, seed=n)
             enrol(self.home, device.name, device.public)
 
+    def afresh(self, number: int) -> None:
+        """Publish the zoo's parameters again, a little moved.
+
+        Rounds that went on from each other's results for an hour would come to updates of a few numbers, and from the
+        same parameters to the same updates: the quarantine would rightly leave the devices out.
+        """
+        signed, old = Registry.existing(self.home), open_bundle(CONTEXT)
+        version = next_version(signed.paths(), "context", signed.newest("context") or old.spec.version)
+        dice, weights = np.random.default_rng(number), old.weights()
+        moved = {
+            p.name: (weights[p.name] + dice.normal(0, AFRESH, p.shape)).astype(np.float32)
+            for p in old.spec.of_share("shared")
+        }
+        signed.publish(with_weights(old, moved, version, self.home.parent, "afresh, for a test"))
+
     def command(self, *words: str) -> "subprocess.Popen[bytes]":
         """`edge-coordinator …` as a process of its own."""
         return subprocess.Popen(
@@ -133,7 +153,7 @@ class Workplace:
             stdout=self._log,
             stderr=self._log,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, VARIABLE: str(self.fault), "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"},
+            env={**os.environ, VARIABLE: str(self.fault), "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5"},
         )
 
     def pid_of(self, victim: str, command: "subprocess.Popen[bytes]") -> int:
@@ -186,6 +206,17 @@ def workplace() -> Iterator[Workplace]:
             place.stop()
 
 
+@dataclass
+class _Watch:
+    parts: dict[str, float]
+    since: float
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.parts[name] = self.parts.get(name, 0.0) + now - self.since
+        self.since = now
+
+
 def kill_once(place: Workplace, case: Case, books: Books) -> None:
     """One run that is killed once and gone on with; what is wrong afterwards is entered in the books."""
     started = time.monotonic()
@@ -212,9 +243,11 @@ def kill_once(place: Workplace, case: Case, books: Books) -> None:
     while not place.held.exists():
         if command.poll() is not None or time.monotonic() > until:
             books.wrong.append(f"{case}: the state was never reached")
-            place.fault.unlink(missing_ok=True)
+            _give_up(place, command, known)
             return
         time.sleep(0.02)
+    took = _Watch(books.parts, started)
+    took.lap("reach")
     time.sleep(0.05)
     (key,) = {run.key for run in Store(place.home).runs()} - known
     attempts = _attempts(place, key)
@@ -227,15 +260,28 @@ def kill_once(place: Workplace, case: Case, books: Books) -> None:
         time.sleep(0.3)  # so that the held process notices before it goes on
     place.fault.unlink(missing_ok=True)
     code = command.wait(PATIENCE_S)
+    took.lap("end")
     if case.victim in ("link", "up"):
         place.mend()
+    took.lap("mend")
     state = Store(place.home).run(key)
     if code and not (state is not None and state.ended and state.result):
         code = place.command("rounds", "resume", key).wait(PATIENCE_S)
+    took.lap("resume")
     if code:
         books.wrong.append(f"{case}: {key} could not be resumed")
     _audit(place, case, key, before, attempts, books)
     books.seconds.append(round(time.monotonic() - started, 1))
+
+
+def _give_up(place: Workplace, command: "subprocess.Popen[bytes]", known: set[str]) -> None:
+    """Clear up after a run that did not get where it was to be killed, so that the next loop can begin."""
+    place.fault.unlink(missing_ok=True)
+    command.kill()
+    command.wait()
+    for run in Store(place.home).runs():
+        if run.key not in known:
+            place.command("rounds", "abandon", run.key, "--reason", "it was never killed").wait(PATIENCE_S)
 
 
 def _attempts(place: Workplace, key: str) -> dict[int, int]:
@@ -304,10 +350,16 @@ def kill_all(found: list[Case], say: bool) -> Books:
     books = Books()
     with workplace() as place:
         for n, case in enumerate(found, 1):
+            place.afresh(n)
             kill_once(place, case, books)
             if say:
                 took = books.seconds[-1] if books.seconds else 0.0
-                print(f"{n}/{len(found)} {case} {took:.1f} s; wrong: {len(books.wrong)}", file=sys.stderr, flush=True)
+                parts = {name: round(s) for name, s in books.parts.items()}
+                print(
+                    f"{n}/{len(found)} {case} {took:.1f} s {parts}; wrong: {len(books.wrong)}",
+                    file=sys.stderr,
+                    flush=True,
+                )
             if books.wrong:
                 print((place.home.parent / "log").read_text()[-6_000:], file=sys.stderr)
     return books
@@ -334,6 +386,7 @@ def main() -> None:
         "victims": dict(sorted(books.victims.items())),
         "modes": dict(sorted(books.modes.items())),
         "seconds_median": seconds[len(seconds) // 2],
+        "seconds_of": {name: round(s, 1) for name, s in books.parts.items()},
         "seed": given.seed,
     }
     print(json.dumps(result))

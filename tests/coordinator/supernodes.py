@@ -29,7 +29,8 @@ def settle(device: Device, ca: str, *, broker: str = "mqtt://127.0.0.1:1883", fe
         f'purposes = ["comfort"]\nfederated = {str(federated).lower()}\nexamples_max',
     )
     assert shared != profile
-    (device.folder / "profile.toml").write_text(shared.replace("k_min = 3", "k_min = 1"))
+    plain = shared.replace("k_min = 3", "k_min = 1").replace(", secret_sum = true", "")
+    (device.folder / "profile.toml").write_text(plain)
     settings = device.folder / "agent.toml"
     settings.write_text(
         f'device = "{device.name}"\nstate_dir = "{device.folder}"\nprofile = "{device.folder}/profile.toml"\n'

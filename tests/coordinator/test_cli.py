@@ -34,6 +34,7 @@ def test_every_command_explains_itself() -> None:
         ["nodes", "enrol"],
         ["registry", "publish"],
         ["deploy"],
+        ["simulate"],
         ["train"],
         ["rounds", "ls"],
         ["status"],
@@ -162,7 +163,8 @@ def test_up_starts_everything_and_a_signal_stops_it_all(
 ) -> None:
     process, home = started
     endpoints = json.loads((home / "endpoints.json").read_text())
-    assert set(endpoints) == {"broker", "registry", "superlink", "ca", "root", "control", "device_broker"}
+    names = {"broker", "registry", "superlink", "ca", "root", "control", "device_broker", "pages_broker"}
+    assert set(endpoints) == names
     told = json.loads(call("status", "--home", str(home), "--json").output)
     assert told == {"endpoints": endpoints, "devices": {}}
     children = _children_of(process.pid)
@@ -238,7 +240,7 @@ def _wanted(broker: str, device: str) -> Desired:
 def test_a_coordinator_that_is_killed_leaves_nothing_running(started: "tuple[subprocess.Popen[str], Path]") -> None:
     process, home = started
     held = [int(word) for word in (home / "up.lock").read_text().split()]
-    assert len(held) == 3  # itself, the SuperLink, the registry's door
+    assert len(held) == 4  # itself, the SuperLink, the doors of the registry and of the embedded broker
     process.kill()
     process.wait(20)
     deadline = time.monotonic() + 20

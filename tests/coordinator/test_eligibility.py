@@ -15,8 +15,9 @@ from scipy.stats import binom
 
 from coordinator import cohort
 from coordinator.cli import main
-from coordinator.eligibility import Moment, Round, fewer, foresee, is_open
+from coordinator.eligibility import Demands, Moment, Round, fewer, foresee, is_open
 from coordinator.fleet.view import DeviceView
+from coordinator.shell.admitting import Admission, meant
 from coordinator.shell.fleet_store import FleetStore
 from coordinator.shell.listening import word
 from coordinator.shell.quarantine_store import QuarantineStore
@@ -24,16 +25,32 @@ from coordinator.shell.store import Store
 from edge_agent import maintenance
 from firmware_configs.messages import BundleState, Desired, Reported, Status
 from firmware_configs.windows import read_window
+from models.bundle import open_bundle
+from tests.models.sample import zoo_path
 
 MINUTE_MS = 60_000
 
 
 def say(
-    home: Path, device: str, *, version: str = "1.0.0", examples: int = 5, learning: str = "", ago_s: int = 0
+    home: Path,
+    device: str,
+    *,
+    version: str = "1.0.0",
+    examples: int = 5,
+    learning: str = "",
+    ago_s: int = 0,
+    device_class: str = "",
 ) -> None:
     """What a device tells by MQTT, as the listener takes it in."""
     now = int(time.time() * 1_000) - ago_s * 1_000
-    status = Status(device=device, online=True, agent="0.1.0", counters={"examples.affinity": examples}, time_ms=now)
+    status = Status(
+        device=device,
+        online=True,
+        agent="0.1.0",
+        device_class=device_class,
+        counters={"examples.affinity": examples},
+        time_ms=now,
+    )
     runs = {"affinity": BundleState(version=version, state="active")} if version else {}
     reported = Reported(device=device, revision=0, bundles=runs, learning=learning, time_ms=now)
     for kind, told in (("status", status), ("reported", reported)):
@@ -122,6 +139,39 @@ def test_the_round_file_says_what_is_asked_for_and_options_override_it(tmp_path:
     assert json.loads(ask(tmp_path, "--config", str(path), "--wanted", "4", "--json").stdout)["asked"] == 6.0
     path.write_text("[round]\nwantd = 2\n")
     assert "wanted" in ask(tmp_path, "--config", str(path)).output
+
+
+def test_the_round_file_says_which_devices_it_is_for(tmp_path: Path) -> None:
+    enrolled(tmp_path, "hub", "door", "poor", "silent")
+    say(tmp_path, "hub", device_class="hub", examples=30)
+    say(tmp_path, "door", device_class="doorbell", examples=30)
+    say(tmp_path, "poor", device_class="hub", examples=3)
+    path = tmp_path / "round.toml"
+    path.write_text('[eligibility]\nclasses = ["hub"]\nexamples_min = 30\nwhere = ["!name:silent"]\n')
+    told = json.loads(ask(tmp_path, "--config", str(path), "--json").stdout)
+    why = {one["device"]: [reason["code"] for reason in one["reasons"]] for one in told["devices"]}
+    assert why == {"door": ["class"], "hub": [], "poor": ["examples"], "silent": ["class"]}
+    assert "doorbell, not hub" in ask(tmp_path, "--config", str(path)).output
+    both = ask(tmp_path, "--config", str(path), "--class", "hub", "--class", "doorbell", "--examples-min", "1")
+    assert "3 of 4 devices are eligible" in both.output
+
+
+def test_a_round_asks_those_that_are_online_and_not_known_to_be_unfit(tmp_path: Path) -> None:
+    enrolled(tmp_path, "fit", "old", "poor", "door", "hurt", "unheard", "elsewhere")
+    for name in ("fit", "poor", "door", "hurt", "elsewhere"):
+        say(tmp_path, name, device_class="doorbell" if name == "door" else "hub", examples=3 if name == "poor" else 30)
+    say(tmp_path, "old", version="0.9.0", device_class="hub", examples=30)
+    # What a device waits for, and its being silent, matter no more once its learner is online.
+    say(tmp_path, "fit", device_class="hub", examples=30, learning="waiting: others begin first", ago_s=7_200)
+    QuarantineStore(tmp_path).quarantine("hurt", "its sensor was moved", 7)
+    FleetStore(tmp_path).tag(["fit", "old", "poor", "door", "hurt", "unheard"], {"site": "lab"})
+    demands = Demands(where=("tag:site=lab",), classes=("hub",), examples_min=30)
+    spec = msgspec.structs.replace(open_bundle(zoo_path("affinity")).spec, version="1.0.0")
+    may = Admission(tmp_path, demands, spec)
+    assert may([7, 6, 5, 4, 3, 2, 1, 99]) == [6, 1, 99]
+    assert may.out == {"class": 2, "version": 1, "examples": 1}
+    assert "the run is not for 2 by class" in may.told()
+    assert meant(tmp_path, demands, "affinity", "1.0.0") == ["fit", "hurt", "old", "poor", "unheard"]
 
 
 def test_a_bundle_that_is_not_published_is_said(tmp_path: Path) -> None:

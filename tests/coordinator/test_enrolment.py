@@ -1,99 +1,42 @@
 """A device comes in with a token, reads and writes its own topics only, and is put out for good: all of it for real."""
 
 import os
-import shutil
+import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pytest
+import tomli_w
 from cryptography import x509
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from coordinator.errors import TokenUsed
+from coordinator.errors import BrokerUnfit, TokenUsed
 from coordinator.fleet.access import topology
 from coordinator.shell.apps import admit, dismiss
-from coordinator.shell.authority import fingerprint, operator
+from coordinator.shell.authority import fingerprint
 from coordinator.shell.enrol import revoke
 from coordinator.shell.fleet_store import FleetStore
 from coordinator.shell.home import endpoints_of
 from coordinator.shell.invitations import Invitations
 from coordinator.shell.mosquitto import write_access
-from edge_agent.errors import CoordinatorUnknown, EnrolmentRefused, TokenInvalid
+from coordinator.shell.up import Options, start
+from edge_agent.errors import BrokerRefused, CoordinatorUnknown, EnrolmentError, EnrolmentRefused, TokenInvalid
 from edge_agent.settings import Settings, load
-from edge_agent.shell.enrolment import Enrolled, enrol, renew
+from edge_agent.shell import visit
+from edge_agent.shell.enrolment import enrol, renew
+from edge_agent.shell.visit import Letter
 from firmware_configs.enrolment import Token
+from firmware_configs.errors import EdgeError
 from firmware_configs.loader import load as load_profile
 from firmware_configs.messages import Topics
-
-SCRIPT = Path(sys.executable).parent / "edge-coordinator"
-AGENT = Path(sys.executable).parent / "edge-agent"
-PROFILE = Path(__file__).parents[2] / "firmware_configs" / "profiles" / "home-gateway.toml"
-PATIENCE_S = 60.0
-QUIET_S = 1.0
-"""What is not there after so long does not come."""
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+from tests.coordinator.seat import AGENT, MOSQUITTO, PROFILE, QUIET_S, Peer, Seat, coordinator, peer, started, until
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
-
-
-@dataclass
-class Seat:
-    """A coordinator with mosquitto, as people start it."""
-
-    home: Path
-    url: str
-    devices: dict[str, tuple[Path, str]] = field(default_factory=dict)
-
-    def token(self, **more: Any) -> str:
-        lasts_s = more.pop("lasts_s", 600.0)
-        return str(Invitations(self.home).make(1, lasts_s, **more)[0])
-
-    def enrol(self, name: str, folder: Path, token: str = "", url: str = "", *, fresh: bool = False) -> Enrolled:
-        folder.mkdir(parents=True, exist_ok=True)
-        done = enrol(
-            url or self.url,
-            token or self.token(),
-            folder / "agent.toml",
-            device=name,
-            state_dir=folder / "state",
-            profile=PROFILE,
-            fresh=fresh,
-        )
-        self.settle()
-        return done
-
-    def settle(self) -> None:
-        """Until mosquitto has read its lists again: `up` looks every 0.2 s."""
-        time.sleep(1.5)
-
-
-@contextmanager
-def started(folder: Path) -> Iterator[Seat]:
-    """`edge-coordinator up` with mosquitto."""
-    home, ready = folder / "home", folder / "ready"
-    with (folder / "up.log").open("wb") as log:
-        up = subprocess.Popen(
-            [SCRIPT, "up", "--home", str(home), "--broker", "mosquitto", "--ready-file", str(ready)],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        until(lambda: ready.exists() or up.poll() is not None)
-        assert up.poll() is None, (folder / "up.log").read_text()
-        yield Seat(home, endpoints_of(home).registry)
-    finally:
-        up.terminate()
-        up.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -116,67 +59,6 @@ def pair(seat: Seat, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings
     return found[0], found[1]
 
 
-def until(holds: Callable[[], object], seconds: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.05)
-
-
-class Peer:
-    """A client of the broker with a certificate, and all that it was told."""
-
-    def __init__(self, url: str, ca: str, cert: str, key: str, name: str = "") -> None:
-        self.heard: list[tuple[str, bytes]] = []
-        self.refused: list[str] = []
-        self.came = self.gone = False
-        self.client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
-        self.client.tls_set(ca_certs=ca, certfile=cert, keyfile=key)
-        self.client.on_message = self._message
-        self.client.on_connect = self._connect
-        self.client.on_disconnect = self._disconnect
-        self._where = urlsplit(url)
-
-    def __enter__(self) -> Self:
-        assert self._where.hostname
-        assert self._where.port
-        self.client.connect(self._where.hostname, self._where.port)
-        self.client.loop_start()
-        until(lambda: self.came or self.gone, 20)
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-
-    def _connect(self, _c: Client, _u: object, _f: object, code: Any, _p: object) -> None:
-        self.came = not code.is_failure
-        self.gone = code.is_failure
-
-    def _disconnect(self, *_given: object) -> None:
-        self.gone = True
-
-    def _message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
-        self.heard.append((message.topic, bytes(message.payload)))
-
-    def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        self.client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(20)
-
-    def listen(self, *topics: str) -> None:
-        self.client.subscribe([(topic, 1) for topic in topics])
-        time.sleep(QUIET_S)
-
-
-def peer(settings: Settings, name: str = "") -> Peer:
-    broker = settings.broker
-    return Peer(broker.url, broker.ca, broker.cert, broker.key, name or settings.device)
-
-
-def coordinator(home: Path) -> Peer:
-    own = operator(home)
-    return Peer(endpoints_of(home).broker, str(home / "keys" / "ca.pem"), str(own.certificate), str(own.key))
-
-
 def is_let_in(settings: Settings) -> bool:
     try:
         with peer(settings) as one:
@@ -188,15 +70,23 @@ def is_let_in(settings: Settings) -> bool:
 
 def test_a_device_comes_in_and_its_settings_are_whole(seat: Seat, tmp_path: Path) -> None:
     (tmp_path / "agent.toml").write_text('device = "garden"\nstate_dir = "state"\ntimezone = "Europe/Paris"\n')
+    (tmp_path / "agent.toml").chmod(0o640)
+    if os.geteuid() == 0:  # as a package has it: root enrols for the service's user
+        for path in (tmp_path, tmp_path / "agent.toml"):
+            os.chown(path, 65_534, 65_534)
     token = seat.token(groups=["beta"])
     done = enrol(seat.url, token, tmp_path / "agent.toml", device="", state_dir=None, profile=PROFILE, fresh=False)
     settings = load(tmp_path / "agent.toml", {})
     assert (settings.device, done.device, settings.timezone) == ("garden", "garden", "Europe/Paris")
     assert settings.coordinator == done.coordinator
     assert settings.state_dir == str(tmp_path / "state")
-    for private in (settings.broker.key, settings.superlink.node_key, str(tmp_path / "agent.toml")):
+    broker = settings.broker
+    for private in (broker.key, broker.visit_key, settings.superlink.node_key):
         assert Path(private).stat().st_mode & 0o077 == 0, f"{private} is for its owner only"
+    assert (tmp_path / "agent.toml").stat().st_mode & 0o777 == 0o640, "the group that may read it still may"
     assert (tmp_path / "agent.toml.before").exists()
+    written = [tmp_path, *tmp_path.rglob("*")]
+    assert {one.stat().st_uid for one in written} == {tmp_path.stat().st_uid}, "nothing is root's own"
     view = FleetStore(seat.home).view("garden")
     assert view.groups == ("beta",)
     assert view.certificate_ends_ms == done.certificate_ends_ms
@@ -204,6 +94,21 @@ def test_a_device_comes_in_and_its_settings_are_whole(seat: Seat, tmp_path: Path
     assert is_let_in(settings)
     again = enrol(seat.url, token, tmp_path / "agent.toml", device="", state_dir=None, profile=None, fresh=False)
     assert again.node == done.node, "an answer that was lost is given again"
+
+
+def test_pages_have_a_listener_where_one_was_asked_for_and_only_at_the_mosquitto_that_is_run(
+    seat: Seat, tmp_path: Path
+) -> None:
+    where = urlsplit(endpoints_of(seat.home).pages_broker)
+    assert where.scheme == "wss"
+    trusted = ssl.create_default_context(cafile=str(seat.home / "keys" / "ca.pem"))
+    with (
+        socket.create_connection((where.hostname or "", where.port or 0), 10) as raw,
+        trusted.wrap_socket(raw, server_hostname=where.hostname),
+    ):
+        pass
+    with pytest.raises(BrokerUnfit):
+        start(Options(home=tmp_path / "home", websocket_port=1))
 
 
 def test_a_token_is_good_once(seat: Seat, tmp_path: Path) -> None:
@@ -254,10 +159,14 @@ def test_a_name_that_is_taken_is_refused_and_the_token_stays_good(
     seat: Seat, pair: tuple[Settings, Settings], tmp_path: Path
 ) -> None:
     token = seat.token()
-    for taken in ("home-1", "a/b", "home-1\n", "x" * 64):
+    with pytest.raises(EnrolmentError, match="too long"):
+        seat.enrol("x" * 64, tmp_path, token)
+    for taken in ("home-1", "a/b", "home-1\n"):
         with pytest.raises(EnrolmentRefused, match=r"CRD107|CRD717|CRD716"):
             seat.enrol(taken, tmp_path, token)
-    assert seat.enrol("home-3", tmp_path, token).device == "home-3"
+    longest = "x" * 63
+    assert seat.enrol(longest, tmp_path, token).device == longest
+    assert may_visit(load(tmp_path / "agent.toml", {})), "there is room for the name of its visits, too"
 
 
 def test_of_devices_that_come_at_once_with_one_token_one_is_let_in(seat: Seat) -> None:
@@ -317,11 +226,10 @@ def test_a_device_hears_its_profiles_sources_and_sends_to_its_actuators(
     ca, cert, key = (str(files[name]) for name in ("authority", "certificate", "key"))
     with peer(one) as device, Peer(url, ca, cert, key) as sensor:
         device.listen("home/home-1/room", "home/home-2/room")
-        sensor.say("home/home-1/room", b"warm")
         sensor.say("home/home-2/room", b"cold")
         sensor.say("edgeward/1/home-1/desired", b"forged")
+        sensor.say("home/home-1/room", b"warm")  # last, so that what came before it has come, or never does
         until(lambda: device.heard)
-        time.sleep(QUIET_S)
         assert device.heard == [("home/home-1/room", b"warm")]
     assert dismiss(seat.home, "thermometer") == 1
 
@@ -344,16 +252,75 @@ def test_a_devices_certificate_does_not_open_the_coordinators_listener(
             assert not one.gone
 
 
-def test_a_certificate_is_renewed_by_the_nodes_key(seat: Seat, tmp_path: Path) -> None:
+def test_commands_and_page_come_by_a_certificate_of_their_own_and_write_on_their_devices_topics_alone(
+    seat: Seat, pair: tuple[Settings, Settings]
+) -> None:
+    one, _ = pair
+    own, other = Topics("home-1"), Topics("home-2")
+    with coordinator(seat.home) as us, peer(one) as agent:
+        us.listen("edgeward/1/#")
+        us.heard.clear()
+        said = [own.of("capture", "page"), own.of("consent", "ann"), own.of("feedback"), own.of("request", "shelf")]
+        visit.post(one, [Letter(topic=topic, payload=b"{}") for topic in said], "page")
+        for topic in (own.of("status"), own.of("desired"), other.of("consent", "ann"), other.of("capture", "page")):
+            with pytest.raises(BrokerRefused, match="did not take"):
+                visit.post(one, [Letter(topic=topic, payload=b"{}")], "page")
+        until(lambda: len(us.heard) >= len(said))
+        time.sleep(QUIET_S)
+        assert sorted(topic for topic, _ in us.heard) == sorted(said)
+        assert not agent.gone, "the agent's own line was left alone"
+
+
+def serials(settings: Settings) -> tuple[int, int]:
+    """Of the agent's certificate, and of its commands' and page's."""
+    files = (settings.broker.cert, settings.broker.visit_cert)
+    first, second = (x509.load_pem_x509_certificate(Path(file).read_bytes()).serial_number for file in files)
+    return first, second
+
+
+def may_visit(settings: Settings) -> bool:
+    try:
+        visit.post(settings, [Letter(topic=Topics(settings.device).of("feedback"), payload=b"{}")], "page")
+    except EdgeError:
+        return False
+    return True
+
+
+def test_certificates_are_renewed_by_the_nodes_key(seat: Seat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seat.enrol("renewer", tmp_path)
     path = tmp_path / "agent.toml"
     settings = load(path, {})
-    before = Path(settings.broker.cert).read_bytes()
-    assert renew(path, {}, force=False) is None, "it is good for long"
+    before = serials(settings)
+    assert renew(path, {}, force=False) is None, "they are good for long"
     assert renew(path, {}, force=True) is not None
-    after = Path(settings.broker.cert).read_bytes()
-    assert x509.load_pem_x509_certificate(after).serial_number != x509.load_pem_x509_certificate(before).serial_number
+    after = serials(settings)
+    assert len({*before, *after}) == 4
     assert is_let_in(settings)
+    assert may_visit(settings)
+    # As a device that was enrolled before visits had certificates: renewing gives it its first.
+    document = tomllib.loads(path.read_text())
+    files = [Path(document["broker"].pop(name)) for name in ("visit_cert", "visit_key")]
+    path.write_text(tomli_w.dumps(document))
+    for file in files:
+        file.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)  # as the service, which may not write the settings
+        answer = renew(path, {}, force=True)
+        assert answer is not None
+        assert answer.visit == ""
+        assert not load(path, {}).broker.visit_cert
+    assert renew(path, {}, force=True) is not None
+    assert load(path, {}) == settings
+    assert may_visit(settings)
+    # One that somebody else made, such as an app's, is left as it is.
+    kept = tmp_path / "app.pem"
+    kept.write_bytes(Path(settings.broker.visit_cert).read_bytes())
+    document["broker"] |= {"visit_cert": str(kept), "visit_key": settings.broker.visit_key}
+    path.write_text(tomli_w.dumps(document))
+    answer = renew(path, {}, force=True)
+    assert answer is not None
+    assert answer.visit == ""
+    assert load(path, {}).broker.visit_cert == str(kept)
 
 
 def test_who_is_revoked_is_out_at_once_and_for_good(seat: Seat, tmp_path: Path) -> None:
@@ -361,7 +328,8 @@ def test_who_is_revoked_is_out_at_once_and_for_good(seat: Seat, tmp_path: Path) 
     seat.enrol("leaver", tmp_path, token)
     settings = load(tmp_path / "agent.toml", {})
     with coordinator(seat.home) as us, peer(settings) as connected:
-        us.listen("edgeward/1/leaver/#")
+        us.listen("edgeward/1/leaver/status")
+        assert may_visit(settings)
         connected.say(Topics("leaver").of("status"), b"before")
         until(lambda: us.heard)
         revoke(seat.home, "leaver")
@@ -370,6 +338,7 @@ def test_who_is_revoked_is_out_at_once_and_for_good(seat: Seat, tmp_path: Path) 
         time.sleep(QUIET_S)
         assert [payload for _, payload in us.heard] == [b"before"], "a line that stands is worth nothing"
     until(lambda: not is_let_in(settings), 20)
+    assert not may_visit(settings), "nor is its page let in"
     with pytest.raises(EnrolmentRefused, match="CRD717"):
         renew(tmp_path / "agent.toml", {}, force=True)
     with pytest.raises(EnrolmentRefused, match="CRD712"):

@@ -1,23 +1,22 @@
 """Rounds of counts: measures by group and a calibration from sums alone, on a real SuperLink with real learners."""
 
-import threading
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.errors import RoundError, RoundStateInvalid
+from coordinator.errors import RoundStateInvalid
 from coordinator.shell.evaluating import Asked, Evaluation, evaluate
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.train import resume
+from firmware_configs.errors import EdgeError
 from firmware_configs.profile import Segment
 from models import evaluate as measures
 from models import score_counts
 from models.bundle import open_bundle
 from models.calibration import apply
 from models.spec import Calibration
-from tests.coordinator.fleet import Coordinator, Device, Said, learn_together
+from tests.coordinator.fleet import REFUSAL, Coordinator, Device, Said, together
 
 pytestmark = pytest.mark.usefixtures("place")
 BRIGHT = Segment(name="bright", when="features.features[2] > 100.0")
@@ -34,26 +33,9 @@ def devices(place: Coordinator, tmp_path_factory: pytest.TempPathFactory) -> lis
 
 def _round(
     place: Coordinator, devices: list[Device], asked: Asked, **task: object
-) -> tuple[list[Evaluation], list[Said], str]:
-    done: list[Evaluation] = []
-    failed: list[str] = []
-
-    def ask() -> None:
-        try:
-            done.append(evaluate(place.home, asked, print))
-        except RoundError as error:
-            failed.append(error.what)
-
-    known = place.store.desired(devices[0].name).offer
-    worker = threading.Thread(target=ask)
-    worker.start()
-    offer = place.offer_of(devices[0].name, known.run if known else "")
-    assert offer.kind == "statistic"
-    path = str(Registry.existing(place.home).find("context", offer.version))
-    given_: dict[str, object] = {"statistic": True, "segments": (BRIGHT,), "k_min": 3, **task}
-    said = learn_together([d.task(offer, place.ca, version=offer.version, path=path, **given_) for d in devices])
-    worker.join(120)
-    return done, said, "".join(failed)
+) -> tuple[Evaluation | None, EdgeError | None, list[Said]]:
+    own: dict[str, object] = {"segments": (BRIGHT,), "k_min": 3, **task}
+    return together(place, devices, lambda: evaluate(place.home, asked, print), **own)
 
 
 @pytest.mark.slow
@@ -61,9 +43,9 @@ def test_counts_of_devices_tell_the_measures_of_each_group_and_a_calibration(
     place: Coordinator, devices: list[Device]
 ) -> None:
     asked = Asked(bundle="context", by=("bright",), calibrate="isotonic", minimum_reports=3)
-    done, said, failed = _round(place, devices, asked)
-    assert not failed
-    (told,) = done
+    told, failed, said = _round(place, devices, asked)
+    assert failed is None
+    assert told is not None
     assert told.devices == 3
     assert told.groups["all"].examples == 40 + 80 + 120
     assert told.groups["bright"].examples + told.groups["other"].examples == 240
@@ -84,13 +66,13 @@ def test_counts_of_devices_tell_the_measures_of_each_group_and_a_calibration(
 def test_a_device_refuses_to_be_read_among_fewer_than_its_profile_says_or_by_undeclared_groups(
     place: Coordinator, devices: list[Device]
 ) -> None:
-    done, said, failed = _round(place, devices, Asked(bundle="context", minimum_reports=2))
-    assert not done
-    assert "wants 3 added up" in failed
-    assert not [ask for one in said for ask in one.asked if ask.kind == "statistic"]
-    done, _, failed = _round(place, devices, Asked(bundle="context", by=("rich",), minimum_reports=3))
-    assert not done
-    assert "not declared" in failed
+    done, failed, said = _round(place, devices, Asked(bundle="context", minimum_reports=2))
+    assert done is None
+    assert "wants 3 added up" in str(failed)
+    assert {(ask.kind, ask.privacy) for one in said for ask in one.asked} == {("statistic", REFUSAL)}
+    done, failed, _ = _round(place, devices, Asked(bundle="context", by=("rich",), minimum_reports=3))
+    assert done is None
+    assert "not declared" in str(failed)
     with pytest.raises(RoundStateInvalid, match="counts"):
         resume(place.home, place.store.runs()[0].key, print)
 

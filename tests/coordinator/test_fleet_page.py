@@ -13,7 +13,7 @@ import pytest
 
 from coordinator.shell.home import endpoints_of
 from coordinator.shell.invitations import Invitations
-from tests.coordinator.test_enrolment import MOSQUITTO, until
+from tests.coordinator.seat import MOSQUITTO, until
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "fleet.md"

@@ -13,7 +13,7 @@ from coordinator.errors import RevisionConflict, UnknownDevice
 from coordinator.shell.fleet_store import LOG_ROWS_MAX, FleetStore
 from coordinator.shell.listening import presence, word
 from coordinator.shell.store import Store
-from firmware_configs.messages import BundleState, Desired, Rejected, Reported, Status
+from firmware_configs.messages import Alert, BundleState, Desired, Rejected, Reported, Status
 
 NOW = 1_800_000_000_000
 US = "c" * 16
@@ -28,6 +28,21 @@ def store(tmp_path: Path) -> FleetStore:
 
 def status(device: str = "home-1", *, online: bool = True, time_ms: int = NOW) -> bytes:
     return msgspec.msgpack.encode(Status(device=device, online=online, agent="0.2.0", profile="ab", time_ms=time_ms))
+
+
+def alert(n: int) -> Alert:
+    return Alert(
+        device="home-1",
+        kind="burn-rate",
+        name="quick",
+        state="firing",
+        severity="page",
+        what="too slow",
+        value=float(n),
+        threshold=14.4,
+        since_ms=NOW,
+        time_ms=NOW,
+    )
 
 
 def hear(
@@ -80,12 +95,18 @@ def test_the_log_holds_changes_and_not_every_minute(store: FleetStore) -> None:
     assert [row.id for row in store.log("home-1", after=1)] == [2, 3]
 
 
+def test_an_alert_speaks_for_its_own_device_only() -> None:
+    said = msgspec.json.encode(alert(1))
+    assert word("home-1", "alert", said, NOW, live=True, as_json=True) is not None
+    assert word("home-2", "alert", said, NOW, live=True, as_json=True) is None
+
+
 def test_the_log_is_bounded(store: FleetStore) -> None:
-    alerts = [msgspec.msgpack.encode({"n": n}) for n in range(LOG_ROWS_MAX + 50)]
+    alerts = [msgspec.msgpack.encode(alert(n)) for n in range(LOG_ROWS_MAX + 50)]
     heard = [word("home-1", "alert", one, NOW, live=True, as_json=False) for one in alerts]
     assert store.hear([one for one in heard if one is not None]) == len(alerts)
     rows = store.log("home-1", limit=1_000)
-    assert (len(rows), rows[-1].value) == (LOG_ROWS_MAX, {"n": LOG_ROWS_MAX + 49})
+    assert (len(rows), rows[-1].value) == (LOG_ROWS_MAX, msgspec.to_builtins(alert(LOG_ROWS_MAX + 49)))
 
 
 @settings(max_examples=300)

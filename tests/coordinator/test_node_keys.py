@@ -2,9 +2,12 @@
 
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordinator.cli import main as coordinator_command
 from coordinator.errors import DeviceTaken
@@ -13,6 +16,10 @@ from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import Request
 from coordinator.shell.train import Outcome, train
 from edge_agent.commands.device import keys as keys_command
+from edge_agent.errors import NodeRefused
+from edge_agent.shell.fleet import Fleet, connect
+from edge_agent.shell.fleet_line import FleetLine, NodeKey
+from edge_agent.shell.keys import adopt, make, next_of, node_of, note_node, prepare_next
 from firmware_configs.messages import RoundOffer
 from tests.coordinator.fleet import Coordinator, Device, Said, run_learner
 
@@ -89,3 +96,52 @@ def test_there_is_nothing_to_rotate_before_the_first_key(tmp_path: Path) -> None
     done = CliRunner().invoke(keys_command, ["rotate", "--state-dir", str(tmp_path)])
     assert done.exit_code != 0
     assert "edge-agent keys new" in str(done.output) + str(done.exception)
+
+
+def test_a_device_that_was_cut_a_moment_ago_connects_again_under_the_id_beside_its_key(
+    place: Coordinator, tmp_path: Path
+) -> None:
+    """Its node counts as online for a minute more, and Flower activates nobody twice."""
+    device = Device("cut-off", tmp_path / "cut-off")
+    place.enrol([device])
+    link = place.running.endpoints.superlink
+
+    def connected() -> int:
+        with connect(link, place.ca, device.key, "1", "0" * 64, lambda: True) as fleet:
+            return fleet.node
+
+    def is_cut_off() -> int:
+        line = FleetLine(link, place.ca, NodeKey(device.key))
+        node = Fleet(line, 1, "0" * 64, lambda: True).node
+        line.close()
+        return node
+
+    node = connected()
+    assert node_of(device.key) == node == int(place.store.device(device.name).node)
+    is_cut_off()
+    assert connected() == node
+    is_cut_off()
+    note_node(device.key, node ^ 1)
+    with pytest.raises(NodeRefused):
+        connected()
+
+
+@given(st.binary(max_size=40))
+def test_whatever_lies_in_the_file_of_a_nodes_id_is_an_id_or_unknown(raw: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        key = Path(folder) / "node.key"
+        (Path(folder) / "node.key.node").write_bytes(raw)
+        assert 0 <= node_of(key) < 2**64
+        note_node(key, 2**64 - 1)
+        assert node_of(key) == 2**64 - 1
+
+
+def test_a_nodes_id_follows_its_key(tmp_path: Path) -> None:
+    private, _ = make(tmp_path, force=False)
+    prepare_next(tmp_path)
+    assert node_of(private) == 0
+    note_node(private, 5)
+    note_node(next_of(private), 6)
+    adopt(private)
+    assert node_of(private) == 6
+    assert node_of(next_of(private)) == 0

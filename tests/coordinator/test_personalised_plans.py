@@ -18,7 +18,8 @@ from coordinator.strategies.combine import Occasion, combine
 from coordinator.strategies.layers import read_layer
 from coordinator.strategies.settings import chosen
 from edge_agent.errors import RoundRefused
-from edge_agent.shell.learner import _keep, _report, answer
+from edge_agent.shell.answer import answer
+from edge_agent.shell.learner import _keep, _report
 from edge_agent.shell.lessons import Lessons, load_lessons
 from edge_agent.shell.pipe import LearnTask
 from firmware_configs.messages import RoundOffer

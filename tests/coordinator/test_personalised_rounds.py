@@ -14,6 +14,8 @@ from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, learn_to
 
 pytestmark = pytest.mark.usefixtures("place")
 SHARED = [p.name for p in open_bundle(CONTEXT).spec.of_share("shared")]
+OURS = ("name:flat-*",)
+"""Others may have used this coordinator before, and theirs may still be taken for online."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,14 @@ def test_a_personalised_strategy_runs_end_to_end(
     place: Coordinator, devices: list[Device], strategy: str, options: dict[str, float]
 ) -> None:
     request = Request(
-        bundle="context", rounds=2, minimum_reports=2, wait_s=0.0, deadline_s=60.0, strategy=strategy, options=options
+        bundle="context",
+        rounds=2,
+        minimum_reports=2,
+        wait_s=0.0,
+        deadline_s=60.0,
+        where=OURS,
+        strategy=strategy,
+        options=options,
     )
     done, said = _run(place, devices, request)
     assert [(row.state, row.reports) for row in done.rounds] == [("published", 2)] * 2
@@ -67,7 +76,7 @@ def test_a_personalised_strategy_runs_end_to_end(
 def test_frozen_tensors_are_what_they_were(place: Coordinator, devices: list[Device]) -> None:
     frozen = "hidden_weight"
     request = Request(
-        bundle="context", rounds=1, minimum_reports=2, wait_s=0.0, deadline_s=60.0, layers=(f"{frozen}=0",)
+        bundle="context", rounds=1, minimum_reports=2, wait_s=0.0, deadline_s=60.0, where=OURS, layers=(f"{frozen}=0",)
     )
     done, _ = _run(place, devices, request)
     signed = Registry.existing(place.home)

@@ -1,6 +1,5 @@
 """Rounds with differential privacy and with robust rules, on a real SuperLink with real learners."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,18 @@ from coordinator import registry
 from coordinator.accountant import epsilon
 from coordinator.aggregate import Report, clipped_sum, moved, noised, rows
 from coordinator.cohort import sample
-from coordinator.errors import BudgetInvalid, PrivacyRefused, RoundError
+from coordinator.errors import BudgetInvalid, PrivacyRefused
 from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import Request
 from coordinator.shell.train import Outcome, train
-from edge_agent.shell.learner import answer
+from edge_agent.shell.answer import answer
 from edge_agent.shell.lessons import load_lessons
+from firmware_configs.errors import EdgeError
 from firmware_configs.messages import RoundOffer
 from models import flat
 from models.bundle import open_bundle, with_weights
-from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, coordinator, learn_together
+from tests.coordinator.fleet import CONTEXT, REFUSAL, Coordinator, Device, Said, coordinator, together
 
 
 @pytest.fixture(scope="module")
@@ -51,32 +51,10 @@ def afresh(place: Coordinator, tmp_path: Path) -> None:
     signed.publish(with_weights(parent, shared, version, tmp_path, "As it began."))
 
 
-def _together(place: Coordinator, devices: list[Device], request: Request) -> tuple[Outcome | None, RoundError | None]:
-    done, failed, _ = _with_ledger(place, devices, request)
-    return done, failed
-
-
-def _with_ledger(
+def _together(
     place: Coordinator, devices: list[Device], request: Request, **task: object
-) -> tuple[Outcome | None, RoundError | None, list[Said]]:
-    outcome: list[Outcome] = []
-    failure: list[RoundError] = []
-
-    def run() -> None:
-        try:
-            outcome.append(train(place.home, request, print))
-        except RoundError as error:
-            failure.append(error)
-
-    known = place.store.desired(devices[0].name).offer
-    worker = threading.Thread(target=run)
-    worker.start()
-    offer = place.offer_of(devices[0].name, known.run if known else "")
-    parent = Registry.existing(place.home).find("context", offer.version)
-    given = {"version": offer.version, "path": str(parent), **task}
-    said = learn_together([device.task(offer, place.ca, **given) for device in devices])
-    worker.join(90)
-    return (outcome or [None])[0], (failure or [None])[0], said
+) -> tuple[Outcome | None, EdgeError | None, list[Said]]:
+    return together(place, devices, lambda: train(place.home, request, print), **task)
 
 
 def test_a_private_run_claims_what_it_spent_and_a_spent_budget_refuses_the_next(
@@ -92,7 +70,7 @@ def test_a_private_run_claims_what_it_spent_and_a_spent_budget_refuses_the_next(
         accountant="rdp",
         population="flats",
     )
-    done, failed = _together(place, devices, request)
+    done, failed, _ = _together(place, devices, request)
     assert failed is None
     assert done is not None
     (account,) = [one for one in PrivacyStore(place.home).accounts("context") if one.population == "flats"]
@@ -130,7 +108,7 @@ def test_a_run_adapts_its_clipping_norm_and_states_to_the_devices_what_it_will_h
         accountant="rdp",
         population="houses",
     )
-    done, failed, said = _with_ledger(place, devices, request, epsilon_max=9.0, delta=1e-5, population="houses")
+    done, failed, said = _together(place, devices, request, epsilon_max=9.0, delta=1e-5, population="houses")
     assert failed is None
     assert done is not None
     assert "followed the 0.5 quantile" in done.privacy
@@ -151,7 +129,7 @@ def test_devices_that_send_their_largest_numbers_alone_send_less_and_move_the_mo
     place: Coordinator, devices: list[Device]
 ) -> None:
     request = Request(bundle="context", minimum_reports=3, wait_s=0.0, top_k=0.1)
-    done, failed = _together(place, devices, request)
+    done, failed, _ = _together(place, devices, request)
     assert failed is None
     assert done is not None
     made = Registry.existing(place.home).find("context", done.version)
@@ -171,11 +149,11 @@ def test_devices_refuse_a_run_that_costs_more_than_their_profiles_allow(
     request = Request(
         bundle="context", minimum_reports=1, wait_s=0.0, epsilon_max=5.0, accountant="rdp", population="barns"
     )
-    done, failed, said = _with_ledger(place, devices, request, epsilon_max=2.0, delta=1e-5)
+    done, failed, said = _together(place, devices, request, epsilon_max=2.0, delta=1e-5)
     assert done is None
     assert failed is not None
     assert "this profile lets 2 be spent on a bundle" in str(failed)
-    assert {ask.privacy for one in said for ask in one.asked} == {"a refusal: an error code and its text"}
+    assert {ask.privacy for one in said for ask in one.asked} == {REFUSAL}
 
 
 def test_with_noise_of_its_own_a_device_tells_neither_losses_nor_counts_and_never_repeats_its_noise(
@@ -205,7 +183,7 @@ def test_with_noise_of_its_own_a_device_tells_neither_losses_nor_counts_and_neve
 
 @pytest.mark.usefixtures("afresh")
 def test_a_run_by_a_robust_rule_says_so_on_the_card(place: Coordinator, devices: list[Device]) -> None:
-    done, failed = _together(place, devices, Request(bundle="context", minimum_reports=3, wait_s=0.0, rule="median"))
+    done, failed, _ = _together(place, devices, Request(bundle="context", minimum_reports=3, wait_s=0.0, rule="median"))
     assert failed is None
     assert done is not None
     made = Registry.existing(place.home).find("context", done.version)

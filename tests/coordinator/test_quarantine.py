@@ -95,9 +95,32 @@ def test_a_report_that_no_honest_agent_sends_is_left_out_of_its_own_round(what: 
         rows[0] *= 6.0
     if what == "single":
         rows[0, 7] += 3.0
-    more: dict[str, object] = {"repeated": {"digest": "old"}, "bound": {"norm": CLIP * 1.1}}.get(what, {})
-    claims[0] = _claim(0, rows[0], 2, **more)
+    changed: dict[str, dict[str, object]] = {"repeated": {"digest": "old"}, "bound": {"norm": CLIP * 1.1}}
+    claims[0] = _claim(0, rows[0], 2, **changed.get(what, {}))
     assert [apart(own) for own in found(claims, rows, None, CLIP, {0: Standing(digest="old")})] == [True] + [False] * 11
+
+
+def test_a_number_that_holds_most_of_nearly_all_updates_tells_nobody_apart() -> None:
+    _, rows = _round(4)
+    rows[:5, 7] += 3.0
+    some = [_claim(n, rows[n]) for n in range(12)]
+    assert [n for n, names in enumerate(_checks(some, rows)) if "single" in names] == [0, 1, 2, 3, 4]
+    rows[5:, 7] += 3.0
+    every = [_claim(n, rows[n]) for n in range(12)]
+    assert not any("single" in names for names in _checks(every, rows))
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 10_000), usual=st.floats(0.1, 0.9))
+def test_honest_devices_of_a_model_where_one_number_matters_most_all_fit(seed: int, usual: float) -> None:
+    """Whatever share that number holds in the median, and some hold half as much again of it."""
+    claims, rows = _round(seed)
+    dice = np.random.default_rng(seed)
+    share = np.minimum(usual * dice.uniform(0.5, 1.5, len(rows)), 0.98)
+    rows[:, 7] = 0.0
+    rows[:, 7] = np.sqrt(share / (1.0 - share) * (rows * rows).sum(axis=1))
+    claims = [_claim(claim.node, row, seed) for claim, row in zip(claims, rows, strict=True)]
+    assert not any("single" in names for names in _checks(claims, rows))
 
 
 def test_an_honest_report_takes_a_point_away_and_the_evidence_with_the_last_one() -> None:

@@ -14,10 +14,20 @@ from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import Request
 from coordinator.shell.train import Outcome, train
 from edge_agent.shell.pipe import AskEgress
+from firmware_configs.errors import EdgeError
 from models.bundle import open_bundle
-from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, Verdict, coordinator, granted, learn_together
-
-REFUSAL = "a refusal: an error code and its text"
+from tests.coordinator.fleet import (
+    CONTEXT,
+    REFUSAL,
+    Coordinator,
+    Device,
+    Said,
+    Verdict,
+    coordinator,
+    granted,
+    learn_together,
+    together,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +48,9 @@ def devices(place: Coordinator, tmp_path_factory: pytest.TempPathFactory) -> lis
 
 def _together(
     place: Coordinator, devices: list[Device], request: Request, verdict: Verdict = granted, **task: object
-) -> tuple[Outcome | None, RoundError | None, list[Said]]:
-    outcome: list[Outcome] = []
-    failure: list[RoundError] = []
-
-    def run() -> None:
-        try:
-            outcome.append(train(place.home, request, print))
-        except RoundError as error:
-            failure.append(error)
-
-    worker = threading.Thread(target=run)
-    worker.start()
-    offer = place.offer_of(devices[0].name)
-    parent = str(Registry.existing(place.home).find("context", offer.version))
-    given: dict[str, object] = {"version": offer.version, "path": parent, "secret": True, "k_min": 3, **task}
-    said = learn_together([device.task(offer, place.ca, **given) for device in devices], verdict)
-    worker.join(120)
-    return (outcome or [None])[0], (failure or [None])[0], said
+) -> tuple[Outcome | None, EdgeError | None, list[Said]]:
+    given: dict[str, object] = {"secret": True, "k_min": 3, **task}
+    return together(place, devices, lambda: train(place.home, request, print), verdict, **given)
 
 
 def test_a_round_in_secret_moves_the_model_by_the_mean_and_shows_no_single_update(

@@ -150,7 +150,11 @@ def test_ctrl_c_ends_the_watching_and_leaves_the_run_alone(tmp_path: Path) -> No
     before = (store.runs(), store.attempts(RUN))
     with hold(tmp_path / "runs" / RUN / COMMAND_LOCK):
         with subprocess.Popen(
-            [SCRIPT, "watch", "--home", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            # A job in the background of a script ignores the signal, and so would what it starts.
+            ["env", "--default-signal=INT", SCRIPT, "watch", "--home", str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as child:
             assert child.stdout is not None
             assert RUN in child.stdout.readline()

@@ -1,6 +1,7 @@
 """A home with two people, for erasure: a real agent, broker and files, names and values that occur nowhere else."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -76,6 +77,7 @@ class Home:
         self.settings.write_text(
             f'device = "{DEVICE}"\nstate_dir = "{self.state}"\nprofile = "{folder / "profile.toml"}"\n'
             f"bundles = {json.dumps(bundles)}\nallow_unsigned = true\nrecord = true\n{link}"
+            "core_dumps = true\n"  # tests look into its memory, also those that are not root's
             f'broker = {{ url = "mqtt://127.0.0.1:{port}" }}\n'
         )
 
@@ -135,6 +137,10 @@ class Home:
         found = self.vitals()
         return int(found.counters.get(name, 0)) if found is not None else -1
 
+    def connects(self) -> int:
+        """How often its agents said that they are connected, which they say once their subscriptions hold."""
+        return self.log.read_text().count(" connected ") if self.log.exists() else 0
+
     def files(self) -> list[Path]:
         """Everything that the agent keeps or says: state, log."""
         return [self.log, *(path for path in self.state.rglob("*") if path.is_file())]
@@ -159,16 +165,16 @@ def home(folder: Path, *, key: bool = True) -> Iterator[Home]:
 
 @contextmanager
 def agent(one: Home) -> Iterator["subprocess.Popen[bytes]"]:
-    """Its agent, connected."""
+    """Its agent, connected, and its subscriptions answered."""
+    before = one.connects()
     with process(*agent_command(one.settings), log=one.log) as running:
-        wait_for(lambda: one.vitals() is not None and one.vitals().line.state == "up", "the agent", 20)
+        wait_for(lambda: one.connects() > before, "the agent", 20)
         yield running
 
 
 def lived_in(one: Home, picks: int = 12) -> None:
     """Both people agree, pick, and say what came of it."""
     before = max(0, one.counted("events"))
-    time.sleep(0.5)  # the line is up a moment before the subscriptions hold
     for subject in (ANNA, BERT):
         heard = one.counted("consents")
         one.consent(subject)
@@ -180,6 +186,13 @@ def lived_in(one: Home, picks: int = 12) -> None:
         one.tell(f"edgeward/1/{DEVICE}/feedback", {"decision_id": found["id"], "outcome": "click"})
     wait_for(lambda: one.counted("feedback") >= min(2, picks), "the feedback")
     time.sleep(1.2)  # a tick: what is written once a second
+
+
+def core_of(running: "subprocess.Popen[bytes]", folder: Path) -> Path | None:
+    """What the system writes of a process that crashes, where it writes it beside the process; None: nothing."""
+    running.send_signal(signal.SIGSEGV)
+    running.wait()
+    return next(iter(sorted(folder.glob("core*"))), None)
 
 
 def memory(pid: int, *words: str) -> int:

@@ -142,11 +142,20 @@ class Household(People):
 class Shop(House):
     """A house that sells."""
 
-    def __init__(self, *parts: str, record: bool = False, people: People | None = None, experiment: str = "") -> None:
+    def __init__(
+        self,
+        *parts: str,
+        record: bool = False,
+        people: People | None = None,
+        experiment: str = "",
+        shop: str = SHOP,
+        models: tuple[str, ...] = (),
+    ) -> None:
         self.people = people
         feed = PLACEMENT.format(name="feed", source="app", channel="app")
         places = PLACES.replace(feed, experiment + feed)
-        super().__init__(SHOP + places + TILL + SCREEN + "".join(parts), models=(), record=record)
+        self.text = shop + places + TILL + SCREEN + "".join(parts)
+        super().__init__(self.text, models=models, record=record)
         self.number = 0
 
     def _new(self):  # type: ignore[no-untyped-def]

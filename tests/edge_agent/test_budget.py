@@ -100,7 +100,7 @@ def test_what_a_restart_forgot_a_replay_does_not_remember() -> None:
     made = {row.id: decision.unpack(row.value) for row in home.shelves.values() if row.shelf == "decision"}
     assert home.newest().fallback == "default"
     again = House(home.text, models=("affinity", "context"))
-    again._over_budget = _recorded_verdicts(made)  # type: ignore[method-assign]
+    again._over_budget = _recorded_verdicts(made)  # type: ignore[assignment]
     again.restart()
     for row in [a for a in home.shelves.values() if a.shelf == "journal"]:
         again.now = row.made_ms

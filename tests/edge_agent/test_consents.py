@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from edge_agent.memory.consent import Consents, version_of
+from edge_agent.memory.consent import Consents
+from firmware_configs.consent_receipt import version_of
 from firmware_configs.profile import Purpose
 from tests.edge_agent.house import HOME, PERSON, House
 
@@ -100,3 +101,44 @@ def test_after_an_objection_the_very_next_event_is_not_even_read() -> None:
     house.restart()
     house.tell(house.pick(3))
     assert len(house.decisions()) == 1, "and it holds over a restart"
+
+
+SHARED = HOME.replace('name = "personalise"', 'name = "personalise"\nshares = true').replace(
+    'purposes = ["personalise", "improve-models"]\nrequired', 'purposes = ["personalise"]\nrequired'
+)
+
+
+def test_an_event_with_global_privacy_control_objects_for_itself_and_for_all_that_follow() -> None:
+    house = House(SHARED)
+    house.consent(PERSON, "personalise")
+    house.tell(house.pick(1))
+    assert len(house.decisions()) == 1
+    house.tell(house.pick(2, gpc=True))
+    assert len(house.decisions()) == 1, "the very event that says so is not used"
+    assert ("profile", PERSON) not in house.rows, "and what was kept is gone"
+    house.tell(house.pick(3))
+    assert len(house.decisions()) == 1, "nor is any after it"
+    house.restart()
+    house.tell(house.pick(4))
+    assert len(house.decisions()) == 1
+
+
+def test_global_privacy_control_is_true_or_nothing_and_only_where_a_purpose_shares() -> None:
+    for text, flag in ((SHARED, "yes"), (SHARED, 1), (SHARED, False), (HOME, True)):
+        house = House(text).everyone_agrees()
+        house.tell(house.pick(1, gpc=flag))
+        assert len(house.decisions()) == 1
+    silent = House(SHARED.replace('subject = "user"', 'subject = "user"\ngpc = ""')).everyone_agrees()
+    silent.tell(silent.pick(1, gpc=True))
+    assert len(silent.decisions()) == 1
+
+
+def test_an_old_event_with_global_privacy_control_takes_no_newer_yes_back() -> None:
+    house = House(SHARED)
+    old = house.pick(1, gpc=True)
+    house.now += 1_000
+    house.everyone_agrees()
+    house.tell(old)
+    assert len(house.decisions()) == 0, "the event itself asks not to be used"
+    house.tell(house.pick(2))
+    assert len(house.decisions()) == 1

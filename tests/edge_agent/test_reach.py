@@ -6,7 +6,8 @@ import pytest
 from edge_agent.decide import decision, moment
 from edge_agent.decide.decision import Trail
 from edge_agent.people import People
-from tests.edge_agent.reach_house import DAY, DEVICE, HOUR, MINUTE, PLACEMENTS, ReachHouse
+from tests.edge_agent.house import DEVICE
+from tests.edge_agent.reach_house import DAY, HOUR, MINUTE, PLACEMENTS, ReachHouse
 
 NOON = 1_800_000_000_000 // DAY * DAY + 12 * HOUR
 

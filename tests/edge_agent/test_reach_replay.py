@@ -90,7 +90,7 @@ def receptive_in_the_evening() -> LoadedModel:
     predict = Predictor(GRAPH.read_bytes())
 
     def run(feeds: Mapping[str, Array]) -> F32:
-        return predict({**weights, **feeds}, {})  # type: ignore[arg-type]
+        return predict({**weights, **feeds}, {})  # type: ignore[dict-item]
 
     columns = moment.CYCLIC + moment.AMOUNTS
     given = Input(name="features", dtype="float32", shape=(-1, columns), from_="features", features=moment.FEATURES)

@@ -1,5 +1,7 @@
 """A device's part in a secret sum: stage by stage, and what it refuses."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,7 +59,7 @@ def test_four_devices_give_the_sum_of_their_clipped_updates() -> None:
     shares = {n: unpack(p.answer(_asked("shares", n, told[n]), _nothing, DICE), Shares) for n, p in enumerate(parts)}
     passed = {n: pack(one) for n, one in server.forwarded(shares).items()}
     masked = {
-        n: unpack(part.answer(_asked("masked", n, passed[n]), lambda n=n: updates[n], DICE), Masked)
+        n: unpack(part.answer(_asked("masked", n, passed[n]), partial(updates.__getitem__, n), DICE), Masked)
         for n, part in enumerate(parts)
     }
     arrived = {n: pack(one) for n, one in server.arrived(masked).items()}

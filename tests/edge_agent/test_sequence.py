@@ -1,10 +1,12 @@
 """A bundle that looks at the last items runs in the real agent: sequences served, decisions and examples out."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_agent.decide import decision
 from edge_agent.effects import Append
@@ -63,7 +65,7 @@ def test_what_is_served_is_what_the_model_was_trained_on(model: LoadedModel) -> 
     trail = [e for e in house.effects if isinstance(e, Append) and e.shelf == "decision"][-1]
     served = decision.unpack(trail.value).features["recent"]
     assert served == sequence.before(rows, len(rows)).tolist()
-    given = {"recent": np.array([served], np.float32), "item": np.arange(len(model.catalogue))}
+    given: dict[str, NDArray[Any]] = {"recent": np.array([served], np.float32), "item": np.arange(len(model.catalogue))}
     bundle = open_bundle(Path(model.path))
     want = Predictor(bundle.read("predict.onnx"))(bundle.weights(), given)
     repeated = {"recent": given["recent"].repeat(len(want), 0), "item": given["item"]}

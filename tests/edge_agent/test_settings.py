@@ -36,6 +36,10 @@ def test_two_lines_are_enough_and_paths_are_relative_to_the_file(tmp_path: Path)
         (LEAST + '[broker]\nurl = "mqtts://h"\ncert = "x.pem"\n', ["cert", "key"]),
         (LEAST + '[broker]\nurl = "mqtts://h"\nca = "x.pem"\n', ["broker.ca", "no file"]),
         (LEAST + "batch_max = 0\n", ["batch_max"]),
+        (LEAST + '[web]\nlisten = "0.0.0.0:80"\n', ["web", "in the clear", "cert"]),
+        (LEAST + '[web]\nlisten = "127.0.0.1:99999"\n', ["web.listen", "99999"]),
+        (LEAST + '[web]\nlisten = "8477"\n', ["web.listen"]),
+        (LEAST + '[web]\ncert = "x.pem"\n', ["web", "cert", "key"]),
         ('device = "a/b"\nstate_dir = "s"\n', ["device"]),
         ("device = \n", ["line 1"]),
         ("", ["device"]),
@@ -94,10 +98,11 @@ def test_the_reference_loads() -> None:
     assert load(FOLDER / reference.NAME, {}).device == "gateway-1"
 
 
-def test_the_variable_that_names_the_settings_file_is_no_setting(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["EDGE_AGENT_SETTINGS", "EDGE_AGENT_REASON", "EDGE_AGENT_TOKEN"])
+def test_a_variable_of_the_commands_is_no_setting(tmp_path: Path, name: str) -> None:
     file = tmp_path / "agent.toml"
     file.write_text(f'device = "a"\nstate_dir = "{tmp_path}"\n')
-    assert load(file, {"EDGE_AGENT_SETTINGS": str(file)}).device == "a"
+    assert load(file, {name: "incident 7"}).device == "a"
 
 
 @pytest.mark.parametrize(
@@ -121,3 +126,14 @@ def test_a_transport_or_version_that_there_is_not_is_named(tmp_path: Path, line:
     file.write_text(LEAST + f"[broker]\n{line}\n")
     with pytest.raises(SettingsMalformed, match=f"broker.{line.split(maxsplit=1)[0]}"):
         load(file, {})
+
+
+def test_a_file_of_the_time_without_a_page_goes_on(tmp_path: Path) -> None:
+    held = load(settings(tmp_path, LEAST + 'web = "off"\n'), {})
+    assert held.web.address == "http://127.0.0.1:8477"
+
+
+def test_a_proxy_that_adds_tls_lets_the_page_listen_in_the_clear(tmp_path: Path) -> None:
+    text = LEAST + '[web]\nlisten = "[::]:80"\nplain = true\nurl = "https://home.example"\n'
+    web = load(settings(tmp_path, text), {}).web
+    assert (web.host, web.port, web.address) == ("::", 80, "https://home.example")

@@ -12,7 +12,7 @@ from tests.edge_agent.house import HOME, House
 
 NOISE = 8.0
 PRIVATE = HOME.replace(
-    "privacy = { clip_norm = 20.0 }",
+    "privacy = { clip_norm = 20.0, secret_sum = true }",
     "privacy = { clip_norm = 1.0, noise_multiplier = 8.0, epsilon_max = 3.0, delta = 1e-5 }",
 )
 ASK = EgressAsked(

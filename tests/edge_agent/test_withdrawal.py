@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edge_agent.control import personal_key
 from edge_agent.effects import Answer, Append, Erase, Train
 from edge_agent.errors import ChildDied
-from edge_agent.happenings import EgressAsked, Learned, LearnerEnded, RoundTaken
+from edge_agent.happenings import EgressAsked, Learned, LearnerEnded, RoundTaken, Tick
 from edge_agent.learn import parameters
 from edge_agent.shell.writes import Writes
 from firmware_configs.errors import EdgeError
@@ -176,6 +176,7 @@ def test_what_a_learner_has_left_goes_when_the_device_takes_up_another_round() -
     house = _lived()
     _offer(house)
     house.tell(RoundTaken(run="run-1", state=b"own parameters"))
+    house.tell(Tick())  # counts are stored once a tick
     house.restart()
     _offer(house, run="run-2")
     house.tell(RoundTaken(run="run-2", state=b"newer"))

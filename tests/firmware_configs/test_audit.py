@@ -101,7 +101,13 @@ def test_a_profile_that_does_not_load_is_one_finding(tmp_path: Path) -> None:
 def test_lineage_leads_from_the_sensor_to_what_leaves() -> None:
     lineage = derive(load(PROFILES / "home-gateway.toml").profile, NEEDS)
     targets = [step.target for step in why(lineage, "co2")]
-    assert targets == ["feature last(co2)", "model context", "placement presence", "egress decision → mqtt"]
+    assert targets == [
+        "feature last(co2)",
+        "model context",
+        "placement presence",
+        "drift presence-scores",
+        "egress decision → mqtt",
+    ]
     assert lineage.unused == ()
     assert lineage.missing == ()
 

@@ -1,8 +1,10 @@
 """The ledger as evidence: what was changed is found and located, what is proven holds, what is foreign is refused."""
 
+import contextlib
 import hashlib
 import json
 import shutil
+import sqlite3
 import time
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from edge_agent.shell.sealer import seal
 from edge_agent.shell.seals import Seals
 from edge_agent.shell.store import Store
 from edge_agent.shell.writes import Writes
-from firmware_configs import ledger, ledger_evidence
+from firmware_configs import ledger, ledger_evidence, ledger_reserve
 from firmware_configs.cli import main
 from firmware_configs.errors import EdgeError
 from firmware_configs.ledger import DAY_MS, GENESIS, Proof, Row
@@ -265,6 +267,61 @@ def test_what_arrived_and_was_never_entered_is_told_in_bytes(device: Path, tmp_p
     done = _run("reconcile", device, "--record", record)
     assert done.exit_code == 1
     assert "99 undeclared bytes" in done.stdout
+
+
+def died_on_a_full_disk(device: Path, waiting: int) -> list[Row]:
+    """The device enters so many more, its medium takes nothing, and it is killed; returns all rows that it entered."""
+    rows = _rows([DAY] * 5 + [DAY + 1] * 7 + [DAY + 2] * (2 + waiting))
+    store = Store(device / "edgeward.db", 64)
+    store._connection.execute("PRAGMA query_only = ON")
+    for seq in range(15, 15 + waiting):
+        writes = Writes()
+        writes.ledger[seq] = rows[seq - 1]
+        assert not store.commit(writes, durable=False)
+        assert store.is_entered
+    return [ledger.unpack(one) for one in rows]
+
+
+def test_what_a_dead_device_had_entered_beside_its_full_database_is_told_and_reconciled(
+    device: Path, tmp_path: Path
+) -> None:
+    from edge_agent.commands.group import main as agent
+
+    rows = died_on_a_full_disk(device, 3)
+    told = json.loads(_run("verify", device, "--key", device / "node.pub", "--json").stdout)
+    assert (told["entries"], told["head"], told["flaws"]) == (17, rows[-1].hash(), [])
+    record, out = tmp_path / "record.jsonl", tmp_path / "home-1.ledger"
+    lines = [{"sha256": row.sha256, "bytes": row.bytes, "destination": "mqtt"} for row in rows]
+    record.write_text("\n".join(json.dumps(line) for line in lines))
+    assert CliRunner().invoke(agent, ["ledger", "export", "--state-dir", str(device), "--out", str(out)]).exit_code == 0
+    for place in (device, device / "edgeward.db", out):
+        found = json.loads(_run("reconcile", place, "--record", record, "--json").stdout)
+        assert (found["matched"], found["undeclared"], found["unheard"]) == (17, [], 0)
+    own = CliRunner().invoke(agent, ["ledger", "--state-dir", str(device), "--json"])
+    assert json.loads(own.stdout) == {
+        "bytes": told["bytes"],
+        "entries": 17,
+        "since": 1,
+        "head": rows[-1].hash(),
+        "broken_at": None,
+    }
+
+
+def test_rows_beside_a_database_count_once_also_where_it_has_them_already(device: Path) -> None:
+    rows = died_on_a_full_disk(device, 3)
+    kept = (device / ledger_reserve.FILE).read_bytes()
+    Store(device / "edgeward.db", 64).close()  # takes them up
+    (device / ledger_reserve.FILE).write_bytes(kept)  # the power went before it was cleared
+    found = ledger_evidence.examine(ledger_evidence.read(device))
+    assert (found.entries, found.head, found.flaws) == (17, rows[-1].hash(), ())
+
+
+def test_a_database_that_lost_what_the_reserve_follows_upon_has_a_gap(device: Path) -> None:
+    died_on_a_full_disk(device, 3)
+    with contextlib.closing(sqlite3.connect(device / "edgeward.db")) as database, database:
+        database.execute("DELETE FROM ledger WHERE seq > 12")
+    (flaw,) = ledger_evidence.examine(ledger_evidence.read(device)).flaws
+    assert (flaw.where, flaw.what) == ("entry 15", "entries 13 to 14 are missing")
 
 
 @given(st.binary(max_size=300))

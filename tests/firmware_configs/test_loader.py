@@ -65,9 +65,9 @@ def test_a_malformed_profile_is_told_place_expected_got_and_fix(right: str, wron
         ('score = "context"', 'score = "context +"', ["is not a CEL expression"]),
         ('name = "co2"', 'name = "light"', ["`light` stands 2 times"]),
         ('category = "user.behavior"', 'category = "user.location.precise"', ["forbidden by [sensitive]"]),
-        ("privacy = { clip_norm = 20.0 }\n", "", ["an update without [egress.privacy]"]),
+        ("privacy = { clip_norm = 20.0, secret_sum = true }\n", "", ["an update without [egress.privacy]"]),
         (
-            "privacy = { clip_norm = 20.0 }\n",
+            "privacy = { clip_norm = 20.0, secret_sum = true }\n",
             "privacy = { clip_norm = 20.0, noise_multiplier = 1.0, epsilon_max = 2.0 }\n",
             ["one update with noise 1 costs a local ε of 10 at", "none would ever leave"],
         ),

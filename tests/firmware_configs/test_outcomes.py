@@ -47,7 +47,7 @@ NOISY = """
 kind = "metric"
 purposes = ["operate"]
 bytes_day_max = 9
-privacy = { clip_norm = 1.0 }
+privacy = { clip_norm = 1.0, unit = "person" }
 """
 
 
@@ -96,7 +96,7 @@ def test_a_field_that_nothing_reads_stays_a_finding() -> None:
         (
             "upper = 50.0",
             f"upper = 50.0\n{NOISY}",
-            "no noise is added",
+            "bounded a device",
         ),
     ],
 )

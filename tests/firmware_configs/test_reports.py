@@ -50,7 +50,8 @@ def test_places_are_found_in_nested_tables_and_around_what_is_not_written() -> N
     assert lines[line_of(text, "source[1].field[3].transform") - 1] == 'transform = { kind = "round", step = 5.0 }'
     assert lines[line_of(text, "placement[2].rule[0]") - 1] == "[[placement.rule]]"
     assert lines[line_of(text, "retention.user.sensor") - 1].startswith('"user.sensor"')
-    assert lines[line_of(text, "egress[1].privacy.epsilon_max") - 1] == "privacy = { clip_norm = 20.0 }"
+    told = lines[line_of(text, "egress[1].privacy.epsilon_max") - 1]
+    assert told == "privacy = { clip_norm = 20.0, secret_sum = true }"
     assert line_of(text, "people.children") == 0
 
 

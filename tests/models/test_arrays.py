@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.lib import format as npy
 
-from models.arrays import read
+from models.arrays import BESIDE_BYTES_MAX, beside, parted, read
 from models.errors import BundleMalformed
 
 GOOD = arrays.arrays(
@@ -54,3 +54,24 @@ def test_pickled_objects_are_refused() -> None:
     np.save(buffer, np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(BundleMalformed):
         read(buffer.getvalue(), "delta")
+
+
+@given(
+    st.dictionaries(st.text(max_size=5), GOOD, max_size=3), st.dictionaries(st.text("abc", max_size=3), st.integers())
+)
+def test_arrays_beside_other_values_are_told_apart_again(named: dict[str, np.ndarray], values: dict[str, int]) -> None:
+    small = beside(named)
+    assert small is not None
+    files, rest = parted({**values, **small})
+    assert rest == values
+    assert {n: read(raw, n).tobytes() for n, raw in files.items()} == {n: a.tobytes() for n, a in named.items()}
+
+
+def test_what_only_calls_itself_an_array_is_neither_array_nor_value() -> None:
+    assert parted({"npy.delta": 3, "npy.": "x", "delta": b""}) == ({}, {"delta": b""})
+
+
+def test_arrays_that_are_large_together_do_not_go_beside_other_values() -> None:
+    half = np.zeros(BESIDE_BYTES_MAX // 2, np.int8)
+    assert beside({"one": half, "two": half}) is not None
+    assert beside({"one": half, "two": half, "three": half[:1]}) is None

@@ -72,7 +72,7 @@ def test_converting_again_gives_a_tflite_file_that_computes_the_same(name: str) 
 
     architecture = zoo_module(name).ARCHITECTURE
     feeds = example(architecture, axis=1, batch=13, seed=12)
-    wanted = {one.name for one in (*architecture.parameters, *architecture.inputs)}
+    wanted = {one.name for one in architecture.parameters} | {one.name for one in architecture.inputs}
     feeds = {name: value for name, value in feeds.items() if name in wanted}
     scores = [
         Interpreter(model_content=raw).get_signature_runner("infer")(**feeds)["score"]

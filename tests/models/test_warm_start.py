@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from edge_agent.decide.bandit.learner import learner_of
 from edge_agent.infer.bundle import load_model
+from firmware_configs.errors import EdgeError
 from firmware_configs.profile import LinUcb, SquareCb, Thompson
 from models import arrays, warm_start
 from models.bundle import open_bundle, write_bundle
-from models.errors import EdgeError, SpecInvalid
+from models.errors import SpecInvalid
 from tests.models.sample import zoo_path
 
 F32 = NDArray[np.float32]

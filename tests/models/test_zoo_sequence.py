@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import baselines
+from models.architecture import Architecture
 from models.build import Options, build_bundle
 from models.bundle import Bundle, open_bundle
 from models.check import check_bundle
@@ -75,7 +76,7 @@ def test_without_interactions_the_command_that_takes_them_is_named(name: str) ->
         sequence.build(_architecture(name), Options())
 
 
-def _architecture(name: str) -> sequence.Architecture:
+def _architecture(name: str) -> Architecture:
     from models.build import zoo_module
 
     return zoo_module(name).ARCHITECTURE

@@ -1,6 +1,7 @@
 """The Debian package: its scripts parse, its unit is ours, and what it installs starts."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,11 +25,18 @@ def test_scripts_parse_and_are_executable(name: str) -> None:
     assert os.access(path, os.X_OK)
 
 
-def test_the_unit_is_the_one_that_install_service_writes() -> None:
-    printed = subprocess.run(
-        [sys.executable, RECIPE / "unit.py"], capture_output=True, text=True, check=True, cwd="/"
-    ).stdout
-    assert printed == service.unit("/usr/bin/edge-agent", service.FOLDER / "agent.toml", service.USER, None)
+def test_the_units_are_those_that_install_service_writes() -> None:
+    command, settings = "/usr/bin/edge-agent", service.FOLDER / "agent.toml"
+    plan = service.plan(service.USER, None, None, command, start=False, web=True, otlp=True)
+    installed = {file.path.name: file.content for file in plan.files if file.path != settings}
+    listed = re.search(r"for unit in (.*); do", (RECIPE / "build").read_text())
+    assert listed is not None
+    assert set(listed[1].split()) == set(installed)
+    for word, wanted in installed.items():
+        printed = subprocess.run(
+            [sys.executable, RECIPE / "unit.py", word], capture_output=True, text=True, check=True, cwd="/"
+        ).stdout
+        assert printed == wanted
 
 
 def test_a_removed_package_keeps_profiles_and_keys_and_a_purged_one_does_not(tmp_path: Path) -> None:
@@ -42,6 +50,22 @@ def test_a_removed_package_keeps_profiles_and_keys_and_a_purged_one_does_not(tmp
         assert (tmp_path / "var/lib/edgeward").exists() == stays
 
 
+@pytest.mark.parametrize("word", ["remove", "upgrade"])
+def test_what_was_compiled_goes_before_the_package_does(tmp_path: Path, word: str) -> None:
+    """It is not the package's own: dpkg would leave it, and its folders."""
+    (tmp_path / "a" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "a" / "__pycache__" / "b.cpython-311.pyc").touch()
+    (tmp_path / "a" / "b.py").touch()
+    script = (RECIPE / "prerm").read_text().replace("/opt/edgeward/lib", str(tmp_path))
+    subprocess.run(["sh", "-c", script.replace("-d /run/systemd/system", "-d /nowhere"), "prerm", word], check=True)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.py"]
+
+
+def test_a_package_is_compiled_by_force_when_it_is_installed() -> None:
+    """Two packages may have files of one time and size: then Python would go on with what was compiled before."""
+    assert "python3 -m compileall -q -f" in (RECIPE / "postinst").read_text()
+
+
 @needs_dpkg
 @pytest.mark.slow
 def test_what_the_package_holds_starts(tmp_path: Path) -> None:
@@ -51,12 +75,17 @@ def test_what_the_package_holds_starts(tmp_path: Path) -> None:
         [RECIPE / "build", tmp_path], env=environment, capture_output=True, text=True, check=True, timeout=250
     )
     package = Path(built.stdout.split()[-1])
+    again = subprocess.run(
+        [RECIPE / "build", tmp_path / "again"], env=environment, capture_output=True, text=True, check=True, timeout=250
+    )
+    assert Path(again.stdout.split()[-1]).read_bytes() == package.read_bytes()
     told = subprocess.run(["dpkg-deb", "--info", package], capture_output=True, text=True, check=True).stdout
     assert "Package: edgeward" in told
     assert "Depends: python3 (>= 3.11), python3 (<< 3.12)" in told
     root = tmp_path / "root"
     subprocess.run(["dpkg-deb", "-x", package, root], check=True)
-    assert (root / "usr/lib/systemd/system" / service.NAME).exists()
+    for name in (service.NAME, service.WEB_NAME, service.OTLP_NAME, service.RENEW_NAME, service.RENEW_TIMER):
+        assert (root / "usr/lib/systemd/system" / name).exists()
     assert os.access(root / "usr/bin/edge-agent", os.X_OK)
     lib = root / "opt/edgeward/lib"
     assert not (lib / "coordinator").exists()

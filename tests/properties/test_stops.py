@@ -58,7 +58,7 @@ def test_what_is_stopped_is_never_decided(days: list[tuple[float, float, bool, b
         before = len(_of_tray(house))
         house.tell(house.reading(number, temperature=temperature, co2=co2))
         if asks:
-            fields = {"temperature": temperature, "co2": co2}
+            fields: dict[str, float | str | bool] = {"temperature": temperature, "co2": co2}
             word = Request(fields=fields, items=("a", "b", "c", "d"), correlation=str(number))
             house.tell(house.message(Topics(DEVICE).of("request", "tray"), msgspec.to_builtins(word)))
         for made in _of_tray(house)[before:]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from tests.redteam import items, membership, sybil, texts, trait
+from tests.redteam import bundles, events, items, membership, replay, sybil, texts, trait
 from tests.redteam.people import people
 
 
@@ -43,12 +43,17 @@ def _trait(seed: int, quick: bool) -> Any:
 
 def _membership(seed: int, quick: bool) -> Any:
     crowd = people(seed, 150 if quick else 0, made_up=quick)
-    return membership.attack(crowd, seed, rounds=4 if quick else 20, targets=60 if quick else 120)
+    return membership.attack(crowd, seed, rounds=4 if quick else 20, targets=60 if quick else 235)
 
 
 def _texts(_seed: int, _quick: bool) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         return texts.attack(Path(folder))
+
+
+def _bundles(_seed: int, _quick: bool) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        return bundles.attack(Path(folder))
 
 
 ATTACKS: dict[str, Callable[[int, bool], Any]] = {
@@ -57,6 +62,9 @@ ATTACKS: dict[str, Callable[[int, bool], Any]] = {
     "membership": _membership,
     "sybil": lambda seed, _quick: sybil.attack(seed),
     "demands": _demands,
+    "replay": lambda seed, _quick: replay.attack(seed),
+    "bundles": _bundles,
+    "events": lambda _seed, _quick: events.attack(),
     "snooping": _snooping,
     "texts": _texts,
 }

@@ -127,13 +127,17 @@ class Keeper:
 class Attack:
     """One run of the hostile app against all devices at once."""
 
-    def __init__(self, place: Coordinator, folder: Path, *, bypass: bool = False) -> None:
+    def __init__(
+        self, place: Coordinator, folder: Path, *, bypass: bool = False, kinds: tuple[str, ...] = tuple(DEMANDS)
+    ) -> None:
         """Run it.
 
         Args:
             bypass: devices that let everything out and enter nothing: the books must then not balance.
+            kinds: the demands, a device each.
         """
-        self.devices = {kind: Device(f"asked-{n}", folder / f"asked-{n}") for n, kind in enumerate(DEMANDS)}
+        self.kinds, named = kinds, "bypassed" if bypass else "asked"
+        self.devices = {kind: Device(f"{named}-{n}", folder / f"{named}-{n}") for n, kind in enumerate(kinds)}
         self.keepers = {kind: Keeper(device.name) for kind, device in self.devices.items()}
         self.said: dict[str, Said] = {}
         self._bypass, self._folder = bypass, folder
@@ -149,7 +153,7 @@ class Attack:
 
     def _run(self, place: Coordinator, superlink: str) -> None:
         job = self._folder / "job.json"
-        asks = {str(self.nodes[kind]): demand.plan for kind, demand in DEMANDS.items()}
+        asks = {str(self.nodes[kind]): DEMANDS[kind].plan for kind in self.kinds}
         job.write_text(json.dumps({"bundle": str(CONTEXT), "plan": PLAN, "ask": asks, "until": list(asks)}))
         run, app_hash = flower.start_run(place.home, BAIT, job)
         closes = int((time.time() + 60) * 1_000)
@@ -164,7 +168,7 @@ class Attack:
             task = self.devices[kind].task(offer, place.ca, **DEMANDS[kind].task)
             self.said[kind] = run_learner(task, verdict, {**os.environ, "HOME": str(home)})
 
-        threads = [threading.Thread(target=learn, args=(kind,)) for kind in DEMANDS]
+        threads = [threading.Thread(target=learn, args=(kind,)) for kind in self.kinds]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -178,11 +182,11 @@ class Attack:
 
     def found(self) -> Found:
         """What came of it."""
-        books = [self.books(kind) for kind in DEMANDS]
+        books = [self.books(kind) for kind in self.kinds]
         rows = [ledger.unpack(one) for keeper in self.keepers.values() for one in keeper.evidence().rows]
         objects = sum(len(one) for one in self.heard.payloads())
         return Found(
-            devices=tuple(self._met(kind, demand) for kind, demand in DEMANDS.items()),
+            devices=tuple(self._met(kind, DEMANDS[kind]) for kind in self.kinds),
             executed=len(list(self._folder.rglob("EXECUTED"))),
             bytes_on_the_wire=objects,
             bytes_in_the_ledgers=sum(row.bytes for row in rows if row.destination == "superlink"),

@@ -1,6 +1,7 @@
 """Was this person in the round, in the run? Was this interaction learned from? Asked of what a run releases.
 
-A run has half of all people in its population (the members) and asks each of them in each round by a coin of rate q.
+A run has half of all people in its population (the members) and asks each of them in each round by a coin of rate q, or
+everyone (q = 1), as a secret sum with the devices' own noise does; then who was asked is nothing to find out.
 What is attacked is what everybody gets to see: each round's average update (two versions of the model differ by it),
 and the model after the last round. With privacy on, it is what the coordinator's own rule makes of the updates: each
 clipped, Gaussian noise on their sum, fixed denominator.
@@ -37,6 +38,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 RATE, DELTA = 0.5, 1e-5
+BY_DEVICES = "epsilon {:.3g}, everyone asked, noise by the devices"
 
 
 class Release(NamedTuple):
@@ -51,7 +53,8 @@ class Release(NamedTuple):
 class Guessed(Struct, frozen=True):
     """AUC of each attack; 0.5 is guessing."""
 
-    asked: float
+    asked: float | None
+    """None: everyone was asked."""
     population: float
     interaction: float
     model_population: float
@@ -117,57 +120,87 @@ def losses(shared: Shared, people: People, person: int) -> tuple[F64, F64]:
     return of(learned), of(people.kept_out[person])
 
 
+class Run(NamedTuple):
+    """What was done to half of the people, and what came of it."""
+
+    members: I64
+    releases: list[Release]
+    model: Shared
+
+
 def attack_run(people: People, plan: Plan, clip: float, noise: float, targets: int) -> Guessed:
-    """Run both halves, attack the first one's releases and model."""
+    """Run both halves, and attack each one's releases and model with the other as those outside.
+
+    One half may be easier to tell from the other than any two people are, by chance: with the roles exchanged that
+    counts against the attack as much as it counted for it.
+    """
     dice = np.random.default_rng([plan.seed, 10])
-    halves = np.array_split(dice.permutation(len(people.learned)), 2)
-    members, outside = (np.sort(half) for half in halves)
-    releases, model = run(people, members, plan, clip, noise)
-    _, other = run(people, outside, plan, clip, noise, 12)
-    chosen = np.concatenate([members[:targets], outside[:targets]])
-    inside = np.isin(chosen, members)
-    inner = scores(people, chosen, releases, plan)
+    halves = [np.sort(half) for half in np.array_split(dice.permutation(len(people.learned)), 2)]
+    runs = [Run(half, *run(people, half, plan, clip, noise, 11 + n)) for n, half in enumerate(halves)]
+    chosen = np.concatenate([half[:targets] for half in halves])
+    found = [_attacked(people, plan, chosen, own, other.model) for own, other in (runs, runs[::-1])]
+    asked = [one["asked"] for one in found if "asked" in one]
+    means = {name: round(float(np.mean([one[name] for one in found])), 3) for name in found[0] if name != "asked"}
+    return Guessed(asked=round(float(np.mean(asked)), 3) if asked else None, **means)
+
+
+def _attacked(people: People, plan: Plan, chosen: I64, own: Run, other: Shared) -> dict[str, float]:
+    """AUC of each attack on one run, by name; `asked` only where not everyone was."""
+    inside = np.isin(chosen, own.members)
+    inner = scores(people, chosen, own.releases, plan)
     asked = [
-        auc(row[inside & np.isin(chosen, one.asked)], row[inside & ~np.isin(chosen, one.asked)])
-        for row, one in zip(inner - inner.mean(0), releases, strict=True)
+        auc(row[inside & there], row[inside & ~there])
+        for row, one in zip(inner - inner.mean(0), own.releases, strict=True)
+        if (inside & ~(there := np.isin(chosen, one.asked))).any()
     ]
     total = inner.sum(0)
-    raised = np.sum([one.update["item_bias"] for one in releases], axis=0)
+    raised = np.sum([one.update["item_bias"] for one in own.releases], axis=0)
     inside_items, outside_items = (
         np.concatenate([held[n] for n in chosen[inside]]) for held in (people.learned, people.kept_out)
     )
-    differ: list[tuple[float, float, F64, F64]] = []
+    differ: list[tuple[float, F64, F64]] = []
     for n in chosen:
-        (here_in, here_out), (there_in, there_out) = losses(model, people, int(n)), losses(other, people, int(n))
+        (here_in, here_out), (there_in, there_out) = (losses(one, people, int(n)) for one in (own.model, other))
         fell_in, fell_out = there_in - here_in, there_out - here_out
-        differ.append((float(fell_in.mean()), float(fell_out.mean()), fell_in, fell_out))
+        differ.append((float(fell_in.mean()), fell_in, fell_out))
     fell = np.array([one[0] for one in differ])
     of_members = [one for one, is_in in zip(differ, inside, strict=True) if is_in]
-    return Guessed(
-        asked=round(float(np.mean(asked)), 3),
-        population=round(auc(total[inside], total[~inside]), 3),
-        interaction=round(auc(raised[inside_items], raised[outside_items]), 3),
-        model_population=round(auc(fell[inside], fell[~inside]), 3),
-        model_interaction=round(
-            auc(np.concatenate([one[2] for one in of_members]), np.concatenate([one[3] for one in of_members])), 3
+    return {
+        **({"asked": float(np.mean(asked))} if asked else {}),
+        "population": auc(total[inside], total[~inside]),
+        "interaction": auc(raised[inside_items], raised[outside_items]),
+        "model_population": auc(fell[inside], fell[~inside]),
+        "model_interaction": auc(
+            np.concatenate([one[1] for one in of_members]), np.concatenate([one[2] for one in of_members])
         ),
-    )
+    }
 
 
-def attack(
-    people: People, seed: int, rounds: int = 20, targets: int = 120, epsilons: tuple[float, ...] = (8.0, 2.0, 1.0)
-) -> dict[str, object]:
-    """All figures: without privacy, clipped alone, and for each budget."""
-    half = len(people.learned) // 2
-    plan = Plan(
+def standard_error(targets: int) -> float:
+    """Of an AUC near 0.5 with so many on each side (Hanley and McNeil 1982)."""
+    return float(np.sqrt((2 * targets + 1) / (12.0 * targets * targets)))
+
+
+def plan_of(half: int, rate: float, rounds: int, seed: int) -> Plan:
+    """A run in which each of so many members is asked in each round with this probability."""
+    return Plan(
         dimensions=8,
-        cohort=round(half * RATE),
-        sampling="poisson",
-        participations=max(1, round(rounds * RATE)),
+        cohort=round(half * rate),
+        sampling="poisson" if rate < 1.0 else "turns",
+        participations=max(1, round(rounds * rate)),
         interactions_max=60,
         server_lr=0.03,
         seed=seed,
     )
+
+
+def attack(
+    people: People, seed: int, rounds: int = 20, targets: int = 235, epsilons: tuple[float, ...] = (8.0, 2.0, 1.0)
+) -> dict[str, object]:
+    """All figures: without privacy, clipped alone, and for each budget."""
+    half = len(people.learned) // 2
+    targets = min(targets, half)
+    plan = plan_of(half, RATE, rounds, seed)
     rounds = plan.rounds(half)
     rate = plan.cohort / half
     began = federated.start(people.items, plan)
@@ -186,16 +219,25 @@ def attack(
             "noise_multiplier": round(noise, 3),
             "auc": attack_run(people, plan, clip, noise, targets),
         }
+    everyone = plan_of(half + 1, 1.0, rounds, seed)  # the larger half, where they are not alike
+    for budget in epsilons:
+        # The least noise that the sum may have; where nobody vanishes it is a third more.
+        noise = noise_for(Budget(epsilon=budget, delta=DELTA, accountant="rdp"), 1.0, rounds, "devices")
+        found[BY_DEVICES.format(budget)] = {
+            "noise_multiplier": round(noise, 3),
+            "auc": attack_run(people, everyone, clip, noise, targets),
+        }
     return {
         "data": people.data,
         "seed": seed,
         "population": half,
         "targets": f"{targets} members, {targets} outside",
+        "standard_error": round(standard_error(targets), 3),
         "rounds": rounds,
         "sampling": f"Poisson, q = {rate:.3g}",
         "delta": DELTA,
         "unit": "one device",
-        "accountant": "PLD (dp-accounting)",
+        "accountant": "PLD (dp-accounting); noise by the devices: RDP, no sampling counted",
         "clip_norm": round(clip, 5),
         "auc": found,
     }

@@ -20,7 +20,7 @@ from edge_agent.settings import Settings, load
 from firmware_configs.loader import load as load_profile
 from firmware_configs.messages import Topics
 from tests.benchmarks.load import _listens, wait_for
-from tests.coordinator.test_enrolment import PROFILE, QUIET_S, Seat, peer, started
+from tests.coordinator.seat import PROFILE, QUIET_S, Seat, peer, started
 
 READ = ("desired", "status", "reported", "alert", "metric", "reply/x", "consent/u1", "feedback")
 """What a neighbour's topics carry; the victim is told or says all of these."""
@@ -69,10 +69,11 @@ def two_devices(seat: Seat, where: Path) -> tuple[Settings, Settings]:
 def without_lists(seat: Seat, where: Path, settings: tuple[Settings, Settings]) -> Snooped:
     """The control: the same broker and certificates on another port, without access lists."""
     port, own = free_port(), free_port()
-    text = (folder(seat.home) / "mosquitto.conf").read_text()
+    # Pages have a third listener, where one was asked for.
+    head, *listeners = (folder(seat.home) / "mosquitto.conf").read_text().split("\nlistener ")[:3]
+    told = [f"{at} 127.0.0.1\n{one.partition(chr(10))[2]}" for at, one in zip((port, own), listeners, strict=True)]
+    text = "\nlistener ".join([head, *told])
     lines = [line for line in text.splitlines() if not line.startswith(("acl_file", "pid_file", "persistence"))]
-    ports = iter((f"listener {port} 127.0.0.1", f"listener {own} 127.0.0.1"))
-    lines = [next(ports) if line.startswith("listener ") else line for line in lines]
     config = where / "open.conf"
     config.write_text("\n".join(lines) + "\n")
     with (where / "open.log").open("wb") as log:

@@ -71,3 +71,13 @@ def test_the_auditors_command_reconciles_and_finds_what_was_left_out(attack: Att
     done = CliRunner().invoke(audit, ["ledger", "reconcile", str(books), "--record", str(record), "--json"])
     assert done.exit_code == 1
     assert json.loads(done.output)["undeclared_bytes"] == len(sent)
+
+
+def test_without_the_ledgers_word_bytes_leave_undeclared_and_the_books_say_so(
+    place: Coordinator, tmp_path: Path
+) -> None:
+    """The control: devices that let everything out and enter nothing; the same demands win, and are found."""
+    control = Attack(place, tmp_path, bypass=True, kinds=("honest", "a larger clipping norm")).found()
+    assert all(not one.refused and one.entered == () for one in control.devices)
+    assert control.bytes_in_the_ledgers == 0
+    assert control.undeclared_bytes == control.bytes_on_the_wire > 1_000

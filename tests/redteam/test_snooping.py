@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.coordinator.test_enrolment import Seat, seat
+from tests.coordinator.seat import Seat
+from tests.coordinator.test_enrolment import seat
 from tests.redteam.snooping import snoop, two_devices, without_lists
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")

@@ -55,19 +55,33 @@ class Heard:
             if node is None or one == node
         ]
 
-    def record(self, path: Path, node: int | None = None) -> None:
-        """Write what arrived as `edge-audit ledger reconcile --record` reads it."""
+    def whole(self, node: int) -> list[bytes]:
+        """The payloads of a node that came whole, each once: whoever lost its line says the same again."""
+        come = [ids for one, ids in self.replies if one == node and all(identity in self.objects for identity in ids)]
+        return [b"".join(self.objects[identity] for identity in ids) for ids in dict.fromkeys(come)]
+
+    def record(self, path: Path, node: int | None = None, *, whole: bool = False) -> None:
+        """Write what arrived as `edge-audit ledger reconcile --record` reads it.
+
+        Args:
+            whole: without what was cut on its way.
+        """
+        payloads = self.whole(node) if whole and node is not None else self.payloads(node)
         lines = [
             {"sha256": hashlib.sha256(one).hexdigest(), "bytes": len(one), "destination": "superlink"}
-            for one in self.payloads(node)
+            for one in payloads
         ]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @contextmanager
-def listening(home: Path, superlink: str, ca: str) -> Iterator[tuple[str, Heard]]:
-    """A door before the coordinator's own.
+def listening(
+    home: Path, superlink: str, ca: str, at: tuple[str, int] = ("127.0.0.1", 0)
+) -> Iterator[tuple[str, Heard]]:
+    """A door before the coordinator's own. While that one is away, connections end without an answer.
 
+    Args:
+        at: where it listens; port 0: any.
     Yields:
         `host:port` for devices, and what was heard so far.
     """
@@ -78,7 +92,11 @@ def listening(home: Path, superlink: str, ca: str) -> Iterator[tuple[str, Heard]
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+            size = int(self.headers["content-length"])
+            body = self.rfile.read(size)
+            if len(body) < size:
+                self.close_connection = True
+                return
             with lock:
                 heard.take(self.path.rsplit("/", 1)[-1], body)
             onward = http.client.HTTPSConnection(superlink, timeout=60, context=trust)
@@ -89,6 +107,9 @@ def listening(home: Path, superlink: str, ca: str) -> Iterator[tuple[str, Heard]
                 onward.request("POST", self.path, body, headers)
                 answer = onward.getresponse()
                 content = answer.read()
+            except (OSError, http.client.HTTPException):
+                self.close_connection = True
+                return
             finally:
                 onward.close()
             self.send_response(answer.status)
@@ -100,15 +121,20 @@ def listening(home: Path, superlink: str, ca: str) -> Iterator[tuple[str, Heard]
         def log_message(self, *_given: object) -> None:
             """Nothing on stderr."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, _request: object, _client: object) -> None:
+            """A line that was cut is no news."""
+
+    server = Server(at, Door)
     pair = pki.ensure_server(home)
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     own.load_cert_chain(pair.certificate, pair.key)
-    server.socket = own.wrap_socket(server.socket, server_side=True)
+    # The handshake is each connection's own affair: one that hangs holds up nobody.
+    server.socket = own.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     worker = threading.Thread(target=server.serve_forever, daemon=True)
     worker.start()
     try:
-        yield f"127.0.0.1:{server.server_address[1]}", heard
+        yield f"{at[0]}:{server.server_address[1]}", heard
     finally:
         server.shutdown()
         server.server_close()

@@ -32,11 +32,11 @@ def make(folder: Path) -> dict[str, Version]:
     """Write them all."""
     folder.mkdir(parents=True, exist_ok=True)
     made = {
-        "base": _with_graph(folder, BASE, lambda graph: _takes(graph, TURNS)),
-        "slow": _with_graph(folder, "1.1.0", lambda graph: _takes(graph, SLOWER * TURNS)),
-        "worse": _with_graph(folder, "1.2.0", lambda graph: _takes(graph, TURNS), _always_on),
-        "crash": _with_graph(folder, "1.3.0", lambda graph: mutation.fill_memory(graph, HUGE, 64)),
-        "good": _with_graph(folder, "1.4.0", lambda graph: _takes(graph, TURNS)),
+        "base": with_graph(folder, BASE, lambda graph: _takes(graph, TURNS)),
+        "slow": with_graph(folder, "1.1.0", lambda graph: _takes(graph, SLOWER * TURNS)),
+        "worse": with_graph(folder, "1.2.0", lambda graph: _takes(graph, TURNS), _always_on),
+        "crash": with_graph(folder, "1.3.0", lambda graph: mutation.fill_memory(graph, HUGE, 64)),
+        "good": with_graph(folder, "1.4.0", lambda graph: _takes(graph, TURNS)),
     }
     return {name: Version(name, path.stem.rsplit("-", 1)[1], path) for name, path in made.items()}
 
@@ -49,7 +49,7 @@ def _always_on(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {**weights, "out_bias": weights["out_bias"] + np.float32(30.0)}
 
 
-def _with_graph(
+def with_graph(
     folder: Path,
     version: str,
     change: Callable[[mutation.Fields], None],

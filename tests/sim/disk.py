@@ -8,6 +8,7 @@ from random import Random
 from edge_agent.shell import database
 from edge_agent.shell.store import Store
 from edge_agent.shell.writes import Writes
+from firmware_configs.ledger_reserve import FILE as RESERVE
 from tests.sim.wire import Fuse
 
 WAL_HEADER, FRAME_HEADER = 32, 24
@@ -33,6 +34,10 @@ class SimStore(Store):
         fuse.at("after commit")
         return done
 
+    def _sync_log(self) -> bool:
+        self.synced = _log_of(self.path)
+        return super()._sync_log()
+
     def fill(self, full: bool) -> None:
         """From now on the file cannot grow, or can again."""
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
@@ -51,6 +56,9 @@ class SimStore(Store):
         for file in self.path.parent.glob(f"{self.path.name}*"):
             if not file.name.endswith("-shm"):
                 shutil.copyfile(file, folder / file.name)
+        reserve = self.path.with_name(RESERVE)
+        if reserve.exists():  # it is synced with each row
+            shutil.copyfile(reserve, folder / RESERVE)
         log = folder / f"{self.path.name}-wal"
         if plug and log.exists() and (size := log.stat().st_size) > WAL_HEADER:
             salts, _ = _log_of(self.path)
@@ -59,6 +67,7 @@ class SimStore(Store):
                 opened.truncate(prng.randint(min(least, size), size))
             self.synced = (salts, log.stat().st_size)
         self._connection.close()
+        self._reserve.close()
         return self.synced
 
 

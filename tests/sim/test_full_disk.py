@@ -8,7 +8,7 @@ from tests.sim.world import DEVICE, World
 
 def test_what_waited_is_sent_also_when_the_first_transaction_that_works_is_the_clocks(tmp_path: Path) -> None:
     world = World(2, tmp_path)
-    loop, store = world.loop, world.loop.store
+    loop, store = world.loop, world.store
     while world.broker.queue or world.broker.open or store.waiting(0, 1):
         world.turn()
     store._connection.execute("PRAGMA query_only = ON")
@@ -21,5 +21,5 @@ def test_what_waited_is_sent_also_when_the_first_transaction_that_works_is_the_c
     world.turn()
     assert not store.degraded, "the clock was written, and all that waited with it"
     world.turn()
-    assert len(world.broker.received) + len(loop.link._wire) > decided  # type: ignore[attr-defined]
+    assert len(world.broker.received) + len(world.link._wire) > decided
     loop.close()

@@ -66,15 +66,19 @@ class Life:
             allow_unsigned=True,
         )
         outside = Outside(
-            store=SimStore,
-            link=lambda _b, _d, _w, wall, _wake: SimLink(self.broker, self.prng, self.fuse, wall),  # type: ignore[arg-type,return-value]
+            store=self._open,
+            link=lambda _b, _d, _w, wall, _wake: SimLink(self.broker, self.prng, self.fuse, wall),
             wall_ms=lambda: 1_800_000_000_000 + int(self.seconds * 1_000),
             monotonic_s=lambda: self.seconds,
         )
         loop = Loop(settings, LOADED, outside)
-        loop.say = lambda *_: None  # type: ignore[assignment,misc]
-        loop.store.fuse = self.fuse  # type: ignore[attr-defined]
+        loop.say = lambda *_: None
+        self.store.fuse = self.fuse
         return loop
+
+    def _open(self, path: Path, mib_max: int) -> SimStore:
+        self.store = SimStore(path, mib_max)
+        return self.store
 
     def turn(self) -> None:
         """Once round, a second later; where the fuse burns down, the process dies and another starts."""
@@ -87,7 +91,9 @@ class Life:
         except Cut:
             self.broker.line_gone()
             self.loop.errands.children.stop(0.0)
-            self.loop.store._connection.close()
+            self.store._connection.close()
+            self.store._reserve.close()
+            self.loop._vigil.close()
             self.fuse.left = -1
             self.cut_at, self.deaths = 10**9, self.deaths + 1
             self.loop = self._start()
@@ -121,7 +127,7 @@ class Life:
         return {identity: version for identity, (version, _) in found.items()}
 
     def stored(self, key: str) -> bytes | None:
-        return self.loop.store.recall("meta", key)
+        return self.store.recall("meta", key)
 
     def end(self) -> None:
         self.loop.close()

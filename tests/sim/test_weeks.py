@@ -16,7 +16,7 @@ def test_three_weeks_without_a_broker_leave_little_to_send_and_lose_nothing(tmp_
         world._wall_ms += HOUR_MS // 6
         world._mono_s += 600.0
         world.loop.turn()
-    waiting = world.loop.store.waiting(0, 10_000)
+    waiting = world.store.waiting(0, 10_000)
     topics = [row[1] for row in waiting if row[4]]
     assert len(topics) == len(set(topics)), "a retained message waits only in its newest form"
     assert len(waiting) < 500

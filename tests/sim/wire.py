@@ -6,7 +6,7 @@ from random import Random
 
 from edge_agent.errors import BrokerError, BrokerUnreachable
 from edge_agent.happenings import Message
-from edge_agent.shell.mqtt import Arrived
+from edge_agent.shell.line import Arrived, State
 from edge_agent.shell.writes import OutboxRow
 
 RECEIVE_MAXIMUM = 16
@@ -74,21 +74,22 @@ class Broker:
 
 
 class SimLink:
-    """The line as the loop sees it; see `edge_agent.shell.mqtt.Link`."""
+    """A `Line` to it, made for one life of the loop."""
+
+    socket = None
+    wants_write = holds_messages = False
 
     def __init__(self, broker: Broker, prng: Random, fuse: Fuse, wall_ms: Callable[[], int]) -> None:
-        self.state = "down"
+        self.state: State = "down"
         self.line = 0
         self.greeted: bool | None = None
         self.fault: BrokerError | None = None
         self.refused: list[BrokerError] = []
         self.delivered: list[int] = []
-        self.socket = None
-        self.wants_write = False
         self.subscribed: dict[str, int] = {}
         self.told: Callable[[OutboxRow], None] = lambda _row: None
         self.on_acknowledge: Callable[[int, Message], None] = lambda _number, _message: None
-        self._broker, self._prng, self._fuse, self._wall_ms = broker, prng, fuse, wall_ms
+        self._broker, self._prng, self._fuse, self.settled_ms = broker, prng, fuse, wall_ms
         self._wire: list[OutboxRow] = []
         self._answers: list[int] = []
 
@@ -151,8 +152,9 @@ class SimLink:
         self._fuse.at("flush")
         self._move()
 
-    def subscribe(self, filters: Mapping[str, int], _stale: Iterable[str]) -> None:
+    def subscribe(self, filters: Mapping[str, int], _stale: Iterable[str], then: Callable[[], None]) -> None:
         self.subscribed = dict(filters)
+        then()
 
     def close(self, _seconds: float) -> None:
         self.drop()

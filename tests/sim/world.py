@@ -111,18 +111,24 @@ class World:
     def _start(self) -> Loop:
         settings = Settings(device=DEVICE, state_dir=str(self._state), log=LogSettings(level="error"), timezone="UTC")
         outside = Outside(
-            store=SimStore,
-            link=lambda _b, _d, _w, wall, _wake: SimLink(self.broker, self.prng, self.fuse, wall),  # type: ignore[arg-type,return-value]
+            store=self._open,
+            link=self._dial,
             wall_ms=lambda: self._wall_ms,
             monotonic_s=lambda: self._mono_s,
         )
         loop = Loop(settings, PROFILE, outside)
-        loop.say = lambda *_: None  # type: ignore[assignment,misc]
-        store, link = loop.store, loop.link
-        store.fuse = self.fuse  # type: ignore[attr-defined]
-        link.told = self._on_publish  # type: ignore[attr-defined]
-        link.on_acknowledge = self._on_acknowledge  # type: ignore[attr-defined]
+        loop.say = lambda *_: None
+        self.store.fuse = self.fuse
         return loop
+
+    def _open(self, path: Path, mib_max: int) -> SimStore:
+        self.store = SimStore(path, mib_max)
+        return self.store
+
+    def _dial(self, _b: object, _d: object, _w: object, wall_ms: Callable[[], int], _wake: object) -> SimLink:
+        self.link = SimLink(self.broker, self.prng, self.fuse, wall_ms)
+        self.link.told, self.link.on_acknowledge = self._on_publish, self._on_acknowledge
+        return self.link
 
     @property
     def _state(self) -> Path:
@@ -148,12 +154,13 @@ class World:
         self.books.redelivered += len(self.broker.open)
         self.broker.line_gone()
         self.loop.errands.children.stop(0.0)
+        self.loop._vigil.close()  # the kernel's part of a death
         self._lives += 1
-        synced = self.loop.store.leave(self._state, self.prng, plug=plug)  # type: ignore[attr-defined]
+        synced = self.store.leave(self._state, self.prng, plug=plug)
         shutil.rmtree(self._folder / f"life-{self._lives - 1}")
         self.fuse.left = -1
         self.loop = self._start()
-        self.loop.store.synced = synced  # type: ignore[attr-defined]
+        self.store.synced = synced
         if (broken := ledger.first_break(map(ledger.unpack, ledger_rows(self._database)))) is not None:
             raise Broken(f"the ledger's chain is broken at {broken} after a {'plug' if plug else 'kill'}")
 
@@ -243,7 +250,7 @@ class World:
         if self.harsh:
             full = self.prng.random() < 0.5
             self.books.full_disks += full
-            self.loop.store.fill(full)  # type: ignore[attr-defined]
+            self.store.fill(full)
 
     def _light_fuse(self) -> None:
         self.fuse.left = self.prng.randrange(0, 25)
@@ -260,13 +267,13 @@ class World:
             raise Broken(f"{key} was acknowledged and is not on the disk ({message.topic})")
 
     def _is_taken(self, key: str) -> bool:
-        return bool(self.loop.store._connection.execute("SELECT 1 FROM seen WHERE id = ?", (key,)).fetchone())
+        return bool(self.store._connection.execute("SELECT 1 FROM seen WHERE id = ?", (key,)).fetchone())
 
     def _on_publish(self, row: OutboxRow) -> None:
         """Nothing leaves that the ledger does not hold at this moment."""
         digest = hashlib.sha256(row[2]).hexdigest()
-        store = self.loop.store
-        waiting = store._backlog.ledger.values()
+        store = self.store
+        waiting = store._reserve.rows().values()
         found = any(ledger.unpack(one).sha256 == digest for one in waiting) or any(
             ledger.unpack(one).sha256 == digest for one in reversed(ledger_rows(store.path))
         )
@@ -281,7 +288,7 @@ class World:
             pending = any(m.topic.endswith(f"consent/{subject}") for _, m in self._in_the_air())
             rooms = (("profile", subject), ("touch", subject), ("identity", f"seen\x00{subject}"))
             for room, key in rooms if not granted and not pending else ():
-                if self.loop.store.recall(room, key) is not None:
+                if self.store.recall(room, key) is not None:
                     raise Broken(f"{subject} took consent back, and the {room} is still there")
 
     def _in_the_air(self) -> list[tuple[int, Message]]:
@@ -311,9 +318,9 @@ class World:
         elif entry > self._over.get(word.id, entry):
             raise Broken(f"{word.id} was delivered after it was taken back")
         elif word.id not in self._nudges:
-            (packed,) = self.loop.store._connection.execute(
+            (packed,) = self.store._connection.execute(
                 "SELECT value FROM ledger WHERE seq = ?", (entry,)
-            ).fetchone() or (self.loop.store._backlog.ledger[entry],)
+            ).fetchone() or (self.store._backlog.ledger[entry],)
             self._nudges[word.id] = (word.subject, at := ledger.unpack(packed).time_ms)
             near = sum(who == word.subject and 0 <= at - then < HOUR_MS for who, then in self._nudges.values())
             if near > CAP and not self.books.jumps:
@@ -323,13 +330,13 @@ class World:
     def heal(self) -> None:
         """Everything works again; now everything must be finished."""
         self.fuse.left, self.broker.reachable = -1, True
-        self.loop.store.fill(False)  # type: ignore[attr-defined]
+        self.store.fill(False)
         for _ in range(HEALING_TURNS):
             self._mono_s += 1.0
             self._wall_ms += 1_000
             self.loop.turn()
             self._check()
-            if not self.broker.queue and not self.broker.open and not self.loop.store.waiting(0, 1):
+            if not self.broker.queue and not self.broker.open and not self.store.waiting(0, 1):
                 break
         else:
             raise Broken(f"not finished after {HEALING_TURNS} turns: {len(self.broker.queue)} wait at the broker")

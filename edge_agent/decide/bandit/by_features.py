@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from edge_agent.decide.bandit import normal, optimism, square
@@ -14,12 +15,30 @@ from edge_agent.decide.bandit.learner import Recall
 from edge_agent.decide.bandit.linear import Arms
 from edge_agent.decide.bandit.scale import Scale
 from firmware_configs.profile import LinThompson, LinUcb, SquareCb
-from models.ridge import Statistics
+from models.ridge import Statistics, rescaled
 from models.warm_start import WarmStart
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-_Head = tuple[int, float, int, int, bytes, bytes]
+Scaling = tuple[bytes, bytes]
+"""Mean and deviation of each feature, float64."""
+
+
+class _Head(Struct, array_like=True):
+    """The clock and the scale as they are stored."""
+
+    signature: int
+    seen: float
+    at_ms: int
+    rows: int
+    mean: bytes
+    squares: bytes
+    columns: int = 0
+    """Signature of the columns without the scale."""
+    former: dict[int, Scaling] = {}
+    """Signature → the scale of regressions that were not touched since the bundle declared another one."""
+
+
 _head_decoder = msgspec.msgpack.Decoder(_Head)
 
 HEAD = "\x00head"
@@ -48,7 +67,7 @@ class ByFeatures:
         self.shared = items is not None
         """Whether all items have one regression."""
         described = items.shape[1] if items is not None else 0
-        self.signature = signature if items is None else signature ^ zlib.crc32(items.tobytes())
+        self._of_columns = signature if items is None else signature ^ zlib.crc32(items.tobytes())
         self.width = width
         self.columns = width + described * (1 + width)
         """Of a row, but for the score and 1."""
@@ -56,10 +75,15 @@ class ByFeatures:
         declared = prior.scale if prior is not None else None
         fits = declared is not None and len(declared[0]) == width
         self.scale = Scale.fixed(*declared) if declared is not None and fits else Scale(width)
+        # Regressions on a scale of their own and on a declared one are told apart by it.
+        self.signature = self._of_columns ^ (zlib.crc32(b"".join(self._scaling())) if self.scale.declared else 0)
+        self._former: dict[int, Scaling] = {}
         self._take_up_head()
         forgetting = Forgetting(policy.half_life_rewards, policy.half_life_s)
         known = prior.statistics if prior is not None and not self.shared else _nothing
-        self.arms = Arms(self.columns + 2, policy.ridge, forgetting, self._arm, known, self.columns, self.signature)
+        self.arms = Arms(
+            self.columns + 2, policy.ridge, forgetting, self._arm, known, self.columns, self.signature, self._turned
+        )
 
     def _arm(self, item: str) -> bytes | None:
         return self._recall(ARM + item)
@@ -68,13 +92,30 @@ class ByFeatures:
         stored = self._recall(HEAD)
         if stored is None:
             return
-        signature, seen, at_ms, rows, mean, squares = _head_decoder.decode(stored)
-        if signature != self.signature:
+        head = _head_decoder.decode(stored)
+        if self._of_columns not in {head.signature, head.columns}:
             return
-        self.clock = Clock(seen, at_ms)
-        if not self.scale.declared and len(mean) == 8 * self.width:
-            self.scale.seen = rows
-            self.scale.mean, self.scale.squares = np.frombuffer(mean).copy(), np.frombuffer(squares).copy()
+        self.clock, self._former = Clock(head.seen, head.at_ms), dict(head.former)
+        if len(head.mean) != 8 * self.width:
+            return
+        mean, squares = np.frombuffer(head.mean).copy(), np.frombuffer(head.squares).copy()
+        if not self.scale.declared and head.signature == self.signature:
+            self.scale.seen, self.scale.mean, self.scale.squares = head.rows, mean, squares
+        elif head.signature != self.signature:
+            # A scale that a bundle declared was stored without rows.
+            self._former[head.signature] = (head.mean, np.sqrt(squares / max(head.rows, 1)).tobytes())
+        self._former.pop(self.signature, None)
+
+    def _scaling(self) -> Scaling:
+        """The scale as of now."""
+        return self.scale.mean.tobytes(), self.scale.deviation.tobytes()
+
+    def _turned(self, signature: int, statistics: Statistics) -> Statistics | None:
+        """What was learned on another scale of these columns, on this one; None: it was on other columns."""
+        former = self._former.get(signature)
+        if former is None or self.shared:
+            return None
+        return rescaled(statistics, _arrays(former), _arrays(self._scaling()))
 
     def rows(self, items: Sequence[str], context: F32 | None, probability: F64) -> F64:
         """φ of each candidate; float64 (n, columns + 2). What is not a number counts as 0.
@@ -126,19 +167,25 @@ class ByFeatures:
         if key != HEAD:
             return self.arms.pack(key.removeprefix(ARM))
         scale = self.scale
-        head: _Head = (
+        head = _Head(
             self.signature,
             self.clock.seen,
             self.clock.at_ms,
             scale.seen,
             scale.mean.tobytes(),
             scale.squares.tobytes(),
+            self._of_columns,
+            self._former,
         )
         return msgspec.msgpack.encode(head)
 
     def trim(self) -> None:
         """Let regressions go when they are too many."""
         self.arms.trim()
+
+
+def _arrays(scaling: Scaling) -> tuple[F64, F64]:
+    return np.frombuffer(scaling[0]), np.frombuffer(scaling[1])
 
 
 def _finite(context: F32) -> F64:

@@ -23,7 +23,8 @@ _KEYS = ("",)
 class Counts:
     """Rewards by item. The same counts serve Beta and normal posteriors.
 
-    Stored: item → (rewards, missing[, clock's `seen`, clock's `at_ms`]); the last two only where rewards are forgotten.
+    Stored: item → (rewards, missing[, clock's `seen`, clock's `at_ms`[, of the rewards, of what was missing]]). The
+    clock only where rewards are forgotten or a bundle brought a beginning; the last two are what is left of that.
     """
 
     __slots__ = ("_recall", "clock", "forgetting", "items", "prior")
@@ -58,14 +59,34 @@ class Counts:
     def learn(self, item: str, reward: float, now_ms: int) -> Sequence[str]:
         """Take in a reward in [0, 1]; the keys of what is to be stored."""
         won, missing = self._now(item)
+        brought = self._brought(item)
         self.clock.seen += 1.0
         self.clock.at_ms = max(self.clock.at_ms, now_ms)
         if not self.forgetting.none:
-            won, missing = (held * self._factor(item) for held in (won, missing))
-            self.items[item] = (won + reward, missing + 1.0 - reward, self.clock.seen, float(self.clock.at_ms))
-        else:
-            self.items[item] = (won + reward, missing + 1.0 - reward)
+            left = self._factor(item)
+            won, missing, brought = won * left, missing * left, (brought[0] * left, brought[1] * left)
+        self.items[item] = (won + reward, missing + 1.0 - reward)
+        if not self.forgetting.none or any(brought):
+            self.items[item] += (self.clock.seen, float(self.clock.at_ms))
+        if any(brought):
+            self.items[item] += brought
         return _KEYS
+
+    def own(self, item: str) -> tuple[float, float]:
+        """(rewards, missing) by now of what was seen here alone, without what a bundle brought."""
+        if item not in self.items:
+            return 0.0, 0.0
+        left = 1.0 if self.forgetting.none else self._factor(item)
+        pairs = zip(self._now(item), self._brought(item), strict=True)
+        won, missing = (max(0.0, (held - brought) * left) for held, brought in pairs)
+        return won, missing
+
+    def _brought(self, item: str) -> tuple[float, float]:
+        """What is left of an item's beginning, as of its newest reward."""
+        held = self.items.get(item)
+        if held is None:
+            return self.prior.get(item, (0.0, 0.0))
+        return (held[4], held[5]) if len(held) > 4 else (0.0, 0.0)
 
     def pack(self, key: str) -> bytes:
         """The stored form."""

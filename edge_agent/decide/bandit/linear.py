@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from edge_agent.decide.bandit.forgetting import Clock, Forgetting
@@ -12,7 +13,26 @@ from models.ridge import Statistics, faded, inverse
 
 F64 = NDArray[np.float64]
 Rows = NDArray[np.intp]
-_Packed = tuple[int, float, float, int, int, bytes, bytes, bytes, bytes]
+
+
+class _Packed(Struct, array_like=True):
+    """A regression as it is stored; the last two only where a bundle brought its beginning."""
+
+    signature: int
+    weight: float
+    seen: float
+    ms: int
+    updates: int
+    moments: bytes
+    inverse: bytes
+    targets: bytes
+    theta: bytes
+    born: bytes = b""
+    """The beginning, float32: the moments' lower triangle, targets, weight."""
+    left: float = 0.0
+    """What of its weight is not forgotten yet."""
+
+
 _decoder = msgspec.msgpack.Decoder(_Packed)
 
 
@@ -34,6 +54,7 @@ class Arms:
         prior: Callable[[str], Statistics | None],
         score_at: int,
         signature: int = 0,
+        turned: Callable[[int, Statistics], Statistics | None] = lambda _signature, _statistics: None,
     ) -> None:
         """Start empty.
 
@@ -43,8 +64,11 @@ class Arms:
             recall: item → stored bytes.
             prior: item → what counts before anything was seen here.
             score_at: column of the model's score.
-            signature: of the columns' meaning; what was stored under another is not taken up.
+            signature: of the columns' meaning and scale.
+            turned: statistics that were stored under another signature → as they would be under this one; None: they
+                cannot be, and are not taken up.
         """
+        self._turned = turned
         self.width, self.ridge, self.forgetting = width, ridge, forgetting
         self._recall, self._prior, self._score_at, self._signature = recall, prior, score_at, signature
         self._triangle = np.tril_indices(width)
@@ -60,6 +84,8 @@ class Arms:
         self.targets, self.theta = np.zeros((0, width)), np.zeros((0, width))
         self.weight, self.seen = np.zeros(0), np.zeros(0)
         self.ms, self.updates = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self.left = np.zeros(0)
+        self._born: dict[str, bytes] = {}
 
     def trim(self) -> None:
         """Between steps: let all go when they are too many to keep."""
@@ -90,7 +116,7 @@ class Arms:
         if needed <= had:
             return
         more = max(needed, had + had // 2) - had
-        for name in ("moments", "inverse", "targets", "theta", "weight", "seen", "ms", "updates"):
+        for name in ("moments", "inverse", "targets", "theta", "weight", "seen", "ms", "updates", "left"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros((more, *array.shape[1:]), array.dtype)]))
 
@@ -98,21 +124,41 @@ class Arms:
         row = self.at[item] = len(self.at)
         stored = self._recall(item)
         if stored is not None:
-            signature, weight, seen, ms, updates, moments, inverted, targets, theta = _decoder.decode(stored)
-            if signature == self._signature and len(theta) == 8 * self.width:
-                self.weight[row], self.seen[row], self.ms[row], self.updates[row] = weight, seen, ms, updates
-                self._fill(self.moments[row], moments)
-                self._fill(self.inverse[row], inverted)
-                self.targets[row], self.theta[row] = np.frombuffer(targets), np.frombuffer(theta)
+            held = _decoder.decode(stored)
+            if held.signature == self._signature and len(held.theta) == 8 * self.width:
+                self.weight[row], self.seen[row] = held.weight, held.seen
+                self.ms[row], self.updates[row] = held.ms, held.updates
+                self._fill(self.moments[row], held.moments)
+                self._fill(self.inverse[row], held.inverse)
+                self.targets[row], self.theta[row] = np.frombuffer(held.targets), np.frombuffer(held.theta)
+                if held.born:
+                    self._born[item], self.left[row] = held.born, held.left
+                return
+            if len(held.theta) == 8 * self.width and self._take_over(item, row, held):
                 return
         prior = self._prior(item)
         if prior is not None and prior.width == self.width:
             self.moments[row], self.targets[row], self.weight[row] = prior.moments, prior.targets, prior.weight
+            self._born[item], self.left[row] = self._packed(prior), 1.0
             self._refactor(row)
         else:
             # Rows are given out once, so what stands there is zero.
             self.inverse[row] = np.eye(self.width) / self.ridge
             self._solve(row)
+
+    def _take_over(self, item: str, row: int, held: _Packed) -> bool:
+        """Go on with what was learned on another scale of the same columns; False: it was learned on others."""
+        moments = np.zeros((self.width, self.width))
+        self._fill(moments, held.moments)
+        now = self._turned(held.signature, Statistics(moments, np.frombuffer(held.targets), held.weight))
+        if now is None:
+            return False
+        self.moments[row], self.targets[row], self.weight[row] = now.moments, now.targets, now.weight
+        self.seen[row], self.ms[row], self.updates[row] = held.seen, held.ms, held.updates
+        if held.born and (brought := self._turned(held.signature, self._brought(held.born))) is not None:
+            self._born[item], self.left[row] = self._packed(brought), held.left
+        self._refactor(row)
+        return True
 
     def _fill(self, matrix: F64, triangle: bytes) -> None:
         lower = np.frombuffer(triangle)
@@ -122,7 +168,7 @@ class Arms:
     def pack(self, item: str) -> bytes:
         """The stored form: the lower triangles of both matrices, and the rest."""
         row = self.at[item]
-        packed: _Packed = (
+        packed: tuple[object, ...] = (
             self._signature,
             float(self.weight[row]),
             float(self.seen[row]),
@@ -133,6 +179,8 @@ class Arms:
             self.targets[row].tobytes(),
             self.theta[row].tobytes(),
         )
+        if item in self._born:
+            packed += (self._born[item], float(self.left[row]))
         return msgspec.msgpack.encode(packed)
 
     def beliefs(self, items: Sequence[str], rows: F64, clock: Clock) -> tuple[F64, F64]:
@@ -177,6 +225,7 @@ class Arms:
             self.moments[at] *= left
             self.targets[at] *= left
             self.weight[at] *= left
+            self.left[at] *= left
         self.moments[at] += np.multiply.outer(row, row)
         self.targets[at] += reward * row
         self.weight[at] += 1.0
@@ -199,7 +248,25 @@ class Arms:
         self.theta[at] = self.inverse[at] @ aim
 
     def statistics(self, item: str, clock: Clock) -> Statistics:
-        """What a device would add to a round: faded to now, without the ridge."""
+        """What a device would add to a round: what it saw itself, faded to now, without the ridge and the beginning."""
         at = self._row(item)
-        plain = Statistics(self.moments[at].copy(), self.targets[at].copy(), float(self.weight[at]))
-        return faded(plain, self.forgetting.factor(clock, self.seen[at], int(self.ms[at])) if plain.weight else 1.0)
+        own = Statistics(self.moments[at].copy(), self.targets[at].copy(), float(self.weight[at]))
+        if item in self._born:
+            brought = faded(self._brought(self._born[item]), float(self.left[at]))
+            own = Statistics(
+                own.moments - brought.moments, own.targets - brought.targets, max(0.0, own.weight - brought.weight)
+            )
+        return faded(own, self.forgetting.factor(clock, self.seen[at], int(self.ms[at])) if own.weight else 1.0)
+
+    def _packed(self, brought: Statistics) -> bytes:
+        """A beginning as it is stored: float32, as it stands in the bundle."""
+        parts = [brought.moments[self._triangle], brought.targets, np.array([brought.weight])]
+        return np.concatenate(parts).astype(np.float32).tobytes()
+
+    def _brought(self, packed: bytes) -> Statistics:
+        """What the bundle brought when a regression began."""
+        held = np.frombuffer(packed, np.float32).astype(np.float64)
+        moments = np.zeros((self.width, self.width))
+        cut = len(self._triangle[0])
+        self._fill(moments, held[:cut].tobytes())
+        return Statistics(moments, held[cut:-1], float(held[-1]))

@@ -42,6 +42,11 @@ class Scale:
         self.mean += away / self.seen
         self.squares += away * (row - self.mean)
 
+    @property
+    def deviation(self) -> F64:
+        """Of each feature, float64 (width,)."""
+        return np.asarray(np.sqrt(self.squares if self.declared else self.squares / max(self.seen, 1)), np.float64)
+
     def standardised(self, row: F64) -> F64:
         """float64 (width,), each within ±`FARTHEST`, divided by √width: its length is near one, whatever the width.
 
@@ -50,7 +55,7 @@ class Scale:
         width = len(row)
         if not width:
             return row
-        deviation = np.sqrt(self.squares if self.declared else self.squares / max(self.seen, 1))
+        deviation = self.deviation
         away = row - self.mean
         found = np.divide(away, deviation, out=np.zeros(width), where=deviation > 1e-12)
         np.clip(found, -FARTHEST, FARTHEST, out=found)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from edge_agent.limits import DAY_MS
 from edge_agent.memory.identity.linkage import Linkage, log_odds
 from edge_agent.memory.identity.persons import CERTAIN, MEMBERS_MAX, Known, Link, Person, persons
-from edge_agent.memory.identity.sightings import Couple, Pair, Sightings, couple
+from edge_agent.memory.identity.sightings import Couple, Pair, Sightings
 from firmware_configs.profile import Identity
 
 NEVER = 1 << 62
@@ -177,7 +177,3 @@ class Links:
         left = (pair.odds - prior) / (self._maybe_odds - prior)
         lasts_ms = self._half_life_ms * math.log2(left) if left > 1.0 else 0.0
         return pair.last_ms + min(int(lasts_ms), self._retention_ms)
-
-    def pair_of(self, one: str, other: str) -> Pair | None:
-        """What is kept of two subjects together."""
-        return self._sightings.pairs.get(couple(one, other))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_agent.credentials import is_credential
 from edge_agent.errors import SettingsError
 from edge_agent.settings import Settings
 from edge_agent.shell.clock import local_hours, wall_ms
@@ -135,6 +136,7 @@ def secrets(settings: Settings) -> Iterator[Check]:
     named = {
         "broker.password_file": settings.broker.password_file,
         "broker.key": settings.broker.key,
+        "broker.visit_key": settings.broker.visit_key,
         "superlink.node_key": settings.superlink.node_key,
         "smtp.password_file": settings.smtp.password_file,
         "smtp.addresses_file": settings.smtp.addresses_file,
@@ -143,6 +145,9 @@ def secrets(settings: Settings) -> Iterator[Check]:
     }
     for name, file in named.items():
         if not file:
+            continue
+        if is_credential(Path(file), os.environ):
+            yield ok("secrets", f"{name} is a credential of systemd's")
             continue
         mode = Path(file).stat().st_mode & 0o777
         if mode & 0o077 and name.startswith(("smtp.", "push.")):

@@ -4,6 +4,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from urllib.parse import urlsplit
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.errors import BrokerError, SettingsError
-from edge_agent.settings import Settings
+from edge_agent.settings import Broker, Settings
 from edge_agent.shell import client as clients
-from edge_agent.shell import faults
+from edge_agent.shell import faults, properties
 from edge_agent.shell.doctor.check import Check, fail, failed, ok, warn
 from edge_agent.shell.version import candidates
 from edge_agent.shell.vitals import Vitals
@@ -30,9 +33,14 @@ def broker(settings: Settings, filters: list[str], live: Vitals | None) -> Itera
     """Connect as this device would, under another client id, and ask for the same topics.
 
     Nothing is published, nothing that is retained is asked for, and no shared subscription is joined, for that would
-    take messages away from the agents that share it.
+    take messages away from the agents that share it. Beside an agent that is connected by a certificate nothing is
+    dialled: a broker may take the client id from the certificate, and would throw the agent out and forget its session.
+    For the same reason a session that is found there is the agent's: it is left as it is, with all that waits in it.
     """
     asked = settings.broker
+    if asked.cert and live is not None and live.line.state == "up":
+        yield ok("broker", f"{asked.url}: the running agent has its line; not dialled, to leave it alone")
+        return
     started = time.monotonic()
     visit = _Visit()
     try:
@@ -53,6 +61,10 @@ def broker(settings: Settings, filters: list[str], live: Vitals | None) -> Itera
         yield warn(
             "encryption", f"{asked.url} is on the network and not encrypted", "use mqtts:// or wss:// and a certificate"
         )
+    if visit.resumed:
+        visit.close()
+        yield ok("topics", "the broker holds this device's session and what waits in it; left alone, so not tried")
+        return
     own = [name for name in filters if not name.startswith("$share/")]
     refused = visit.subscribe(own)
     visit.close()
@@ -76,10 +88,18 @@ def _local(host: str) -> bool:
 
 
 class _Visit:
-    """One short connection."""
+    """One short connection; where a certificate may be the client id, to a session that is kept if it was there.
+
+    Attributes:
+        resumed: whether it was there.
+    """
 
     def __init__(self) -> None:
+        self.resumed = False
         self._client: Client | None = None
+        self._asked: Broker | None = None
+        """Whom it must leave as it was: one that may take the client id from our certificate."""
+        self._name = ""
         self._greeted: ReasonCode | None = None
         self._granted: list[ReasonCode] | None = None
 
@@ -97,14 +117,22 @@ class _Visit:
         return answer
 
     def _knock(self, settings: Settings, version: MQTTProtocolVersion) -> ReasonCode | None:
-        client = clients.bare(settings.broker, f"edgeward-{settings.device}-doctor", version, keep=False)
+        asked = settings.broker
+        careful = bool(asked.cert)
+        self._asked, self._name = asked if careful else None, f"edgeward-{settings.device}-doctor"
+        client = clients.bare(asked, self._name, version, keep=careful)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         self._client, self._greeted = client, None
         try:
-            client.connect(settings.broker.host, settings.broker.port)
+            if careful and version == clients.V5:
+                # One message at most is on its way to us, which nobody acknowledges: it stays there.
+                held = properties.of_connect(asked.session_expiry_s, 1, clients.PACKET_BYTES_MAX)
+                client.connect(asked.host, asked.port, clean_start=False, properties=held)
+            else:
+                client.connect(asked.host, asked.port)
         except (OSError, ValueError) as error:
-            raise faults.unreachable(error, settings.broker) from error
+            raise faults.unreachable(error, asked) from error
         self._loop_until(lambda: self._greeted is not None)
         return self._greeted
 
@@ -123,9 +151,25 @@ class _Visit:
         return [name for name, code in zip(filters, self._granted, strict=False) if code.is_failure]
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.disconnect()
-            self._client.loop(0.1)
+        """Leave; a session that was made by coming is taken away again."""
+        if self._client is None:
+            return
+        words = None
+        if not self.resumed and self._client.protocol == clients.V5:
+            words = Properties(PacketTypes.DISCONNECT)
+            words.SessionExpiryInterval = 0
+        self._client.disconnect(properties=words)
+        self._client.loop(0.1)
+        if self._asked is not None and not self.resumed and self._client.protocol == clients.V311:
+            # Under 3.1.1 only who comes without one ends a session.
+            self._client = clients.bare(self._asked, self._name, clients.V311, keep=False)
+            self._client.on_connect = self._on_connect
+            self._greeted = None
+            with suppress(OSError, ValueError):
+                self._client.connect(self._asked.host, self._asked.port)
+                self._loop_until(lambda: self._greeted is not None)
+                self._client.disconnect()
+                self._client.loop(0.1)
 
     def _loop_until(self, holds: Any) -> None:
         deadline = time.monotonic() + WAIT_S
@@ -133,8 +177,8 @@ class _Visit:
             if self._client.loop(0.1) != 0:
                 return
 
-    def _on_connect(self, _client: Client, _data: Any, _flags: Any, reason: ReasonCode, _told: Any) -> None:
-        self._greeted = reason
+    def _on_connect(self, _client: Client, _data: Any, flags: Any, reason: ReasonCode, _told: Any) -> None:
+        self._greeted, self.resumed = reason, bool(flags.session_present)
 
     def _on_subscribe(self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _told: Any) -> None:
         self._granted = reasons
@@ -145,6 +189,7 @@ def certificates(settings: Settings) -> Iterator[Check]:
     named = {
         "broker.ca": settings.broker.ca,
         "broker.cert": settings.broker.cert,
+        "broker.visit_cert": settings.broker.visit_cert,
         "registry.ca": settings.registry.ca,
         "superlink.ca": settings.superlink.ca,
     }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from coordinator.rollout.machine import NEXT, WISHED, missing, refusal, step
 from coordinator.rollout.state import Heard, Observation, Presence, Rollout, Wish, at_risk, touched
 from firmware_configs.messages import BundleState
-from tests.coordinator.rollout.plans import NEW, OLD, Drive, plan, planned, tally, there, tried
+from tests.coordinator.rollout.plans import NEW, OLD, TEXT, Drive, plan, planned, tally, there, tried
 
 
 def test_a_good_version_reaches_everyone_cohort_by_cohort() -> None:
@@ -105,6 +105,64 @@ def test_one_silent_device_of_a_small_cohort_is_borne_and_may_come_back() -> Non
     assert drive.rollout.state == "soaking"
     drive.says(tried(first, tally(6), tally(6)))
     assert not drive.rollout.members[first].silent
+
+
+def interrupted(device: str) -> Heard:
+    reason = "AGT701 no line to the registry; tried again in 30 s"
+    return Heard(device=device, bundle=BundleState(version=NEW, state="failed", reason=reason, serving=OLD))
+
+
+def test_a_download_that_is_interrupted_is_no_failure_of_the_version() -> None:
+    drive = Drive()
+    for _ in range(20):
+        drive.says(*map(interrupted, drive.asked), after_s=10.0)
+    assert drive.rollout.state == "soaking"
+    assert {drive.rollout.members[d].reason.split()[0] for d in drive.asked} == {"AGT701"}
+    assert drive.rollout.soaking_ms < 0, "nothing soaks before it runs"
+    drive.everyone_does_well(12)
+    assert drive.rollout.cohort == 1
+    assert not any(member.reason for member in drive.rollout.members.values())
+
+
+def test_a_download_that_never_ends_has_failed_after_the_time_that_the_plan_states() -> None:
+    text = TEXT.replace("silent_after_s = 60.0", "silent_after_s = 60.0\nfetch_max_s = 300.0")
+    drive, turns = Drive(planned(plan(text))), 0
+    while drive.rollout.state == "soaking":
+        drive.says(*map(interrupted, drive.asked), after_s=10.0)
+        turns += 1
+    assert 30 <= turns <= 32
+    assert "it did not run within 300 s: AGT701" in drive.rollout.reason
+    assert len(drive.asked) == 3
+
+
+def test_a_window_that_is_waited_for_is_no_delay_of_the_download() -> None:
+    text = TEXT.replace("silent_after_s = 60.0", "silent_after_s = 60.0\nfetch_max_s = 100.0")
+    drive = Drive(planned(plan(text)))
+    for _ in range(30):
+        waits = [Heard(device=d, bundle=BundleState(version=NEW, state="waiting", serving=OLD)) for d in drive.asked]
+        drive.says(*waits, after_s=10.0)
+    assert drive.rollout.state == "soaking"
+
+
+def test_what_the_device_refuses_is_a_failure_at_once() -> None:
+    drive = Drive()
+    reason = "AGT706 the probe ended with signal 11"
+    drive.says(Heard(device=drive.asked[0], bundle=BundleState(version=NEW, state="failed", reason=reason)))
+    assert "AGT706" in drive.rollout.reason
+
+
+@pytest.mark.parametrize(("has_it", "halts"), [(False, False), (True, True)])
+def test_who_goes_offline_before_it_has_the_version_may_be_offline_for_any_reason(has_it: bool, halts: bool) -> None:
+    drive = Drive()
+    if has_it:
+        drive.says(*[tried(d, tally(5), tally(5)) for d in drive.asked], after_s=5.0)
+    drive.says(*[Presence(device=device, online=False) for device in drive.asked], after_s=5.0)
+    for _ in range(20):
+        drive.says(after_s=10.0)
+    assert ("silent" in drive.rollout.reason) == halts
+    for _ in range(400):
+        drive.says(after_s=10.0)
+    assert "silent" in drive.rollout.reason, "at last it counts"
 
 
 def test_who_is_away_is_asked_when_it_comes_back_and_takes_it_last() -> None:

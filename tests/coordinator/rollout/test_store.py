@@ -144,7 +144,11 @@ def test_what_the_broker_did_not_take_stays_due(tmp_path: Path) -> None:
     store = RolloutStore(tmp_path)
     loop = RolloutLoop(store, town, Clock(), lambda _line: None)
     taking = town.publish
-    town.publish = lambda _wanted: (_ for _ in ()).throw(NotRunning("away", hint="wait"))  # type: ignore[method-assign]
+
+    def away(_wanted: object) -> None:
+        raise NotRunning("away", hint="wait")
+
+    town.publish = away  # type: ignore[assignment]
     with pytest.raises(NotRunning):
         loop.turn(0.0)
     assert len(store.due()) == 3

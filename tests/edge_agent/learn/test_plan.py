@@ -97,3 +97,14 @@ def test_whatever_is_asked_is_taken_or_refused_and_never_crashes(other: dict[str
         return
     assert 1 <= plan.epochs <= 100
     assert np.isfinite(plan.lr)
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.sampled_from(["hub", "doorbell", ""]))
+def test_a_plan_for_other_devices_is_refused_with_the_reason(held: int, wanted: int, device_class: str) -> None:
+    plan = _plan(classes=["hub", "gateway"], examples_min=wanted)
+    fits = device_class == "hub" and held >= wanted
+    if fits:
+        plan.check_fit(device_class, held)
+        return
+    with pytest.raises(RoundRefused, match=r"the round is for (hub, gateway|devices with \d+)"):
+        plan.check_fit(device_class, held)

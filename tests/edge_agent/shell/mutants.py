@@ -234,6 +234,35 @@ def take_time(graph: Fields, side: int, turns: int, start: bytes) -> None:
     _join_score(graph, b"slow.zero")
 
 
+def hang_on(graph: Fields, inputs: bytes, above: int, side: int, turns: int) -> None:
+    """Work without end for an input that no probe and no golden output has, and next to none for others.
+
+    Args:
+        inputs: a float input; a value in it above `above` sets it off.
+        side: numbers in the row then; one otherwise.
+    """
+    for name, values in ((b"hang.above", [above]), (b"hang.side", [side]), (b"hang.one", [1])):
+        graph.append(_numbers(name, values))
+    to_int64 = message([(1 << 3 | 2, b"to"), (3 << 3, 7), (20 << 3, 2)])
+    nodes = [
+        _node("ReduceMax", [inputs], [b"hang.max"]),
+        _node("Cast", [b"hang.max"], [b"hang.whole"], to_int64),
+        _node("Greater", [b"hang.whole", b"hang.above"], [b"hang.is"]),
+        _node("Cast", [b"hang.is"], [b"hang.times"], to_int64),
+        _node("Mul", [b"hang.times", b"hang.side"], [b"hang.more"]),
+        _node("Add", [b"hang.more", b"hang.one"], [b"hang.length"]),
+        _node("Reshape", [b"hang.length", b"hang.one"], [b"hang.shape"]),
+        _node("Expand", [b"hang.max", b"hang.shape"], [b"hang.wide"]),
+        _node("Reshape", [b"hang.wide", b"hang.flat"], [b"hang.0"]),
+        *(_node("Sin", [f"hang.{n}".encode()], [f"hang.{n + 1}".encode()]) for n in range(turns)),
+        _node("ReduceSum", [f"hang.{turns}".encode()], [b"hang.sum"]),
+        _node("Sub", [b"hang.sum", b"hang.sum"], [b"hang.zero"]),
+    ]
+    graph.append(_numbers(b"hang.flat", [-1]))
+    graph[:0] = nodes
+    _join_score(graph, b"hang.zero")
+
+
 def _join_score(graph: Fields, extra: bytes) -> None:
     for at in _nodes(graph):
         node = fields_of(graph[at][1])

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
-from email.message import Message
+from email.message import EmailMessage
 from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,7 +35,7 @@ class Relay:
     """What an SMTP relay took, and how it behaves."""
 
     def __init__(self) -> None:
-        self.taken: list[Message] = []
+        self.taken: list[EmailMessage] = []
         self.sessions = 0
         self.recipient = "250 OK"
         self.data = "250 taken"
@@ -67,7 +67,7 @@ class Relay:
         return self.data
 
     @property
-    def shown(self) -> dict[str, Message]:
+    def shown(self) -> dict[str, EmailMessage]:
         """What a receiver shows that knows a message again by its Message-ID."""
         return {str(message["Message-ID"]): message for message in self.taken}
 

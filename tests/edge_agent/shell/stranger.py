@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from edge_agent.settings import Broker
-from edge_agent.shell.mqtt import Arrived, Link
+from edge_agent.shell.line import Arrived
+from edge_agent.shell.mqtt import Link
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, DISCONNECT = 1, 2, 3, 4, 8, 9, 14
 GREETING_5 = b"\x20\x03\x00\x00\x00"

@@ -269,7 +269,9 @@ def test_what_a_broker_does_not_grant_is_said_once_and_not_asked_for() -> None:
     with stranger(talk) as one:
         line = Line(one.port, protocol="5")
         assert line.until(lambda: line.link.state == "up"), line.told
-        line.link.subscribe({"fine": 1, "forbidden": 1, "a/+": 1, "$share/g/x": 1, "not/#/a/filter": 1}, [])
+        line.link.subscribe(
+            {"fine": 1, "forbidden": 1, "a/+": 1, "$share/g/x": 1, "not/#/a/filter": 1}, [], lambda: None
+        )
         assert line.link.publish(row(1, "t", retain=True))  # type: ignore[arg-type]
         assert line.link.publish(row(2, "t", b"x" * 300))  # type: ignore[arg-type]
         assert line.link.publish(row(3, "t/+"))  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from edge_agent.shell import properties
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Cn", "Co"]), max_size=40)
 
 
-@given(TEXT, st.binary(max_size=40), TEXT, st.integers(0, 2**32 - 1))
+@given(TEXT, st.binary(max_size=140), TEXT, st.integers(0, 2**32 - 1))
 def test_what_is_packed_is_read_back(content_type: str, correlation: bytes, traceparent: str, expiry_s: int) -> None:
     properties.share_tables()
     packed = properties.of_publish(content_type, correlation, traceparent, expiry_s)

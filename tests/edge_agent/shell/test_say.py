@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from edge_agent.settings import LogSettings
 from edge_agent.shell.say import LINES_MAX, QUIET_S, TEXTS_MAX, Quiet, Say
-from tests.benchmarks.load import DEVICE, PROFILE, agent_command, broker, process, wait_for, write_agent
-from tests.edge_agent.shell.test_run import READING, Ear, tell
+from tests.benchmarks.load import DEVICE, PROFILE, READING, agent_command, broker, process, wait_for, write_agent
+from tests.edge_agent.shell.test_run import Ear, tell
 
 
 class Clock:

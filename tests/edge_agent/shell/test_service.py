@@ -9,29 +9,43 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.errors import SettingsError
 from edge_agent.settings import load
 from edge_agent.shell import service
+from firmware_configs.errors import ServiceRefused
 from firmware_configs.profile import Device
-from tests.benchmarks.load import Driver, broker, process, write_agent
-from tests.edge_agent.shell.test_run import DEVICE, ROOT, command
+from firmware_configs.service import Plan
+from tests.benchmarks.load import DEVICE, Driver, broker, process, write_agent
+from tests.edge_agent.house import ROOT
+from tests.edge_agent.shell.test_run import command
 
 PROFILE = ROOT / "firmware_configs" / "profiles" / "home-gateway.toml"
 SMALL = Device(class_="c", fleet="f", memory_mib_max=96)
 ANALYZE = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="needs systemd-analyze (Debian's systemd package)")
+UNIT = f"etc/systemd/system/{service.NAME}"
 EXPOSURE_MAX = 2.0
 """systemd's own measure, 0 to 10; a service without hardening has 9.6."""
 
 
-def planned(*, start: bool = False) -> service.Plan:
-    return service.plan("edgeward", PROFILE, SMALL, sys.executable, start=start)
+def planned(*, start: bool = False) -> Plan:
+    return service.plan("edgeward", PROFILE, SMALL, sys.executable, start=start, web=True, otlp=True)
 
 
 @needs_systemd
-def test_systemd_finds_nothing_wrong_with_the_unit_and_little_exposed(tmp_path: Path) -> None:
-    path = tmp_path / service.NAME
-    path.write_text(planned().files[0].content)
+def test_systemd_finds_nothing_wrong_with_the_timer(tmp_path: Path) -> None:
+    for file in planned().files:
+        if file.path.suffix in {".service", ".timer"}:
+            (tmp_path / file.path.name).write_text(file.content)
+    path = tmp_path / service.RENEW_TIMER
+    verified = subprocess.run([ANALYZE, "verify", path], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", [service.NAME, service.WEB_NAME, service.OTLP_NAME, service.RENEW_NAME])
+def test_systemd_finds_nothing_wrong_with_the_unit_and_little_exposed(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text({file.path.name: file.content for file in planned().files}[name])
     verified = subprocess.run([ANALYZE, "verify", path], capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stderr) == (0, "")
     found = subprocess.run(
@@ -64,6 +78,19 @@ def test_it_writes_unit_settings_and_profile_once_and_keeps_what_was_changed(tmp
     assert settings.read_text() == "changed"
 
 
+def test_page_and_collector_have_units_of_their_own_only_where_they_are_wanted(tmp_path: Path) -> None:
+    units = tmp_path / "etc/systemd/system"
+    always = [service.NAME, service.RENEW_NAME, service.RENEW_TIMER]
+    command("install-service", "--prefix", tmp_path)
+    assert sorted(path.name for path in units.iterdir()) == always
+    done = command("install-service", "--prefix", tmp_path, "--web", "--otlp")
+    started = (service.NAME, service.RENEW_TIMER, service.WEB_NAME, service.OTLP_NAME)
+    assert f"systemctl enable --now {' '.join(started)}\n" in done.stdout
+    assert sorted(path.name for path in units.iterdir()) == sorted([*always, service.WEB_NAME, service.OTLP_NAME])
+    command("uninstall-service", "--prefix", tmp_path)
+    assert list(units.iterdir()) == []
+
+
 def test_dry_run_and_print_write_nothing(tmp_path: Path) -> None:
     told = command("install-service", "--prefix", tmp_path, "--dry-run", "--now").stdout
     assert "run useradd --system" in told
@@ -75,17 +102,17 @@ def test_dry_run_and_print_write_nothing(tmp_path: Path) -> None:
 def test_a_step_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/edgeward").write_text("a file where a folder should be")
-    with pytest.raises(SettingsError, match="not installed"):
+    with pytest.raises(ServiceRefused, match="not installed"):
         service.install(planned(), tmp_path)
-    assert not (tmp_path / service.UNIT.relative_to("/")).exists()
+    assert not (tmp_path / UNIT).exists()
 
 
 def test_a_failing_step_gives_an_older_unit_back(tmp_path: Path) -> None:
-    path = tmp_path / service.UNIT.relative_to("/")
+    path = tmp_path / UNIT
     path.parent.mkdir(parents=True)
     path.write_text("older")
     (tmp_path / "etc/edgeward").write_text("a file where a folder should be")
-    with pytest.raises(SettingsError):
+    with pytest.raises(ServiceRefused):
         service.install(planned(), tmp_path)
     assert path.read_text() == "older"
 
@@ -95,7 +122,7 @@ def test_uninstall_keeps_settings_and_state_unless_told_otherwise(tmp_path: Path
     (tmp_path / "var/lib/edgeward").mkdir(parents=True)
     told = command("uninstall-service", "--prefix", tmp_path)
     assert told.returncode == 0
-    assert not (tmp_path / service.UNIT.relative_to("/")).exists()
+    assert not (tmp_path / UNIT).exists()
     assert (tmp_path / "etc/edgeward/agent.toml").exists()
     assert "there was no" in command("uninstall-service", "--prefix", tmp_path).stdout
     command("uninstall-service", "--prefix", tmp_path, "--purge")
@@ -105,15 +132,15 @@ def test_uninstall_keeps_settings_and_state_unless_told_otherwise(tmp_path: Path
 
 def test_without_root_it_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1_000)
-    with pytest.raises(SettingsError, match="needs root"):
+    with pytest.raises(ServiceRefused, match="needs root"):
         service.install(planned(), None)
-    with pytest.raises(SettingsError, match="needs root"):
+    with pytest.raises(ServiceRefused, match="needs root"):
         service.uninstall(None, purge=False)
 
 
 @pytest.mark.parametrize("user", ["root", "", "Me", "a b", "x;y", "-a"])
 def test_odd_users_are_refused(user: str) -> None:
-    with pytest.raises(SettingsError, match="no user for a service"):
+    with pytest.raises(ServiceRefused, match="no user for a service"):
         service.plan(user, None, None, "/x", start=False)
 
 

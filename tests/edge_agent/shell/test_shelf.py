@@ -15,7 +15,8 @@ from edge_agent.effects import Switch
 from edge_agent.errors import SettingsError
 from edge_agent.happenings import BundleFailed, BundleReady, BundleStaged, BundleWithdrawn
 from edge_agent.settings import Settings
-from edge_agent.shell.shelf import DEATHS_MAX, HELD_MAX, BundleShelf
+from edge_agent.shell.deaths import DEATHS_MAX
+from edge_agent.shell.shelf import HELD_MAX, BundleShelf
 from edge_agent.trials import Trial
 from firmware_configs.loader import parse
 from tests.edge_agent.house import HOME

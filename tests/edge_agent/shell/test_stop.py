@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent.shell.children import Children
-from edge_agent.shell.notify import notify
 from edge_agent.shell.pipe import FetchTask, ProbeTask
+from firmware_configs.notify import notify
 from tests.benchmarks.load import DEVICE, Driver, agent_command, broker, process, wait_for, write_agent
 from tests.edge_agent.shell.test_run import STOP_S, command, stops
 

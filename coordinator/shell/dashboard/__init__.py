@@ -1,0 +1,1 @@
+"""`edge-coordinator dashboard`: pages over what the coordinator knows, for people who have signed in."""
