@@ -2,11 +2,12 @@
 
 import socket
 import ssl
+import time
 from pathlib import Path
 
 import uvicorn
 
-from edge_agent.errors import SettingsError
+from edge_agent.errors import SettingsError, StoreUnavailable
 from edge_agent.settings import Settings
 from edge_agent.web.app import build
 from edge_agent.web.site import Site
@@ -15,6 +16,8 @@ from firmware_configs.notify import notify
 CONNECTIONS_MAX = 64
 KEEP_ALIVE_S = 5
 GRACE_S = 3
+FIRST_START_S = 30.0
+"""How long the agent's first start may take to make its folder: both are often started at once."""
 
 
 class _Server(uvicorn.Server):
@@ -33,8 +36,9 @@ def serve(settings_path: Path, settings: Settings, ready: str) -> None:
         ready: what is said once it listens.
     Raises:
         SettingsError: nobody can listen at that address.
-        StoreUnavailable: the agent's folder is not there.
+        StoreUnavailable: the agent's folder is not there, and does not come.
     """
+    _await_folder(Path(settings.state_dir))
     site = Site(settings_path, settings)
     held = _listening(settings)
     config = uvicorn.Config(
@@ -59,6 +63,24 @@ def serve(settings_path: Path, settings: Settings, ready: str) -> None:
             raise SettingsError(f"web.cert, web.key: {error}", hint="give a PEM certificate and its own key") from error
         print(ready, flush=True)
         _Server(config).run(sockets=[held])
+
+
+def _await_folder(state_dir: Path) -> None:
+    deadline = time.monotonic() + FIRST_START_S
+    while _missing(state_dir):
+        if time.monotonic() > deadline:
+            raise StoreUnavailable(f"{state_dir} is not there", hint="start the agent first: it makes its folder")
+        time.sleep(0.05)
+
+
+def _missing(folder: Path) -> bool:
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # it is there, but not for us: what opens it says so
+        return False
+    return False
 
 
 def _listening(settings: Settings) -> socket.socket:

@@ -11,7 +11,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from playwright.sync_api import Page
 
-from demo.pages.house import DEVICE, House
+from demo.pages.house import DEVICE, House, listens
 from edge_agent.shell import vitals
 from firmware_configs.messages import Consent, Topics
 from tests.browser.screenshots import Shot, World
@@ -101,6 +101,7 @@ def house(folder: Path) -> Iterator[House]:
     try:
         found.start()
         until(lambda: (told := vitals.ask(folder / "state")) and told.line.state == "up", "the agent's line", 30.0)
+        until(lambda: listens("127.0.0.1", found.web), "the device's page", 30.0)
         yield found
     finally:
         found.stop()

@@ -5,6 +5,7 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+import time
 from http.client import HTTPSConnection
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from coordinator.shell.broker import free_port
+from edge_agent.errors import StoreUnavailable
 from edge_agent.memory import known
 from edge_agent.roles import themselves
 from edge_agent.settings import load
 from edge_agent.shell import database
 from edge_agent.shell.clock import wall_ms
+from edge_agent.web import serve
 from edge_agent.web.app import build
 from edge_agent.web.guard import BODY_BYTES_MAX
 from edge_agent.web.site import Site
@@ -217,6 +220,26 @@ def test_the_page_is_refused_where_nobody_can_listen(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
     assert "web.listen" in ended.stderr
+
+
+def test_started_before_the_agent_it_waits_for_the_agents_folder(tmp_path: Path) -> None:
+    path, log = tmp_path / "agent.toml", tmp_path / "web.log"
+    path.write_text(LEAST + f'web = {{ listen = "127.0.0.1:{free_port()}" }}\n')
+    state = Path(load(path, {}).state_dir)
+    with process(sys.executable, "-m", "edge_agent.cli", "web", "--settings", str(path), log=log) as running:
+        time.sleep(2.0)  # longer than it takes to look for the folder
+        assert running.poll() is None
+        state.mkdir()
+        wait_for(lambda: "http://" in log.read_text(), "the page", 30)
+
+
+def test_where_no_agent_was_ever_started_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "FIRST_START_S", 0.2)
+    path = tmp_path / "agent.toml"
+    path.write_text(LEAST)
+    with pytest.raises(StoreUnavailable, match="is not there") as refused:
+        serve.serve(path, load(path, {}), "")
+    assert "start the agent" in refused.value.hint
 
 
 def test_a_certificate_that_is_none_is_named(tmp_path: Path) -> None:
