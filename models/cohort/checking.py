@@ -1,10 +1,12 @@
 """`edge-models cohort check`: does a cohort resemble people, does it give anyone away, can it be learned from it?
 
-Each seed parts the people anew into those that a generator is fitted on, others, and the attacker's own; so what is
-told of privacy and of use is of one and the same generator, and nobody who is asked was fitted on.
+Each seed parts the people anew into those that a generator is fitted on, others, and the attacker's own; with folds,
+everybody is left out once, and a generator is fitted on all the rest. So what is told of privacy and of use is of one
+and the same generator, and nobody who is asked was fitted on.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil
 from time import perf_counter
 
@@ -63,6 +65,9 @@ class Report(Struct, frozen=True, kw_only=True):
     data: str
     settings: Settings
     seeds: tuple[int, ...]
+    """Of partings; with folds, the fold's number."""
+    folds: int | None
+    """Parts that everybody was in once; None: people were parted by seeds."""
     people: int
     members: float
     """Share of the people whom a generator was fitted on."""
@@ -103,6 +108,7 @@ def check(
     *,
     use: bool = True,
     everybody: bool = False,
+    folds: int | None = None,
     members: float = membership.SHARE,
     times: int = TIMES,
     auc_max: float = AUC_MAX,
@@ -115,6 +121,7 @@ def check(
         card: of the generator that is checked; its settings are used.
         use: whether models are trained, which takes most of the time.
         everybody: also train as the bench does, on everybody's past, and ask everybody.
+        folds: leave everybody out once, in so many parts, instead of parting by seeds; `seeds` and `members` follow.
         members: share of the people whom a generator is fitted on; the rest are others and the attacker's, in halves.
         times: people of a cohort for each that it was fitted on.
         plan: of the trainings.
@@ -123,14 +130,20 @@ def check(
         BuildUnavailable: scikit-learn is not installed.
     """
     began = perf_counter()
-    fitting.refuse_few(people, ceil(round(fitting.PEOPLE_MIN / min(members, (1.0 - members) / 2.0), 6)))
+    if folds is None:
+        fewest = min(members, (1.0 - members) / 2.0)
+    else:
+        seeds, members, fewest = range(folds), 1.0 - 1.0 / folds, 1.0 / folds
+    fitting.refuse_few(people, ceil(round(fitting.PEOPLE_MIN / fewest, 6)))
     whole = fitting.fit(people, card.settings, card, progress)
     drawn = sample(whole, len(people.users), seeds[0])
     statistics = resemblance.compare(people, drawn, seeds[0])
     seen = []
+    parting = membership.folds(len(people.users), folds) if folds is not None else None
     for seed in seeds:
-        parts = membership.parted(len(people.users), seed, members)
-        seen.append(_once(people, parts, card, seed, progress, use=use, times=times, plan=plan))
+        parts = membership.parted(len(people.users), seed, members) if parting is None else parting[seed]
+        told = partial(_told, progress, f"{'seed' if folds is None else 'fold'} {seed}: ")
+        seen.append(_once(people, parts, card, seed, told, use=use, times=times, plan=plan))
     uses = [_use(STRANGERS, name, [one.hits[name] for one in seen]) for name in seen[0].hits]
     if use and everybody:
         uses.append(_everybody(people, card, seeds, progress, times, plan))
@@ -142,6 +155,7 @@ def check(
         data=card.data,
         settings=card.settings,
         seeds=tuple(seeds),
+        folds=folds,
         people=len(people.users),
         members=members,
         times=times,
@@ -159,6 +173,10 @@ def check(
     )
 
 
+def _told(progress: Progress, prefix: str, line: str) -> None:
+    progress(prefix + line)
+
+
 def _fitted(people: People, card: GeneratorCard, seed: int, times: int) -> tuple[Generator, People]:
     """A generator of some of the people, and `times` as many new ones."""
     made = fitting.fit(people, replace(card.settings, seed=seed), card, lambda _line: None)
@@ -167,7 +185,7 @@ def _fitted(people: People, card: GeneratorCard, seed: int, times: int) -> tuple
 
 def _once(
     people: People,
-    parts: tuple[I64, I64, I64],
+    parts: tuple[I64, ...],
     card: GeneratorCard,
     seed: int,
     progress: Progress,
@@ -176,15 +194,16 @@ def _once(
     times: int,
     plan: Plan,
 ) -> _Seen:
-    members, first, second = (people.only(part) for part in parts)
-    progress(f"seed {seed}: a generator of {len(members.users)} people, a cohort of {times * len(members.users)}")
+    members, *rest = (people.only(part) for part in parts)
+    others = people.only(np.sort(np.concatenate(parts[1:])))
+    progress(f"a generator of {len(members.users)} people, a cohort of {times * len(members.users)}")
     made, cohort = _fitted(members, card, seed, times)
     # Others and the attacker's own change places, so that nobody's part is left to chance.
-    ways = [membership.attacks(members, *pair, cohort, made) for pair in ((first, second), (second, first))]
+    pairs = [(others, None)] if len(rest) == 1 else [(rest[0], rest[1]), (rest[1], rest[0])]
+    ways = [membership.attacks(members, judged, known, cohort, made) for judged, known in pairs]
     auc = {name: float(np.mean([one[name] for one in ways])) for name in ways[0]}
     told = ", ".join(f"{name} {value:.3f}" for name, value in auc.items())
-    progress(f"seed {seed}: membership AUC {told}")
-    others = people.only(np.sort(np.concatenate(parts[1:])))
+    progress(f"membership AUC {told}")
     nearest = membership.distance(members, others, cohort, seed)
     hits: dict[str, tuple[F64, F64]] = {}
     if use:
@@ -201,7 +220,7 @@ def _once(
             )
     for name, (real, synthetic) in hits.items():
         told = f"{100.0 * real.mean():.2f} % after training on real people, {100.0 * synthetic.mean():.2f} % on theirs"
-        progress(f"seed {seed}: HR@10 of {name} {told}")
+        progress(f"HR@10 of {name} {told}")
     return _Seen(auc=auc, nearest=nearest, hits=hits)
 
 

@@ -1,7 +1,8 @@
 """Can anybody tell from a cohort whether a person was among those it was fitted on?
 
-Three groups: members (fitted on), others (not), and reference people whom the attacker has besides. An attack gives
-every member and other a score; its AUC is the chance that a member scores above another, 0.5 is a guess.
+Three groups: members (fitted on), others (not), and reference people whom the attacker has besides; where the others
+are too few to be parted, all of them but the one who is judged. An attack gives every member and other a score; its AUC
+is the chance that a member scores above another, 0.5 is a guess.
 
 - nearest: how like the person is to the nearest one of the cohort (Chen et al. 2020, "GAN-Leaks", full black box).
 - density: likeness to the nearest few of the cohort, less that to the nearest few reference people, as DOMIAS has it
@@ -11,7 +12,7 @@ every member and other a score; its AUC is the chance that a member scores above
 - file: the same as order, by the generator itself: what whoever holds its file could try.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -50,22 +51,48 @@ class Distance(Struct, frozen=True, kw_only=True):
 
 
 def attacks(
-    members: People, others: People, reference: People, cohort: People, generator: Generator
+    members: People, others: People, reference: People | None, cohort: People, generator: Generator
 ) -> dict[str, float]:
-    """The AUC of each attack; `wide` only where the cohort is twice as large as the members, or larger."""
+    """The AUC of each attack; `wide` only where the cohort is twice as large as the members, or larger.
+
+    Args:
+        reference: whom the attacker has; None: all the others but one, for each who is judged.
+    """
     people = (members, others)
     near = [likeness(one, cohort) for one in people]
-    known = [_near(likeness(one, reference), NEAREST) for one in people]
+    known = _known(lambda some, source: _near(likeness(some, source), NEAREST), members, others, reference)
+    usual = _known(_order, members, others, reference)
     wide = NEAREST * (len(cohort.users) // len(members.users))
     found = {
         "nearest": [one.max(axis=1) for one in near],
         "density": [_near(one, NEAREST) - other for one, other in zip(near, known, strict=True)],
         "wide": [_near(one, wide) - other for one, other in zip(near, known, strict=True)] if wide > NEAREST else [],
-        "order": [_order(one, cohort) - _order(one, reference) for one in people],
-        "file": [_by_generator(one, generator) - _order(one, reference) for one in people],
+        "order": [_order(one, cohort) - other for one, other in zip(people, usual, strict=True)],
+        "file": [_by_generator(one, generator) - other for one, other in zip(people, usual, strict=True)],
     }
     label = np.concatenate([np.ones(len(members.users)), np.zeros(len(others.users))])
     return {name: evaluate.auc(np.concatenate(score), label) for name, score in found.items() if score}
+
+
+def _known(
+    measure: Callable[[People, People], F64], members: People, others: People, reference: People | None
+) -> tuple[F64, F64]:
+    """What a measure by the reference people says of members and of others.
+
+    Without such people each of the others stands out in turn, is judged by the rest, and so is a share of the members:
+    members and others are judged by as many, lest their number tell them apart.
+    """
+    if reference is not None:
+        return measure(members, reference), measure(others, reference)
+    size, count = len(others.users), len(members.users)
+    of_members, of_others = np.zeros(count), np.zeros(size)
+    for out in range(size):
+        rest = others.only([n for n in range(size) if n != out])
+        turn = np.arange(out, count, size)
+        if len(turn):
+            of_members[turn] = measure(members.only(turn), rest)
+        of_others[out] = measure(others.only([out]), rest)[0]
+    return of_members, of_others
 
 
 def distance(members: People, others: People, cohort: People, seed: int) -> Distance:
@@ -157,3 +184,9 @@ def parted(people: int, seed: int, share: float = SHARE) -> tuple[I64, I64, I64]
     members = int(people * share)
     parts: Sequence[I64] = np.split(order, [members, members + int(round(people * (1.0 - share) / 2.0, 6))])
     return np.sort(parts[0]), np.sort(parts[1]), np.sort(parts[2])
+
+
+def folds(people: int, count: int, seed: int = 0) -> list[tuple[I64, I64]]:
+    """Who is fitted on and who is not, `count` times: everybody is left out once."""
+    order = np.random.default_rng(seed).permutation(people)
+    return [(np.sort(np.setdiff1d(order, part)), np.sort(part)) for part in np.array_split(order, count)]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from firmware_configs.cli_group import JSON_HELP, FiniteRange
 
@@ -191,6 +192,12 @@ def show(generator: Path, as_json: bool) -> None:
     type=FiniteRange(0.1, 0.9),
     help="Share of the people whom a generator is fitted on; the attacker's own are a half of the rest.",
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 100),
+    help="Instead of --seeds and --members: everybody is left out once, in so many parts, and is judged by an attacker "
+    "who has the rest of the part. Nearest to a cohort that is fitted on everybody.",
+)
 @click.option("--no-use", is_flag=True, help="Train no models: statistics and privacy only, in a minute.")
 @click.option("--everybody", is_flag=True, help="Also as the bench does: everybody is learned from and asked.")
 @click.option("--auc-max", default=0.55, show_default=True, type=FiniteRange(0.5, 1.0), help="Of membership.")
@@ -212,6 +219,7 @@ def check(
     seeds: int,
     times: int,
     members: float,
+    folds: int | None,
     no_use: bool,
     everybody: bool,
     auc_max: float,
@@ -227,7 +235,11 @@ def check(
     \b
     edge-models cohort check --ratings ratings.csv --seeds 5
     edge-models cohort check --no-use --topics 64 --json
+    edge-models cohort check --folds 10 --by model --k-min 3 --times 4
     """
+    given = [name for name in ("seeds", "members") if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if folds is not None and given:
+        raise click.UsageError(f"--folds says who is fitted on: leave out --{given[0]}")
     import msgspec
 
     from models.cohort import checking, fitting
@@ -242,6 +254,7 @@ def check(
         lambda line: click.echo(line, err=True),
         use=not no_use,
         everybody=everybody,
+        folds=folds,
         members=members,
         times=times,
         auc_max=auc_max,
@@ -312,18 +325,19 @@ def _card_lines(made: "Generator") -> list[str]:
 
 
 def _report_lines(report: "Report") -> list[str]:
-    lines = [f"{report.data}: {report.people:,} people, seeds {list(report.seeds)}, {report.seconds:.0f} s"]
-    lines.append(f"each seed: a generator of {report.members:.0%} of them, a cohort of {report.times} for each")
+    turn = "seed" if report.folds is None else "fold"
+    lines = [f"{report.data}: {report.people:,} people, {turn}s {list(report.seeds)}, {report.seconds:.0f} s"]
+    lines.append(f"each {turn}: a generator of {report.members:.0%} of them, a cohort of {report.times} for each")
     lines.append("")
     lines.append(f"{'resemblance, 0 is alike':<32}{'':>4}{'cohort':>10}{'halves of the real':>20}")
     lines += [f"{one.name:<32}{one.measure:>4}{one.value:>10.3f}{one.halves:>20.3f}" for one in report.statistics]
-    lines += ["", f"{'membership, 0.5 is a guess':<32}{'AUC':>14}   95 % over seeds"]
+    lines += ["", f"{'membership, 0.5 is a guess':<32}{'AUC':>14}   95 % over {turn}s"]
     for one in report.attacks:
         name = f"{one.name}, on the {one.on}"
         lines.append(f"{name:<32}{one.auc.value:>14.3f}   {one.auc.low:.3f} to {one.auc.high:.3f}")
     for seed, near in zip(report.seeds, report.nearest, strict=True):
         lines.append(
-            f"seed {seed}: nearest member at {near.to_members:.3f}, nearest other at {near.to_others:.3f} (ratio "
+            f"{turn} {seed}: nearest member at {near.to_members:.3f}, nearest other at {near.to_others:.3f} (ratio "
             f"{near.ratio:.3f}); {near.closer_to_members:.1%} nearer to a member; {near.copies} copies"
         )
     for use in (*report.use, *report.other_use):

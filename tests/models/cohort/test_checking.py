@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from models.cohort import checking, membership, usefulness
 from models.cohort.fitting import card_of
 from models.cohort.generator import Settings
-from models.cohort.people import people_of
+from models.cohort.people import People, people_of
 from models.datasets import find, read_ratings
 from models.errors import DatasetInvalid
 from models.zoo.affinity_recent import PLAN
@@ -66,6 +68,50 @@ def test_a_check_draws_as_many_times_the_members_as_it_is_asked_for() -> None:
     assert (report.members, report.times) == (0.7, 2)
     assert "a generator of 112 people, a cohort of 224" in "".join(told)
     assert {one.name for one in report.attacks if one.on == "cohort"} == set(membership.COHORT_ATTACKS)
+
+
+@given(people=st.integers(4, 400), count=st.integers(2, 20), seed=st.integers(0, 99))
+def test_folds_leave_everybody_out_once_and_fit_on_all_the_rest(people: int, count: int, seed: int) -> None:
+    found = membership.folds(people, min(count, people), seed)
+    assert sorted(np.concatenate([out for _, out in found]).tolist()) == list(range(people))
+    assert all(sorted([*members, *out]) == list(range(people)) for members, out in found)
+
+
+def test_an_attacker_without_people_of_their_own_has_the_others_but_the_one_who_is_judged() -> None:
+    people = town(240)
+    members, out = (people.only(part) for part in membership.folds(240, 4)[0])
+    copied = membership.attacks(members, out, None, members, fitted(members))
+    assert copied["density"] > 0.7
+    assert copied["order"] > 0.6
+    rest = fitted(town(200, seed=9))
+    alike = membership.attacks(members, out, None, town(200, seed=9), rest)
+    assert all(abs(auc - 0.5) < 0.12 for auc in alike.values()), "nobody is told by being compared with themselves"
+
+
+def test_members_and_others_are_judged_by_as_many_people() -> None:
+    seen: dict[int, set[int]] = {0: set(), 1: set()}
+    people = town(60)
+    members, out = people.only(range(47)), people.only(range(47, 60))
+
+    def measure(some: People, source: People) -> np.ndarray:
+        assert not set(some.users) & set(source.users)
+        seen[some.users[0] in out.users].add(len(source.users))
+        return np.array([float(user[1:]) for user in some.users])
+
+    told = membership._known(measure, members, out, None)
+    assert seen == {0: {12}, 1: {12}}
+    assert [one.tolist() for one in told] == [[float(user[1:]) for user in some.users] for some in (members, out)]
+
+
+def test_folds_are_told_as_folds() -> None:
+    people, told = town(100), list[str]()
+    card = card_of(people, Path(__file__), SETTINGS, "town")
+    report = checking.check(people, card, range(9), told.append, use=False, folds=4)
+    assert (report.folds, report.members, report.seeds) == (4, 0.75, (0, 1, 2, 3))
+    assert "fold 3: a generator of 75 people" in "".join(told)
+    assert all(len(one.by_seed) == 4 for one in report.attacks)
+    with pytest.raises(DatasetInvalid, match="give 200 people"):
+        checking.check(people, card, range(1), print, use=False, folds=10)
 
 
 def test_too_few_who_were_not_fitted_on_are_refused() -> None:

@@ -52,6 +52,16 @@ def test_a_check_ends_with_a_verdict_and_an_exit_code(ratings: Path) -> None:
     assert (report["times"], report["members"]) == (2, 0.6)
 
 
+def test_folds_leave_nothing_for_seeds_and_shares_to_say(ratings: Path) -> None:
+    given = ["cohort", "check", "--ratings", str(ratings), "--no-use", "--folds", "4", "--topics", "3", "--kinds", "1"]
+    refused = call(*given, "--members", "0.6")
+    assert refused.exit_code == 2
+    assert "leave out --members" in refused.output
+    told = call(*given, "--auc-max", "1.0")
+    assert told.exit_code == 0, told.output
+    assert "95 % over folds" in told.output
+
+
 def test_people_are_drawn_by_a_model_where_that_is_asked(ratings: Path, tmp_path: Path) -> None:
     out = tmp_path / "town.cohort"
     given = ["--ratings", str(ratings), "--by", "model", "--order", "0.8", "--topics", "2", "--out", str(out)]
