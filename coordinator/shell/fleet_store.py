@@ -247,7 +247,7 @@ class FleetStore:
         ]
 
     def alerts(self) -> list[Alert]:
-        """The newest word on every alert of every device that takes part, whether it fires or is over."""
+        """The newest word on every alert of every device that takes part, whether it fires or is over; oldest first."""
         with self.open() as database:
             rows = database.execute(
                 "SELECT device, value FROM fleet_log WHERE kind = 'alert' "
@@ -259,7 +259,8 @@ class FleetStore:
                 one = msgspec.msgpack.decode(value, type=Alert)
             except msgspec.MsgspecError:
                 continue  # too long to be kept, or of another version
-            newest[device, one.kind, one.name] = one
+            newest.pop((device, one.kind, one.name), None)
+            newest[device, one.kind, one.name] = msgspec.structs.replace(one, device=device)  # whatever it calls itself
         return list(newest.values())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_agent.commands.options import json_option, reason_option, settings_option, show, state_option
+from edge_agent.commands.options import hand_down, json_option, reason_option, settings_option, show, state_option
 
 
 @click.group(invoke_without_command=True)
@@ -18,7 +18,7 @@ def ledger(ctx: click.Context, state_dir: Path, as_json: bool) -> None:
 
     `edge-audit ledger verify` looks deeper, and without this device when it is given an export.
     """
-    if ctx.invoked_subcommand is not None:
+    if hand_down(ctx):
         return
     from edge_agent.shell.access import check
     from edge_agent.shell.inspect import ledger_summary

@@ -30,8 +30,8 @@ beyond_option = click.option(
 def prometheus(state_dir: Path, textfile: Path | None, listen: str, beyond: bool) -> None:
     """Tell a running agent's measures in Prometheus' text format: on stdout, to a file, or at a port.
 
-    Each reading asks the agent; without one it says `edgeward_up 0`. Every metric: docs/metrics.md. Needs the extra
-    `web`.
+    Each reading asks the agent; without one it tells `edgeward_up 0`, and says so on stderr. Every metric:
+    docs/metrics.md. Needs the extra `web`.
 
     \b
     Examples:
@@ -50,14 +50,14 @@ def prometheus(state_dir: Path, textfile: Path | None, listen: str, beyond: bool
 
         host, _ = address(listen)
         _stays_here(host, listen, beyond=beyond)
-        serve(state_dir, listen)
+        serve(state_dir, listen, _aside)
     elif textfile is not None:
         try:
-            exposition.write(state_dir, textfile)
+            exposition.write(state_dir, textfile, _aside)
         except OSError as error:
             raise UsageError(f"{textfile}: {error.strerror}", hint="name a file in a folder that exists") from None
     else:
-        click.echo(exposition.text(state_dir), nl=False)
+        click.echo(exposition.text(state_dir, _aside), nl=False)
 
 
 @click.command()
@@ -93,7 +93,7 @@ def otlp(url: str, state_dir: Path, only: str | None, every_s: float, once: bool
         click.echo(f"{told.metrics} metrics, {told.spans} spans")
         return
     with contextlib.suppress(KeyboardInterrupt):
-        follow(state_dir, both, lambda text: click.echo(text, err=True), every_s)
+        follow(state_dir, both, _aside, every_s)
 
 
 @click.group()
@@ -136,12 +136,17 @@ def export(state_dir: Path, path: Path | None, otlp: str, ca: str | None, follow
         from edge_agent.shell import spans
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
-            spans.follow(state_dir, spans.Sender(otlp, ca), lambda text: click.echo(text, err=True))
+            spans.follow(state_dir, spans.Sender(otlp, ca), _aside)
         return
     if (facts := ask(state_dir)) is None:
         raise AgentSilent(f"no agent answers in {state_dir}", hint="start it, or name its folder with --state-dir")
     count = spans.write(facts, path) if path is not None else spans.Sender(otlp, ca).send(facts)
     click.echo(f"{count} spans of {len(facts.facts)} decisions and outcomes")
+
+
+def _aside(text: str) -> None:
+    """On stderr: what comes on stdout or at a port is for programs."""
+    click.echo(text, err=True)
 
 
 @contextlib.contextmanager

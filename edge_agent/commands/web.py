@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_agent.commands.options import json_option, reason_option, settings_option, show
+from edge_agent.commands.options import hand_down, json_option, reason_option, settings_option, show
 
 if TYPE_CHECKING:
     from edge_agent.settings import Settings
@@ -26,7 +26,7 @@ def web(ctx: click.Context, settings_path: Path) -> None:
       edge-agent web --settings agent.toml
       edge-agent web link anna --settings agent.toml --pin
     """
-    if ctx.invoked_subcommand is not None:
+    if hand_down(ctx):
         return
     _require("starlette", "uvicorn", "jinja2")
     from edge_agent.web.serve import serve

@@ -14,6 +14,7 @@ from prometheus_client.samples import Sample
 
 from edge_agent.families import BY_NAME
 from edge_agent.shell.measures import Measures
+from edge_agent.shell.silence import Silence, unheard
 from edge_agent.shell.vitals import Vitals, ask
 from edge_agent.timings import StageTimes
 from firmware_configs.histogram import BOUNDS_MS, Histogram
@@ -33,11 +34,20 @@ _OWN = {"rejected": 1, "late": 1, "shed": 1, "withheld": 2, "rounds": 1}
 class Agent(Collector):
     """What one agent's folder tells, each time that it is asked."""
 
-    def __init__(self, state_dir: Path, answer: Callable[[Path], Vitals | None] = ask) -> None:
+    def __init__(
+        self, state_dir: Path, answer: Callable[[Path], Vitals | None] = ask, say: Callable[[str], None] = unheard
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            say: is told once that no agent answers, and when one does.
+        """
         self._state_dir, self._answer = state_dir, answer
+        self._silence = Silence(state_dir, say)
 
     def collect(self) -> Iterator[Metric]:
         vitals = self._answer(self._state_dir)
+        self._silence.note(vitals is not None)
         yield _gauge("edgeward_up", 1.0 if vitals is not None else 0.0)
         if vitals is not None:
             yield from _vital(vitals)
@@ -50,20 +60,20 @@ class Agent(Collector):
         return iter(())
 
 
-def text(state_dir: Path) -> str:
-    """The exposition of an agent's folder; `edgeward_up 0` alone where none runs."""
-    return str(generate_latest(registry(state_dir)).decode())
+def text(state_dir: Path, say: Callable[[str], None] = unheard) -> str:
+    """The exposition of an agent's folder; `edgeward_up 0` alone where none runs, which `say` is told."""
+    return str(generate_latest(registry(state_dir, say)).decode())
 
 
-def write(state_dir: Path, path: Path) -> None:
+def write(state_dir: Path, path: Path, say: Callable[[str], None] = unheard) -> None:
     """The same to a file of node_exporter's textfile collector, whole or not at all."""
-    write_to_textfile(str(path), registry(state_dir))
+    write_to_textfile(str(path), registry(state_dir, say))
 
 
-def registry(state_dir: Path) -> CollectorRegistry:
-    """Holds one agent and nothing of the process that reads."""
+def registry(state_dir: Path, say: Callable[[str], None] = unheard) -> CollectorRegistry:
+    """Holds one agent and nothing of the process that reads; `say` is told when none answers, and when one does."""
     made = CollectorRegistry(auto_describe=False)
-    made.register(Agent(state_dir))
+    made.register(Agent(state_dir, say=say))
     return made
 
 

@@ -31,6 +31,7 @@ from prometheus_client.samples import Sample
 from edge_agent.errors import TelemetryUnsent
 from edge_agent.shell import facts, vitals
 from edge_agent.shell.exposition import Agent
+from edge_agent.shell.silence import Silence
 from edge_agent.shell.spans import SEND_S, SETTLED_NS, Sender
 from edge_agent.shell.vitals import Vitals
 
@@ -192,11 +193,11 @@ def follow(
     *,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Send what there is, again and again, until Ctrl-C; what a collector does not take is said once."""
-    told = ""
+    """Send what there is, again and again, until Ctrl-C; a refusing collector or a silent agent is said once."""
+    told, silence = "", Silence(state_dir, say)
     while True:
         try:
-            both.send(state_dir, settled=True)
+            silence.note(both.send(state_dir, settled=True) is not None)
             told = ""
         except TelemetryUnsent as error:
             if (text := str(error)) != told:

@@ -1,9 +1,10 @@
 """An endpoint for Prometheus beside the agent: one page, `/metrics`, asked of the agent at each reading."""
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
-from prometheus_client import start_http_server
+from prometheus_client import generate_latest, start_http_server
 
 from edge_agent.shell.exposition import registry
 from firmware_configs.errors import UsageError
@@ -21,8 +22,8 @@ def address(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def serve(state_dir: Path, listen: str) -> None:
-    """Answer until SIGTERM or SIGINT.
+def serve(state_dir: Path, listen: str, say: Callable[[str], None]) -> None:
+    """Answer until SIGTERM or SIGINT; `say` is told when no agent answers, and when one does.
 
     Raises:
         UsageError: the address is none, or is taken.
@@ -32,7 +33,9 @@ def serve(state_dir: Path, listen: str) -> None:
     # Held back before anything is started and then waited for: none is missed, and none finds a lock that is taken.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     try:
-        server, thread = start_http_server(port, host, registry(state_dir))
+        told = registry(state_dir, say)
+        server, thread = start_http_server(port, host, told)
+        generate_latest(told)  # whether an agent answers, before somebody reads
         signal.sigwait(ends)
     except OSError as error:
         raise UsageError(f"{listen}: {error.strerror or error}", hint="choose an address that is free") from None

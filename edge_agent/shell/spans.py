@@ -24,6 +24,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 
 from edge_agent.errors import TelemetryUnsent
 from edge_agent.shell.facts import Facts, ask
+from edge_agent.shell.silence import Silence
 from edge_agent.timings import Fact
 
 FOLLOW_S = 5.0
@@ -166,12 +167,15 @@ def follow(
 ) -> None:
     """Send what is new, again and again, until Ctrl-C; what a collector does not take is tried again.
 
-    The agent remembers a thousand facts: what is more than that between two looks is lost, and said.
+    The agent remembers a thousand facts: what is more than that between two looks is lost, and said. That no agent
+    answers is said once.
     """
-    told = ""
+    told, silence = "", Silence(state_dir, say)
     while True:
         try:
-            if (facts := ask(state_dir)) is not None:
+            facts = ask(state_dir)
+            silence.note(facts is not None)
+            if facts is not None:
                 sender.send(facts, wall_ns() - SETTLED_NS)
             told = ""
         except TelemetryUnsent as error:

@@ -4,8 +4,9 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from coordinator.errors import HomeUnreadable
@@ -16,10 +17,11 @@ from coordinator.shell.dashboard.pages import business, experiments, fleet, offi
 from coordinator.shell.dashboard.reckoning import Reckoner
 from coordinator.shell.dashboard.site import PAGES, Page, Watched
 from coordinator.shell.experiment_store import ExperimentStore
-from coordinator.shell.fleet_store import FleetStore, LogRow
+from coordinator.shell.fleet_store import FleetStore
 from coordinator.shell.rollout_store import LOOKS_MAX, Look, RolloutStore
 from coordinator.shell.store import Store
 from coordinator.shell.told import rounds_table
+from firmware_configs.messages import Alert
 from tests.coordinator.dashboard import world
 from tests.coordinator.rollout.plans import TEXT
 from tests.coordinator.rollout.test_store import Clock, Town, begun, live
@@ -141,21 +143,36 @@ def test_an_experiment_is_read_without_a_release_and_without_the_broker(home: Pa
     assert ExperimentStore(home).releases(plan) == [], "who looks releases nothing"
 
 
-def test_alerts_that_are_over_are_not_told_as_firing() -> None:
-    def alert(n: int, device: str, name: str, state: str) -> LogRow:
-        value: dict[str, object] = {"kind": "drift", "name": name, "state": state}
-        return LogRow(id=n, device=device, kind="alert", time_ms=n, value=value)
+def alert(device: str, name: str, state: Literal["firing", "resolved"] = "firing", time_ms: int = 1) -> Alert:
+    return Alert(
+        device=device, kind="drift", name=name, state=state, severity="ticket", what="", value=1.0, threshold=0.5,
+        since_ms=1, time_ms=time_ms,
+    )  # fmt: skip
 
-    log = [
-        alert(1, "a", "light", "firing"),
-        alert(2, "b", "light", "firing"),
-        alert(3, "a", "light", "resolved"),
-        alert(4, "a", "sound", "firing"),
-        LogRow(id=5, device="a", kind="alert", time_ms=5, value={"kind": "burn-rate", "name": "light"}),
-    ]
-    firing, over = watch.alerts(log, "drift")
-    assert [(row.device, row.value["name"]) for row in firing] == [("a", "sound"), ("b", "light")]
-    assert [(row.device, row.value["name"]) for row in over] == [("a", "light")]
+
+def test_alerts_that_are_over_are_not_told_as_firing(tmp_path: Path) -> None:
+    for number, device in enumerate(("a", "b"), start=1):
+        Store(tmp_path).enrol(device, number, "key")
+    said = [alert("a", "light"), alert("b", "light"), alert("a", "light", "resolved"), alert("a", "sound")]
+    for time_ms, one in enumerate(said, start=1):
+        world.say(tmp_path, one.device, "alert", msgspec.msgpack.encode(one), time_ms)
+    told = [*FleetStore(tmp_path).alerts(), msgspec.structs.replace(alert("a", "light"), kind="burn-rate")]
+    firing, over = watch.alerts(told, "drift")
+    assert [(one.device, one.name) for one in firing] == [("a", "sound"), ("b", "light")]
+    assert [(one.device, one.name) for one in over] == [("a", "light")]
+
+
+def test_alerts_of_a_device_that_was_revoked_are_told_no_longer(tmp_path: Path) -> None:
+    for number, device in enumerate(("home-1", "home-2"), start=1):
+        Store(tmp_path).enrol(device, number, "key")
+        for kind in ("drift", "burn-rate"):
+            one = msgspec.structs.replace(alert(device, "light"), kind=kind)
+            world.say(tmp_path, device, "alert", msgspec.msgpack.encode(one), number)
+    for page in (watch.drift, watch.budgets):
+        assert [one.device for one in page(ask(tmp_path))["firing"]] == ["home-2", "home-1"]
+    Store(tmp_path).revoke("home-1")
+    for page in (watch.drift, watch.budgets):
+        assert [one.device for one in page(ask(tmp_path))["firing"]] == ["home-2"]
 
 
 def test_drift_and_budgets_are_told_by_the_devices_and_the_rollouts(home: Path) -> None:

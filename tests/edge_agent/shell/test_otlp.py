@@ -150,6 +150,28 @@ def test_what_a_collector_refuses_is_said_once_and_tried_again(
         otlp.Both(url).send(state)
 
 
+def test_that_no_agent_answers_is_said_once_and_when_one_does(tmp_path: Path) -> None:
+    said: list[str] = []
+    looks: list[float] = []
+
+    class Late(otlp.Both):
+        """Has an agent from the third look on."""
+
+        def send(self, state_dir: Path, *, now_ns: int | None = None, settled: bool = False) -> otlp.Sent | None:
+            assert state_dir == tmp_path
+            return super().send(tmp_path, now_ns=now_ns, settled=settled) if len(looks) < 2 else otlp.Sent()
+
+    def wait(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        otlp.follow(tmp_path, Late("http://127.0.0.1:1"), said.append, wait=wait)
+    assert [text.split(" answers in ")[0] for text in said] == ["no agent", "the agent"]
+    assert all(str(tmp_path) in text for text in said)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -183,13 +183,45 @@ def test_prometheus_reads_it_at_a_port(state: Path) -> None:
         wait_for(answers, "the endpoint")
         assert "edgeward_up 1.0" in read()
         with pytest.raises(UsageError, match="in use"):
-            serve(state, f"127.0.0.1:{port}")
+            serve(state, f"127.0.0.1:{port}", print)
         running.terminate()
         assert running.wait(5) == 0
 
 
 def test_without_an_agent_it_says_so(tmp_path: Path) -> None:
     assert exposition.text(tmp_path).splitlines()[-1] == "edgeward_up 0.0"
+    done = CliRunner().invoke(main, ["prometheus", "--state-dir", str(tmp_path)])
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "edgeward_up 0.0"), "stdout is the exposition alone"
+    assert done.stderr.startswith(f"no agent answers in {tmp_path}")
+
+
+def test_at_a_port_silence_is_said_once_before_anybody_reads(tmp_path: Path) -> None:
+    port = free_port()
+    program = (sys.executable, "-m", "edge_agent.cli", "prometheus", "--state-dir", str(tmp_path))
+    running = subprocess.Popen([*program, "--listen", f"127.0.0.1:{port}"], stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    with running:
+        assert running.stderr.readline().startswith(f"no agent answers in {tmp_path}")
+        for _ in range(2):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+                assert "edgeward_up 0.0" in page.read().decode()
+        running.terminate()
+        assert running.stderr.read() == ""
+
+
+def test_silence_is_said_once_and_so_is_its_end(state: Path) -> None:
+    said: list[str] = []
+    answers = iter([None, None, ask(state), ask(state), None])
+    agent = Agent(state, lambda _: next(answers), said.append)
+    for _ in range(5):
+        list(agent.collect())
+    assert [text.split(" answers")[0] for text in said] == ["no agent", "the agent", "no agent"]
+
+
+def test_of_an_agent_that_answers_from_the_beginning_nothing_is_said(state: Path) -> None:
+    said: list[str] = []
+    exposition.text(state, said.append)
+    assert said == []
 
 
 def test_it_answers_this_machine_only_unless_somebody_answers_for_it(tmp_path: Path) -> None:

@@ -163,6 +163,19 @@ def test_what_a_collector_refuses_is_said_once_and_tried_again(
     assert len(kind.traces) == 1
 
 
+def test_that_no_agent_answers_is_said_once_and_not_again_at_every_look(tmp_path: Path) -> None:
+    said: list[str] = []
+    looks = iter(range(3))
+
+    def wait(_seconds: float) -> None:
+        if next(looks, None) is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        spans.follow(tmp_path, spans.Sender("http://127.0.0.1:1"), said.append, wait=wait)
+    assert [text.split(" (")[0] for text in said] == [f"no agent answers in {tmp_path}"]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -7,19 +7,18 @@ from coordinator.fleet.view import DeviceView
 from coordinator.rollout.state import ENDED
 from coordinator.shell import fleet_drift
 from coordinator.shell.dashboard.asking import Ask
-from coordinator.shell.fleet_store import FleetStore, LogRow
+from coordinator.shell.fleet_store import FleetStore
 from coordinator.shell.rollout_store import RolloutStore
 from coordinator.shell.told import rounds_table
 from firmware_configs.histogram import Histogram, merged
+from firmware_configs.messages import Alert
 
-ALERTS = 2_000
-"""Newest alerts of the fleet that are looked through."""
 SHOWN = 100
 
 
 def drift(ask: Ask) -> dict[str, Any]:
     """Alerts of drift detectors, what was added up over the fleet, and how far versions on trial agree with others."""
-    firing, over = alerts(FleetStore(ask.home).log("", kinds=("alert",), limit=ALERTS), "drift")
+    firing, over = alerts(FleetStore(ask.home).alerts(), "drift")
     guards = _guards(ask, "drift", "subgroup")
     return {"firing": firing, "over": over[:SHOWN], "guards": guards, "fleet": fleet_drift.newest(ask.home)}
 
@@ -27,7 +26,7 @@ def drift(ask: Ask) -> dict[str, Any]:
 def budgets(ask: Ask) -> dict[str, Any]:
     """Alerts of error budgets, how fast the fleet decides, rounds that failed, and errors of versions on trial."""
     store = FleetStore(ask.home)
-    firing, over = alerts(store.log("", kinds=("alert",), limit=ALERTS), "burn-rate")
+    firing, over = alerts(store.alerts(), "burn-rate")
     runs = rounds_table(ask.home, lambda *_: 0.0)
     rows = [row for run in runs for row in run["rounds"] if row["state"] in {"published", "accounted", "abandoned"}]
     return {
@@ -40,18 +39,10 @@ def budgets(ask: Ask) -> dict[str, Any]:
     }
 
 
-def alerts(log: Iterable[LogRow], kind: str) -> tuple[list[LogRow], list[LogRow]]:
-    """Of a log, oldest first: the alerts that fire now, the newest first, and those that are over."""
-    newest: dict[tuple[str, object], LogRow] = {}
-    for row in log:
-        if row.value.get("kind") == kind:
-            newest.pop((row.device, row.value.get("name")), None)
-            newest[row.device, row.value.get("name")] = row
-    held = list(newest.values())[::-1]
-    return (
-        [row for row in held if row.value.get("state") != "resolved"],
-        [row for row in held if row.value.get("state") == "resolved"],
-    )
+def alerts(told: Iterable[Alert], kind: str) -> tuple[list[Alert], list[Alert]]:
+    """Those that fire now and those that are over, newest first, of the newest word on every alert (oldest first)."""
+    held = [one for one in told if one.kind == kind][::-1]
+    return [one for one in held if one.state == "firing"], [one for one in held if one.state == "resolved"]
 
 
 def latency(views: Iterable[DeviceView]) -> list[dict[str, Any]]:
