@@ -61,13 +61,13 @@ REFERENCE = p.Profile(
                 p.SourceField(
                     name="temperature",
                     category="user.sensor",
-                    purposes=("comfort",),
+                    purposes=("comfort", "personalise"),
                     transform=p.Round(step=0.5),
                 ),
                 p.SourceField(
                     name="light",
                     category="user.sensor",
-                    purposes=("comfort",),
+                    purposes=("comfort", "personalise"),
                     transform=p.Bucket(edges=(0.0, 50.0, 200.0, 800.0)),
                 ),
             ),
