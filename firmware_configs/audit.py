@@ -1,38 +1,70 @@
 """Reads profiles as an auditor does: loads them, derives lineage, runs every rule, and tells them in words."""
 
+import re
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from firmware_configs import designs
+from firmware_configs import designs, strict
+from firmware_configs.consistency import faults
 from firmware_configs.controls import controls
-from firmware_configs.errors import ProfileError, UsageError
+from firmware_configs.errors import ProfileError, ProfileInconsistent, ProfileMalformed, ProfileUnreadable, UsageError
 from firmware_configs.lineage import BundleNeeds, derive
 from firmware_configs.loader import load
 from firmware_configs.places import line_of
 from firmware_configs.profile import Keep, Profile, Purpose
 from firmware_configs.rules import ALL, AuditRule, Case, Finding
+from firmware_configs.rules.besides import UNREADABLE
+from firmware_configs.rules.promise import AGAINST
 from firmware_configs.shown import line
+from firmware_configs.waivers import NAME
 
-UNREADABLE = "DM000"
+OTHERS: Final = frozenset({NAME, "pyproject.toml"})
+"""Files that lie beside profiles, and are none."""
+PROFILE_KEYS: Final = frozenset({"schema", "source", "purpose", "retention", "placement", "egress"})
+_LINE = re.compile(r"\(at line (\d+), column \d+\)")
+_PLACE = re.compile(r"(?P<place>[\w.\[\]-]+): (?P<what>.*)", re.DOTALL)
 
 
-def profiles_in(paths: Sequence[Path]) -> list[Path]:
-    """The profiles among files and folders, sorted.
+def is_profile(path: Path) -> bool:
+    """Whether a file that lies in a folder is meant to be a profile: whatever cannot be read is, so that it is told.
+
+    A TOML document without a single one of a profile's own tables (settings, a build file, waivers) is none.
+    """
+    if path.name in OTHERS:
+        return False
+    try:
+        document = tomllib.loads(strict.read_text(path, ProfileUnreadable))
+    except (ProfileUnreadable, tomllib.TOMLDecodeError, RecursionError):
+        return True
+    return not PROFILE_KEYS.isdisjoint(document)
+
+
+def profiles_in(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """(the profiles among files and folders, sorted; files of the folders that were passed over, for they are none).
+
+    A file that is named itself is taken for a profile, whatever it holds.
 
     Raises:
-        UsageError: a path does not exist, or a folder holds no TOML.
+        UsageError: a path does not exist, or a folder holds no profile.
     """
     found: list[Path] = []
+    passed: list[Path] = []
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder", hint="check the path")
-        own = sorted(path.rglob("*.toml")) if path.is_dir() else [path]
-        if not own:
-            raise UsageError(f"{path}: holds no profile", hint="profiles are .toml files")
-        found += own
-    return found
+        if not path.is_dir():
+            found.append(path)
+            continue
+        held = [(one, is_profile(one)) for one in sorted(path.rglob("*.toml"))]
+        if not any(meant for _, meant in held):
+            raise UsageError(f"{path}: holds no profile", hint="profiles are .toml files with sources and purposes")
+        found += [one for one, meant in held if meant]
+        passed += [one for one, meant in held if not meant]
+    return found, passed
 
 
 def audit(
@@ -41,7 +73,7 @@ def audit(
     rules: Iterable[AuditRule] = ALL,
     previous: Profile | None = None,
 ) -> list[Finding]:
-    """Everything that the rules find in one profile; a profile that does not load is one finding, DM000.
+    """Everything that the rules find in one profile; of one that does not load, what is wrong with it, DM000.
 
     Args:
         previous: the version before, for the rules about what has been widened.
@@ -50,13 +82,43 @@ def audit(
     try:
         profile = load(path).profile
     except ProfileError as error:
-        return [Finding(code=UNREADABLE, level="error", path=name, where="", what=error.what, fix=error.hint)]
+        return _unreadable(path, name, error)
     case = Case(profile=profile, lineage=derive(profile, bundles), bundles=tuple(bundles), previous=previous)
     found = [_one_line(finding) for rule in rules for finding in rule.run(case, name)]
     if not found:
         return []
     text = path.read_text(encoding="utf-8")
     return [msgspec.structs.replace(finding, line=line_of(text, finding.where)) for finding in found]
+
+
+def _unreadable(path: Path, name: str, error: ProfileError) -> list[Finding]:
+    """Why a profile does not load, each contradiction by itself, with the line where there is one."""
+    told: list[tuple[str, str, str]]
+    what = error.what.removeprefix(f"{name}: ")
+    if isinstance(error, ProfileInconsistent):
+        text = strict.read_text(path, ProfileUnreadable)
+        document = strict.read_toml(text, str(path), ProfileUnreadable)
+        told = [(one.where, one.what, one.fix) for one in faults(strict.convert(document, Profile, name, type(error)))]
+    elif isinstance(error, ProfileMalformed) and (placed := _PLACE.fullmatch(what)):
+        text = strict.read_text(path, ProfileUnreadable)
+        told = [(placed["place"].replace("document", ""), placed["what"], error.hint)]
+    else:
+        text, told = "", [("", what, error.hint)]
+    at = _LINE.search(what) if isinstance(error, ProfileUnreadable) else None
+    return [
+        _one_line(
+            Finding(
+                code=UNREADABLE,
+                level="error",
+                path=name,
+                where=where,
+                what=wrong,
+                fix=fix,
+                line=int(at[1]) if at else line_of(text, where),
+            )
+        )
+        for where, wrong, fix in told
+    ]
 
 
 def _one_line(finding: Finding) -> Finding:
@@ -70,10 +132,16 @@ def chosen(select: Sequence[str]) -> tuple[AuditRule, ...]:
     Raises:
         UsageError: one of them is the beginning of no code.
     """
-    for one in select:
+    beginnings = tuple(one.upper() for one in select)
+    for one in beginnings:
         if not any(rule.code.startswith(one) for rule in ALL):
             raise UsageError(f"no rule begins with `{one}`", hint="list them: edge-audit rules")
-    return tuple(rule for rule in ALL if not select or rule.code.startswith(tuple(select)))
+    return tuple(rule for rule in ALL if not select or rule.code.startswith(beginnings))
+
+
+def ran(rules: Iterable[AuditRule], previous: Profile | None) -> frozenset[str]:
+    """The codes that could have been found: a waiver of any other says nothing about the profile."""
+    return frozenset({rule.code for rule in rules} - (AGAINST if previous is None else frozenset()) | {UNREADABLE})
 
 
 def in_words(profile: Profile) -> Iterator[str]:

@@ -28,6 +28,11 @@ def block(text: str) -> str:
     return "\n".join(line(one) for one in text.split("\n"))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 profile`, `2 profiles`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def document(text: str) -> str:
     r"""A JSON document with what is not shown as `\u` escapes: it says the same."""
     whole = (char if char == "\n" or is_shown(char) else json.dumps(char)[1:-1] for char in text)

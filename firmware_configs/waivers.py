@@ -2,7 +2,7 @@
 
 import datetime
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +11,14 @@ from msgspec import Meta, Struct
 
 from firmware_configs import strict
 from firmware_configs.errors import WaiversInvalid
+from firmware_configs.rules import ALL
+from firmware_configs.rules.besides import EXPIRED, FAR, IDLE, UNREADABLE
 from firmware_configs.rules.rule import Finding
 
 NAME = "edge-audit.toml"
-EXPIRED, IDLE = "DM901", "DM902"
+AHEAD_DAYS = 366
+"""How far ahead a waiver may end before it is told that nobody will look at it."""
+KNOWN = frozenset({*(rule.code for rule in ALL), UNREADABLE})
 
 
 class Waiver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,7 +35,11 @@ class Waiver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.code != finding.code:
             return False
         where = not self.where or fnmatch.fnmatchcase(finding.where, self.where.replace("[", "[[]"))
-        return where and (fnmatch.fnmatch(finding.path, self.path) or Path(finding.path).match(self.path))
+        return where and self.is_about(finding.path)
+
+    def is_about(self, path: str) -> bool:
+        """Whether it speaks of this file."""
+        return fnmatch.fnmatch(path, self.path) or Path(path).match(self.path)
 
 
 class Waivers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,8 +58,19 @@ def read_waivers(path: Path) -> tuple[Waiver, ...]:
     return strict.convert(document, Waivers, str(path), WaiversInvalid).waiver
 
 
-def waived(findings: Sequence[Finding], waivers: Sequence[Waiver], today: datetime.date) -> list[Finding]:
-    """The findings, those that are waived marked with the reason; and what is wrong with the waivers themselves."""
+def waived(
+    findings: Sequence[Finding],
+    waivers: Sequence[Waiver],
+    today: datetime.date,
+    ran: Collection[str] = KNOWN,
+    files: Sequence[str] | None = None,
+) -> list[Finding]:
+    """The findings, those that are waived marked with the reason; and what is wrong with the waivers themselves.
+
+    Args:
+        ran: codes that were looked for; whether a waiver of another is needed is not known.
+        files: that were looked at, likewise; None: all that there are.
+    """
     told: list[Finding] = []
     used: set[Waiver] = set()
     for finding in findings:
@@ -63,7 +82,10 @@ def waived(findings: Sequence[Finding], waivers: Sequence[Waiver], today: dateti
             continue
         told.append(finding)
         told += [_expired(one, finding) for one in covering]
-    return told + [_idle(one) for one in waivers if one not in used]
+    idle = [one for one in waivers if one not in used and (one.code in ran or one.code not in KNOWN)]
+    idle = [one for one in idle if files is None or any(one.is_about(path) for path in files)]
+    far = [one for one in waivers if one.until > today + datetime.timedelta(days=AHEAD_DAYS)]
+    return told + [_idle(one) for one in idle] + [_far(one, today) for one in far]
 
 
 def _expired(waiver: Waiver, finding: Finding) -> Finding:
@@ -78,12 +100,25 @@ def _expired(waiver: Waiver, finding: Finding) -> Finding:
     )
 
 
+def _far(waiver: Waiver, today: datetime.date) -> Finding:
+    years = (waiver.until - today).days / 365.25
+    return Finding(
+        code=FAR,
+        level="note",
+        path=waiver.path,
+        where=waiver.where,
+        what=f"the waiver of {waiver.code} holds until {waiver.until}, {years:.1f} years ahead: “{waiver.reason}”",
+        fix="give a day within a year, and look at it again then",
+    )
+
+
 def _idle(waiver: Waiver) -> Finding:
+    known = "covers nothing" if waiver.code in KNOWN else "is of no rule that there is"
     return Finding(
         code=IDLE,
         level="note",
         path=waiver.path,
         where=waiver.where,
-        what=f"a waiver of {waiver.code} covers nothing: “{waiver.reason}”",
+        what=f"a waiver of {waiver.code} {known}: “{waiver.reason}”",
         fix="remove it",
     )

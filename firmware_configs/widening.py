@@ -23,6 +23,7 @@ from firmware_configs.profile import (
     SourceField,
     Subgroups,
 )
+from firmware_configs.shown import counted
 
 T = TypeVar("T")
 Direction = Literal["widens", "narrows", "changes"]
@@ -299,7 +300,8 @@ def _one_egress(before: Egress, after: Egress, where: str) -> Iterator[Change]:
     what = f"what may leave as {kind}"
     yield from _more(f"{where}.bytes_day_max", what, before.bytes_day_max, after.bytes_day_max, " bytes a day")
     if before.k_min != after.k_min:
-        text = f"{_a(kind)} is read over {after.k_min} devices or more, before {before.k_min}"
+        now, was = (f"{counted(k, 'device')}{' or more' if k > 1 else ''}" for k in (after.k_min, before.k_min))
+        text = f"{_a(kind)} is read over {now}, before over {was}"
         yield (_wide if after.k_min < before.k_min else _narrow)(f"{where}.k_min", text)
     if before.destination != after.destination:
         yield _wide(f"{where}.destination", f"{_a(kind)} goes to {after.destination}, before to {before.destination}")

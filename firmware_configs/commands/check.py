@@ -23,7 +23,7 @@ FAIL_ON = {"error": ("error",), "warning": ("error", "warning"), "note": ("error
 @bundle_option
 @click.option("--against", type=click.Path(path_type=Path), help="The version before: widening needs approval then.")
 @click.option("--select", multiple=True, help="Only rules whose code begins so, such as DM2; repeat.")
-@click.option("--ignore", multiple=True, help="Do not count this code; needs --reason and --until; repeat.")
+@click.option("--ignore", multiple=True, help="Do not count this whole code; needs --reason and --until; repeat.")
 @click.option("--reason", default="", help="With --ignore: why it is right as it is, in a sentence.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="With --ignore: the last day on which that holds.")
 @click.option("--waivers", type=click.Path(path_type=Path), help="File of waivers. Default: edge-audit.toml, if here.")
@@ -54,16 +54,22 @@ def check(
     Exit code 0 when there is nothing worse than a note, 1 with findings, 2 when it was asked for in a wrong way.
     A finding that is right as it is may be waived, by --ignore or in a file: with a reason, until a day.
     """
-    from firmware_configs.audit import audit, chosen, profiles_in
+    from firmware_configs.audit import OTHERS, audit, chosen, profiles_in, ran
     from firmware_configs.loader import load
+    from firmware_configs.shown import line
     from firmware_configs.waivers import waived
 
     rules, held = chosen(select), [*_asked(ignore, reason, until), *_written(waivers)]
     previous = load(against).profile if against is not None else None
     declared = needs(bundles)
-    files = profiles_in(paths)
+    files, passed = profiles_in(paths)
+    for path in passed:
+        if path.name in OTHERS:
+            continue
+        click.echo(f"passed over {line(str(path))}: no profile (name it to have it checked)", err=True)
     found = [finding for path in files for finding in audit(path, declared, rules, previous)]
-    findings = waived(found, held, datetime.datetime.now(datetime.UTC).date())
+    today = datetime.datetime.now(datetime.UTC).date()
+    findings = waived(found, held, today, ran(rules, previous), [line(str(path)) for path in files])
     deliver(_told(findings, files, "json" if as_json else form, colours=out is None), out)
     ctx.exit(1 if any(f.level in FAIL_ON[fail_on] and not f.waived for f in findings) else 0)
 
@@ -74,7 +80,11 @@ def _asked(codes: Sequence[str], reason: str, until: datetime.datetime | None) -
     from firmware_configs.waivers import Waiver
 
     known = {rule.code for rule in ALL}
+    codes = [code.upper() for code in codes]
     for code in codes:
+        if many := [one for one in known if one.startswith(code) and one != code]:
+            what = f"`{code}` is the beginning of {len(many)} codes, and one reason cannot be right for all of them"
+            raise UsageError(what, hint=f"--ignore takes whole codes, and may be repeated: --ignore {min(many)}")
         if code not in known:
             raise UsageError(f"there is no rule `{code}`", hint="list them: edge-audit rules")
     if codes and (len(reason.strip()) < 15 or until is None):
@@ -112,11 +122,14 @@ def _told(findings: "Sequence[Finding]", files: Sequence[Path], form: str, *, co
         from firmware_configs.report import github
 
         return "\n".join(github.line(finding) for finding in findings)
+    from firmware_configs.shown import counted as count
+
     lines = [_line(finding, colours=colours) for finding in findings]
     counted = [finding for finding in findings if not finding.waived]
     serious = sum(finding.level != "note" for finding in counted)
     waived = f", {len(findings) - len(counted)} waived" if len(findings) > len(counted) else ""
-    return "\n".join([*lines, f"{len(files)} profiles, {serious} findings, {len(counted) - serious} notes{waived}"])
+    told = (count(len(files), "profile"), count(serious, "finding"), count(len(counted) - serious, "note"))
+    return "\n".join([*lines, f"{', '.join(told)}{waived}"])
 
 
 def _line(finding: "Finding", *, colours: bool) -> str:

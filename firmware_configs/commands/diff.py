@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from firmware_configs.commands.options import deliver, document, json_option, out_option
-from firmware_configs.shown import line
+from firmware_configs.shown import counted, line
 
 if TYPE_CHECKING:
     from firmware_configs.widening import Change
@@ -69,5 +69,6 @@ def _verdict(wider: int, found: int) -> str:
     if not found:
         return "nothing has changed"
     if not wider:
-        return f"{found} changes; nothing widens"
-    return f"{found} changes, {wider} of them widen: two people must agree, and [approval] says who and why"
+        return f"{counted(found, 'change')}; nothing widens"
+    widens = f"{wider} of them {'widens' if wider == 1 else 'widen'}" if found > 1 else "and it widens"
+    return f"{counted(found, 'change')}, {widens}: two people must agree, and [approval] says who and why"

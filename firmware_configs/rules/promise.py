@@ -1,11 +1,14 @@
 """DM6xx: what the profile promises never to do, and who agreed to what it widens."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from firmware_configs.rules.rule import AuditRule, Case, Where
 from firmware_configs.widening import widened
 
 PEOPLE_MIN = 2
+AGAINST: Final = frozenset({"DM602", "DM603"})
+"""Rules that need the version before, and find nothing without it."""
 
 
 def _promises_nothing(case: Case) -> Iterator[Where]:

@@ -1,12 +1,16 @@
 """The auditor: what is wrong is found by its code, what is right is left alone."""
 
 import json
+import tomllib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
-from firmware_configs.audit import audit, in_words
+from firmware_configs.audit import audit, in_words, is_profile, profiles_in
 from firmware_configs.bundle_needs import read_needs
 from firmware_configs.cli import main
 from firmware_configs.lineage import derive, why
@@ -94,8 +98,82 @@ def test_shipped_profiles_have_no_findings_but_notes(path: Path) -> None:
     assert [f for f in audit(path, NEEDS) if f.level != "note"] == []
 
 
-def test_a_profile_that_does_not_load_is_one_finding(tmp_path: Path) -> None:
-    assert _codes("schema = ", tmp_path) == {"DM000"}
+@pytest.mark.parametrize(
+    ("old", "new", "where", "written"),
+    [
+        ('name = "home-gateway"', "name = ", "", "name = "),
+        ("k_min = 3", "k_mn = 3", "egress[1].k_mn", "k_mn = 3"),
+        ("target = 0.95", 'target = "high"', "objective[1].target", 'target = "high"'),
+        ('actuator = "lights"', 'actuator = "lamps"', "placement[2].actuator", 'actuator = "lamps"'),
+    ],
+)
+def test_a_profile_that_does_not_load_is_told_by_place_and_line(
+    old: str, new: str, where: str, written: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(HOME.replace(old, new, 1))
+    first = audit(path, NEEDS)[0]
+    assert (first.code, first.where) == ("DM000", where)
+    assert path.read_text().splitlines()[first.line - 1] == written
+    assert "p.toml" not in first.what
+
+
+def test_a_profile_that_is_no_text_at_all_is_one_finding(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert [finding.code for finding in audit(path, NEEDS)] == ["DM000"]
+
+
+OTHER_FILES = {
+    "edge-audit.toml": "",
+    "pyproject.toml": '[project]\nname = "x"\n',
+    "ruff.toml": "[lint]\n",
+    "agent.toml": 'device = "gateway-1"\nprofile = "p.toml"\n[broker]\nurl = "mqtt://127.0.0.1"\n',
+}
+
+
+def test_a_folder_may_hold_waivers_and_settings_beside_its_profiles(tmp_path: Path) -> None:
+    for name, text in OTHER_FILES.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "home.toml").write_text(HOME)
+    done = CliRunner().invoke(main, ["check", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "1 profile, 0 findings" in done.stdout
+    assert "passed over" in done.stderr
+    assert "agent.toml" in done.stderr
+    assert "edge-audit.toml" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["schema = ", "schema = 1", "[[source]]\nnmae = 3", "\x00", "[retention]"])
+def test_a_broken_profile_in_a_folder_is_never_passed_over(text: str, tmp_path: Path) -> None:
+    (tmp_path / "home.toml").write_text(HOME)
+    (tmp_path / "broken.toml").write_text(text)
+    found, passed = profiles_in([tmp_path])
+    assert [path.name for path in found] == ["broken.toml", "home.toml"]
+    assert passed == []
+
+
+def test_a_file_that_is_named_is_checked_whatever_it_is(tmp_path: Path) -> None:
+    (tmp_path / "ruff.toml").write_text("[lint]\n")
+    done = CliRunner().invoke(main, ["check", str(tmp_path / "ruff.toml")])
+    assert done.exit_code == 1
+    assert "DM000" in done.stdout
+
+
+def test_a_folder_without_a_profile_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ruff.toml").write_text("[lint]\n")
+    done = CliRunner().invoke(main, ["check", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "holds no profile" in done.stderr
+
+
+@given(st.binary(max_size=200))
+def test_whatever_bytes_lie_in_a_folder_it_can_be_said_whether_they_are_meant_to_be_a_profile(raw: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "x.toml"
+        path.write_bytes(raw)
+        if not is_profile(path):
+            tomllib.loads(raw.decode())
 
 
 def test_lineage_leads_from_the_sensor_to_what_leaves() -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from firmware_configs.audit import UNREADABLE, audit
+from firmware_configs.audit import audit
 from firmware_configs.bundle_needs import read_needs
 from firmware_configs.rules import ALL
+from firmware_configs.rules.besides import UNREADABLE
 
 CORPUS = Path(__file__).parent / "corpus"
 BAD, GOOD = sorted((CORPUS / "bad").glob("*.toml")), sorted((CORPUS / "good").glob("*.toml"))

@@ -11,6 +11,7 @@ from firmware_configs import measured, messages, reference
 from firmware_configs.profile import Profile
 from firmware_configs.reference import WORDS
 from firmware_configs.rules import ALL
+from firmware_configs.rules.besides import BESIDES, EXAMPLES
 from firmware_configs.rules.examples import of
 from models.spec import Spec
 from tools.site import commands, errors, structs
@@ -110,8 +111,9 @@ def _rules() -> Iterator[str]:
     yield "# Rules of the auditor\n"
     yield f"{len(ALL)} rules, each with a code that never changes its meaning. `edge-audit check` runs them,"
     yield "`edge-audit rules CODE` explains one. Errors and warnings make the command exit with 1, notes do not.\n"
-    for rule in ALL:
-        example = of(rule.code)
+    yield "DM000 and DM9 are no rules about profiles: they say what does not load, and which waivers to look at.\n"
+    for rule in (*ALL, *BESIDES):
+        example = EXAMPLES.get(rule.code) or of(rule.code)
         yield f"## {rule.code}: {rule.title}\n"
         yield f"**{rule.level}.** {rule.why}" + (f" See {rule.law}.\n" if rule.law else "\n")
         yield f"This breaks it:\n\n```toml\n{example.failing.strip()}\n```\n"
