@@ -25,6 +25,8 @@ Accountant = Literal["pld", "rdp"]
 NoiseBy = Literal["coordinator", "devices"]
 UNIT = "one device"
 NOISE_MAX = 10_000.0
+EPSILON_MAX = 200.0
+"""What is promised beyond is nothing, and PLD takes minutes and gigabytes to say so."""
 APART = APART_MAX / 4
 """What a round's shares may add to ρ, by the bound that `models.secure_sum.noise` refuses beyond."""
 
@@ -115,8 +117,19 @@ def epsilon(spent: Iterable[Spend], delta: float, accountant: Accountant = "pld"
         delta: in (0, 1).
         accountant: `pld` is tighter, `rdp` faster.
     Raises:
-        BudgetInvalid: a number is out of its range.
+        BudgetInvalid: a number is out of its range, or ε is beyond `EPSILON_MAX` by RDP and was asked for by PLD.
     """
+    reached = _reached(spent, delta, accountant)
+    if math.isinf(reached):
+        raise BudgetInvalid(
+            f"ε would be more than {EPSILON_MAX:g}: that protects nobody",
+            hint="more noise, or fewer rounds",
+        )
+    return reached
+
+
+def _reached(spent: Iterable[Spend], delta: float, accountant: Accountant) -> float:
+    """ε; by PLD infinity where RDP says more than `EPSILON_MAX`."""
     rows = [_checked(row) for row in spent]
     if not 0.0 < delta < 1.0:
         raise BudgetInvalid(f"δ = {delta:g} is not between 0 and 1", hint="use less than 1 / devices, such as 1e-5")
@@ -126,6 +139,8 @@ def epsilon(spent: Iterable[Spend], delta: float, accountant: Accountant = "pld"
         raise BudgetInvalid(
             "noise of the devices is accounted by RDP: dp-accounting has no PLD of it", hint="use --accountant rdp"
         )
+    if accountant == "pld" and _reached(rows, delta, "rdp") > EPSILON_MAX:
+        return math.inf
     from absl import logging as said
     from dp_accounting.pld import PLDAccountant
     from dp_accounting.rdp import RdpAccountant
@@ -145,21 +160,35 @@ def noise_for(budget: Budget, rate: float, rounds: int, noise_by: NoiseBy = "coo
         BudgetInvalid: a number is out of its range, or no noise up to `NOISE_MAX` is enough.
     """
 
-    def cost(noise: float, accountant: Accountant) -> float:
-        row = Spend(noise_multiplier=noise, rate=rate, rounds=rounds, noise_by=noise_by)
-        return epsilon([row], budget.delta, accountant)
+    if not 0.0 < budget.epsilon <= EPSILON_MAX:
+        raise BudgetInvalid(
+            f"ε = {budget.epsilon:g} is no budget", hint=f"above 0 and at most {EPSILON_MAX:g}, such as 8"
+        )
 
-    low, high = 0.0, 1.0
-    while cost(high, "rdp") > budget.epsilon:
-        low, high = high, high * 2.0
+    def fits(noise: float, by: Accountant) -> bool:
+        row = Spend(noise_multiplier=noise, rate=rate, rounds=rounds, noise_by=noise_by)
+        return _reached([row], budget.delta, by) <= budget.epsilon
+
+    def least(low: float, high: float, by: Accountant) -> float:
+        while high - low > 1e-3:
+            middle = (low + high) / 2.0
+            low, high = (low, middle) if fits(middle, by) else (middle, high)
+        return high
+
+    high = 1.0
+    while not fits(high, "rdp"):
+        high *= 2.0
         if high > NOISE_MAX:
             raise BudgetInvalid(f"no noise keeps {rounds} rounds within ε = {budget.epsilon:g}", hint="fewer rounds")
-    # RDP is never tighter than PLD: its answer is an upper end for the search.
-    while high - low > 1e-3:
-        middle = (low + high) / 2.0
-        fits = middle > 0.0 and cost(middle, budget.accountant) <= budget.epsilon
-        low, high = (low, middle) if fits else (middle, high)
-    return high
+    # RDP is quick and never tighter than PLD: its answer is an upper end for the search by PLD, which gets slower the
+    # less noise it is asked about, so that one comes down to its answer by doubling steps.
+    high = least(0.0, high, "rdp")
+    if budget.accountant == "rdp":
+        return high
+    step = high / 32.0
+    while high - step > 0.0 and fits(high - step, budget.accountant):
+        high, step = high - step, 2.0 * step
+    return least(max(0.0, high - step), high, budget.accountant)
 
 
 def refuse_beyond(budget: Budget, spent: Iterable[Spend], more: Spend) -> float:
@@ -170,12 +199,13 @@ def refuse_beyond(budget: Budget, spent: Iterable[Spend], more: Spend) -> float:
         BudgetInvalid: a number is out of its range.
     """
     rows = list(spent)
-    after = epsilon([*rows, more], budget.delta, budget.accountant)
+    after = _reached([*rows, more], budget.delta, budget.accountant)
     if after > budget.epsilon:
-        before = epsilon(rows, budget.delta, budget.accountant)
+        before = _reached(rows, budget.delta, budget.accountant)
+        reached = f"more than {EPSILON_MAX:g}" if math.isinf(after) else f"{after:.4g}"
         raise PrivacyRefused(
             f"the budget is ε = {budget.epsilon:g} at δ = {budget.delta:g}; ε = {before:.4g} is spent, and this would "
-            f"make it {after:.4g}",
+            f"make it {reached}",
             hint="more noise, fewer rounds, or a new bundle trained from data that was not in these rounds",
         )
     return after

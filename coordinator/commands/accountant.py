@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing, home_option, json_option, show
 from firmware_configs import gaussian
 
 EXAMPLE = {"clients": 1_000, "rate": 0.05, "rounds": 100, "noise": 1.0, "delta": 1e-5}
@@ -55,6 +55,9 @@ def accountant(
     edge-coordinator accountant affinity
     """
     if bundle:
+        if example or noise is not None or epsilon is not None:
+            raise click.UsageError("a BUNDLE is asked what was spent on it: leave out --noise, --epsilon and --example")
+        existing(home)
         from coordinator.shell.told import spent
 
         found: dict[str, Any] = {"bundle": bundle, "populations": spent(home, bundle)}

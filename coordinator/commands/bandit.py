@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing_home_option, json_option, show
 from firmware_configs.cli_group import FiniteRange
 
 
@@ -68,7 +68,7 @@ def bandit() -> None:
     type=FiniteRange(0.0, min_open=True),
     help="Seconds to wait for sums.",
 )
-@home_option
+@existing_home_option
 @json_option
 def merge(home: Path, as_json: bool, **given: Any) -> None:
     """Add up what a placement's policy has seen on devices, and publish BUNDLE with it as the beginning.

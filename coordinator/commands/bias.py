@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing, home_option, json_option, show
 from coordinator.commands.sums import sum_options
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def bias(
 
     from coordinator.shell.bias import in_words, last, look
 
+    existing(home)
     if profile is not None:
         found = look(home, bundle, profile, asked, lambda line: click.echo(line, err=as_json))
     else:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.commands.options import home_option, json_option
+from coordinator.commands.options import existing_home_option, json_option
 from coordinator.commands.options import show as tell
 from firmware_configs.cli_group import FiniteRange
 
@@ -43,7 +43,7 @@ def business() -> None:
 @click.option("--join-s", default=30.0, show_default=True, help="Of a secret sum: seconds to wait for devices.")
 @click.option("--deadline-s", default=60.0, show_default=True, help="Of a secret sum: seconds to wait at each stage.")
 @width_option
-@home_option
+@existing_home_option
 @json_option
 def release(
     profile: Path,
@@ -74,7 +74,7 @@ def release(
 @business.command()
 @click.argument("name")
 @width_option
-@home_option
+@existing_home_option
 @json_option
 def show(name: str, width: float, home: Path, as_json: bool) -> None:
     """Tell the newest release of the profile called NAME again; nobody is asked, nothing is spent."""
@@ -84,7 +84,7 @@ def show(name: str, width: float, home: Path, as_json: bool) -> None:
 
 
 @business.command("ls")
-@home_option
+@existing_home_option
 @json_option
 def list_releases(home: Path, as_json: bool) -> None:
     """List profiles of which something was released."""

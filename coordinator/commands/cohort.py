@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing_home_option, json_option, show
 from firmware_configs.cli_group import FiniteRange
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ OF_A_ROUND = ("bundle", "wanted", "over_selection", "rate", "minimum_reports", "
 @click.option("--where", multiple=True, help="Only some devices: profile:HASH, group:beta, tag:site=lab.")
 @click.option("--class", "classes", multiple=True, help="Only devices of this class of profile; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), help="Of the draw; default: 0.")
-@home_option
+@existing_home_option
 @json_option
 def cohort(
     bundle: str,

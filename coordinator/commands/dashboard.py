@@ -6,7 +6,7 @@ from typing import TextIO
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing, existing_home_option, home_option, json_option, show
 
 ROLES = ["viewer", "engineer", "operator", "officer"]
 
@@ -46,8 +46,8 @@ def dashboard(
     edge-coordinator dashboard --host 0.0.0.0 --name fleet.example.org --tls
     """
     if ctx.invoked_subcommand is not None:
-        ctx.obj = home
         return
+    existing(home)
     if (certificate is None) != (key is None):
         raise click.UsageError("--certificate and --key go together")
     from coordinator.shell.dashboard.serve import Options, serve
@@ -104,12 +104,12 @@ def add(name: str, role: str, password_file: TextIO | None, home: Path, as_json:
             raise UsageError(f"{password_file.name} is not UTF-8", hint="write the password into it as text") from None
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    made = Users(home).add(name, role, password)  # type: ignore[arg-type]
-    show(msgspec.to_builtins(made), f"{name} may sign in as {role}", as_json)
+    user = Users(home).add(name, role, password)  # type: ignore[arg-type]
+    show(msgspec.to_builtins(user), f"{name} may sign in as {role}", as_json)
 
 
 @users.command("ls")
-@home_option
+@existing_home_option
 @json_option
 def list_users(home: Path, as_json: bool) -> None:
     """List who may sign in."""
@@ -125,7 +125,7 @@ def list_users(home: Path, as_json: bool) -> None:
 
 @users.command("rm")
 @click.argument("name")
-@home_option
+@existing_home_option
 @json_option
 def remove(name: str, home: Path, as_json: bool) -> None:
     """Let NAME in no more, and sign NAME out."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing_home_option, json_option, show
 
 
 @click.command()
@@ -15,7 +15,7 @@ from coordinator.commands.options import home_option, json_option, show
 @click.option(
     "--rollout", "plan", type=click.Path(path_type=Path), help="Cohort by cohort, as this plan (rollout.toml) says."
 )
-@home_option
+@existing_home_option
 @json_option
 def deploy(bundle: str, version: str, devices: Sequence[str], plan: Path | None, home: Path, as_json: bool) -> None:
     """Ask devices to run VERSION of BUNDLE, which must be published."""

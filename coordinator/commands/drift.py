@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing, home_option, json_option, show
 from coordinator.commands.sums import sum_options
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def drift(
 
     from coordinator.shell.fleet_drift import in_words, last, look
 
+    existing(home)
     if profile is not None:
         found = look(home, bundle, profile, where, asked, lambda line: click.echo(line, err=as_json))
     else:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing_home_option, json_option, show
 
 
 @click.command()
@@ -16,7 +16,7 @@ from coordinator.commands.options import home_option, json_option, show
 @click.option("--minimum-reports", default=3, show_default=True, type=click.IntRange(1), help="Fewer tell nothing.")
 @click.option("--join-s", default=30.0, show_default=True, help="Seconds to wait for devices.")
 @click.option("--deadline-s", default=60.0, show_default=True, help="Seconds to wait for counts.")
-@home_option
+@existing_home_option
 @json_option
 def evaluate(
     bundle: str,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordinator.commands.options import home_option, json_option
+from coordinator.commands.options import existing_home_option, json_option
 from coordinator.commands.options import show as tell
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def experiments() -> None:
 
 @experiments.command("add")
 @click.argument("profile", type=click.Path(path_type=Path))
-@home_option
+@existing_home_option
 @json_option
 def add(profile: Path, home: Path, as_json: bool) -> None:
     """Take up the experiments of PROFILE, the device profile that the devices run."""
@@ -33,7 +33,7 @@ def add(profile: Path, home: Path, as_json: bool) -> None:
 
 
 @experiments.command("ls")
-@home_option
+@existing_home_option
 @json_option
 def list_experiments(home: Path, as_json: bool) -> None:
     """List experiments with what was last released of each."""
@@ -61,7 +61,7 @@ def list_experiments(home: Path, as_json: bool) -> None:
 
 @experiments.command("show")
 @click.argument("name")
-@home_option
+@existing_home_option
 @json_option
 def show(name: str, home: Path, as_json: bool) -> None:
     """Tell what NAME says: intervals, mismatch, verdict. Looking again never spoils the result.
@@ -75,7 +75,7 @@ def show(name: str, home: Path, as_json: bool) -> None:
 
 @experiments.command("release")
 @click.argument("name")
-@home_option
+@existing_home_option
 @json_option
 def release(name: str, home: Path, as_json: bool) -> None:
     """Add up what devices have reported, blur it as the profile promises, account for it, and tell it."""
@@ -87,7 +87,7 @@ def release(name: str, home: Path, as_json: bool) -> None:
 @experiments.command("allocate")
 @click.argument("name")
 @click.option("--dry-run", "dry", is_flag=True, help="Only say what would be done.")
-@home_option
+@existing_home_option
 @json_option
 def allocate(name: str, dry: bool, home: Path, as_json: bool) -> None:
     """Move the traffic of NAME: prune arms that lose, promote one that wins, within the profile's guardrails."""

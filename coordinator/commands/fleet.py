@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing_home_option, json_option, show
 
 where_option = click.option(
     "--where", multiple=True, help="Only devices such as tag:site=lab, group:beta, name:home-*, presence:offline."
@@ -28,7 +28,7 @@ def fleet() -> None:
 )
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Devices on a page.")
 @click.option("--page", default=1, show_default=True, type=click.IntRange(1), help="Which page.")
-@home_option
+@existing_home_option
 @json_option
 def list_devices(where: Sequence[str], sort: str, limit: int, page: int, home: Path, as_json: bool) -> None:
     """List devices: presence, agent, profile, bundles, learning, last seen, tags."""
@@ -48,7 +48,7 @@ def list_devices(where: Sequence[str], sort: str, limit: int, page: int, home: P
 
 @fleet.command("show")
 @click.argument("device")
-@home_option
+@existing_home_option
 @json_option
 def show_device(device: str, home: Path, as_json: bool) -> None:
     """Show all that is known of DEVICE, and what of the wanted state does not hold there."""
@@ -70,7 +70,7 @@ def show_device(device: str, home: Path, as_json: bool) -> None:
 )
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 200), help="Newest rows.")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
-@home_option
+@existing_home_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a row.")
 def logs(device: str, kinds: Sequence[str], limit: int, follow: bool, home: Path, as_json: bool) -> None:
     """Print what DEVICE said of itself, as far as its profile lets it out."""
@@ -101,10 +101,12 @@ def logs(device: str, kinds: Sequence[str], limit: int, follow: bool, home: Path
 @where_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 @click.option("--agent", "newest", default="", help="Version that agents should have; default: the newest seen.")
-@home_option
+@existing_home_option
 @click.pass_context
 def doctor(ctx: click.Context, where: Sequence[str], as_json: bool, newest: str, home: Path) -> None:
-    """Say what is wrong in the fleet and how to mend it. Exit code 0 all well, 1 warnings, 2 failures."""
+    """Say what is wrong in the fleet and how to mend it. Exit code 0 all well, 1 warnings or no device at all,
+    2 failures.
+    """
     import msgspec
 
     from coordinator.fleet.health import Thresholds, examine
@@ -114,7 +116,7 @@ def doctor(ctx: click.Context, where: Sequence[str], as_json: bool, newest: str,
 
     devices = select(FleetStore(home).views(), parse(where))
     found = examine(devices, _now_ms(), Thresholds(newest_agent=newest))
-    code = 2 if any(one.severity == "failure" for one in found) else int(bool(found))
+    code = 2 if any(one.severity == "failure" for one in found) else int(bool(found) or not devices)
     data = {"exit_code": code, "devices": len(devices), "findings": msgspec.to_builtins(found)}
     show(data, "\n".join(findings_in_words(found, len(devices))), as_json)
     ctx.exit(code)
@@ -123,7 +125,7 @@ def doctor(ctx: click.Context, where: Sequence[str], as_json: bool, newest: str,
 @fleet.command("tag")
 @click.argument("words", nargs=-1, required=True, metavar="[DEVICE]... KEY=VALUE|KEY-...")
 @where_option
-@home_option
+@existing_home_option
 @json_option
 def tag(words: Sequence[str], where: Sequence[str], home: Path, as_json: bool) -> None:
     """Set tags of devices, which are named or chosen with --where; KEY- takes one away."""
@@ -145,7 +147,7 @@ def tag(words: Sequence[str], where: Sequence[str], home: Path, as_json: bool) -
 @click.argument("devices", nargs=-1)
 @click.option("--remove", is_flag=True, help="Take them out instead.")
 @where_option
-@home_option
+@existing_home_option
 @json_option
 def group(
     name: str | None, devices: Sequence[str], remove: bool, where: Sequence[str], home: Path, as_json: bool
@@ -176,7 +178,7 @@ def group(
 @click.option("--any-time", is_flag=True, help="Take back the windows that were wanted.")
 @click.option("--if-revision", type=click.IntRange(0), help="Only if this is the newest revision.")
 @where_option
-@home_option
+@existing_home_option
 @json_option
 def want(
     devices: Sequence[str],
@@ -206,7 +208,7 @@ def want(
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("devices", nargs=-1)
 @where_option
-@home_option
+@existing_home_option
 @json_option
 def give_profile(file: Path, devices: Sequence[str], where: Sequence[str], home: Path, as_json: bool) -> None:
     """Say that DEVICES run the profile FILE: what they may read and write at the broker follows from it."""
@@ -231,7 +233,7 @@ def give_profile(file: Path, devices: Sequence[str], where: Sequence[str], home:
     show_default=True,
     help="Which broker's words.",
 )
-@home_option
+@existing_home_option
 @json_option
 def acl(broker: str, home: Path, as_json: bool) -> None:
     """Print who may read and write which topics, from enrolment, profiles and apps' roles."""
@@ -250,7 +252,7 @@ def acl(broker: str, home: Path, as_json: bool) -> None:
 @fleet.command("sync")
 @click.argument("devices", nargs=-1)
 @where_option
-@home_option
+@existing_home_option
 @json_option
 def sync(devices: Sequence[str], where: Sequence[str], home: Path, as_json: bool) -> None:
     """Say again what is wanted of DEVICES, numbered above what they report: mends revisions that stick."""

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing_home_option, json_option, show
 
 
 @click.command()
 @click.argument("bundle")
 @click.argument("version", default="")
-@home_option
+@existing_home_option
 @json_option
 def lineage(bundle: str, version: str, home: Path, as_json: bool) -> None:
     """Tell where VERSION of BUNDLE (default: the newest) comes from and where it runs.

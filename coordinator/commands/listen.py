@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing_home_option, json_option, show
 from firmware_configs.cli_group import FiniteRange
 
 
@@ -15,7 +15,7 @@ from firmware_configs.cli_group import FiniteRange
 @click.option("--device", "devices", multiple=True, help="Only this device; repeat. Default: all.")
 @click.option("--topic", "topics", multiple=True, help="A further topic filter, such as an actuator's; repeat.")
 @click.option("--seconds", default=0.0, type=FiniteRange(0.0), help="How long; 0: until Ctrl-C.")
-@home_option
+@existing_home_option
 @json_option
 def listen(out: Path, devices: Sequence[str], topics: Sequence[str], seconds: float, home: Path, as_json: bool) -> None:
     """Record what devices publish: size, SHA-256 and topic of each message, never what is in it.

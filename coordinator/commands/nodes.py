@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing_home_option, home_option, json_option, show
 from firmware_configs.cli_group import FiniteRange
 
 
@@ -107,7 +107,7 @@ def app(
 @click.option(
     "--public-key", required=True, type=click.Path(path_type=Path), help="node.pub.next of `edge-agent keys rotate`."
 )
-@home_option
+@existing_home_option
 @json_option
 def rotate(device: str, public_key: Path, home: Path, as_json: bool) -> None:
     """Accept DEVICE's next key, and refuse the one that it had."""
@@ -119,7 +119,7 @@ def rotate(device: str, public_key: Path, home: Path, as_json: bool) -> None:
 
 @nodes.command("revoke")
 @click.argument("device")
-@home_option
+@existing_home_option
 @json_option
 def revoke(device: str, home: Path, as_json: bool) -> None:
     """Refuse DEVICE from now on."""
@@ -130,7 +130,7 @@ def revoke(device: str, home: Path, as_json: bool) -> None:
 
 
 @nodes.command("ls")
-@home_option
+@existing_home_option
 @json_option
 def list_nodes(home: Path, as_json: bool) -> None:
     """List enrolled devices, and which of them are in quarantine."""
@@ -166,7 +166,7 @@ def list_nodes(home: Path, as_json: bool) -> None:
 @click.argument("device")
 @click.option("--reason", required=True, help="Why; it is kept in the audit.")
 @click.option("--days", default=7.0, show_default=True, type=FiniteRange(min=0.0, min_open=True))
-@home_option
+@existing_home_option
 @json_option
 def quarantine(device: str, reason: str, days: float, home: Path, as_json: bool) -> None:
     """Do not ask DEVICE in rounds for a while; it keeps its key and its models."""
@@ -183,7 +183,7 @@ def quarantine(device: str, reason: str, days: float, home: Path, as_json: bool)
 @nodes.command("release")
 @click.argument("device")
 @click.option("--reason", required=True, help="Why; it is kept in the audit.")
-@home_option
+@existing_home_option
 @json_option
 def release(device: str, reason: str, home: Path, as_json: bool) -> None:
     """Ask DEVICE again, and count its reports from nothing."""
@@ -197,7 +197,7 @@ def release(device: str, reason: str, home: Path, as_json: bool) -> None:
 
 @nodes.command("audit")
 @click.argument("device", default="")
-@home_option
+@existing_home_option
 @json_option
 def audit(device: str, home: Path, as_json: bool) -> None:
     """Show who was quarantined or released, by whom and on what evidence; of DEVICE, or of all."""

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from coordinator.commands import ceremony
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing_home_option, home_option, json_option, show
 from coordinator.commands.registry_keys import keys_option, missing_lines, opened, passphrase_option
 
 
@@ -68,7 +68,7 @@ def publish(
 @registry.command("ls")
 @click.option("--roles", is_flag=True, help="Roles: keys, thresholds, expiry.")
 @click.option("--pending", is_flag=True, help="What waits for signatures.")
-@home_option
+@existing_home_option
 @json_option
 def list_registry(roles: bool, pending: bool, home: Path, as_json: bool) -> None:
     """List what is published; or the roles; or what waits for signatures."""
@@ -98,7 +98,7 @@ def list_registry(roles: bool, pending: bool, home: Path, as_json: bool) -> None
 
 @registry.command("root")
 @click.option("--number", default=0, type=click.IntRange(0), help="Of the chain; 0: the newest.")
-@home_option
+@existing_home_option
 def root(number: int, home: Path) -> None:
     """Print the trusted root that devices are given (registry.trusted_root in agent.toml)."""
     from coordinator.shell.repository import pretty, read
@@ -107,7 +107,7 @@ def root(number: int, home: Path) -> None:
 
 
 @registry.command("verify")
-@home_option
+@existing_home_option
 @json_option
 def verify(home: Path, as_json: bool) -> None:
     """Walk through the whole repository as a client, and say what is wrong. Exit code 1 when something is."""
@@ -128,7 +128,7 @@ def verify(home: Path, as_json: bool) -> None:
 @click.option("--offline", is_flag=True, help="Do not ask the broker; go by what was heard of devices so far.")
 @keys_option
 @passphrase_option
-@home_option
+@existing_home_option
 @json_option
 def collect(
     keep: int,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordinator.commands.options import home_option, json_option
+from coordinator.commands.options import existing, existing_home_option, home_option, json_option
 from coordinator.commands.options import show as tell
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def plan_command(
     from coordinator.shell import rollouts
 
     loaded = load(plan)
+    if not devices:
+        existing(home)
     made = rollouts.imagined(loaded, devices) if devices else rollouts.enrolled(home, loaded)
     cohorts = rollouts.summary(made)["cohorts"]
     data: dict[str, Any] = {"bundle": loaded.bundle, "version": loaded.version, "cohorts": cohorts}
@@ -79,7 +81,7 @@ def schema() -> None:
 
 @rollout.command("start")
 @PLAN
-@home_option
+@existing_home_option
 @json_option
 def start(plan: Path, home: Path, as_json: bool) -> None:
     """Begin the rollout of PLAN. `edge-coordinator up` carries it on, without this terminal."""
@@ -91,7 +93,7 @@ def start(plan: Path, home: Path, as_json: bool) -> None:
 
 
 @rollout.command("ls")
-@home_option
+@existing_home_option
 @json_option
 def list_rollouts(home: Path, as_json: bool) -> None:
     """List rollouts, newest first."""
@@ -115,7 +117,7 @@ def list_rollouts(home: Path, as_json: bool) -> None:
 @rollout.command("show")
 @KEY
 @click.option("--devices", "with_devices", is_flag=True, help="Each device too.")
-@home_option
+@existing_home_option
 @json_option
 def show(key: str, with_devices: bool, home: Path, as_json: bool) -> None:
     """Tell how KEY stands: cohorts, what it waits for, what its guards say."""
@@ -137,7 +139,7 @@ def show(key: str, with_devices: bool, home: Path, as_json: bool) -> None:
 @rollout.command("watch")
 @KEY
 @click.option("--timeout-s", default=0.0, help="Stop watching after so long; 0: at its end.")
-@home_option
+@existing_home_option
 @json_option
 def watch(key: str, timeout_s: float, home: Path, as_json: bool) -> None:
     """Print what happens to KEY as it happens, until it ends. Exit code 1 when it was rolled back."""
@@ -169,7 +171,7 @@ def watch(key: str, timeout_s: float, home: Path, as_json: bool) -> None:
 @rollout.command("log")
 @KEY
 @click.option("--verify", is_flag=True, help="Check that no line was changed since it was written.")
-@home_option
+@existing_home_option
 @json_option
 def log(key: str, verify: bool, home: Path, as_json: bool) -> None:
     """Print the audit log of KEY: who, when, what, why, on which evidence."""
@@ -193,7 +195,7 @@ def log(key: str, verify: bool, home: Path, as_json: bool) -> None:
 @rollout.command("run")
 @click.option("--broker", default="", help="mqtt://HOST:PORT; default: the running coordinator's.")
 @click.option("--forever", is_flag=True, help="Do not end when nothing is left to do.")
-@home_option
+@existing_home_option
 def run(broker: str, forever: bool, home: Path) -> None:
     """Carry rollouts on in the foreground, where `edge-coordinator up` does not."""
     from coordinator.shell.home import endpoints_of
@@ -206,7 +208,7 @@ def _wish(name: str, text: str) -> None:
     @rollout.command(name, help=text)
     @KEY
     @REASON
-    @home_option
+    @existing_home_option
     @json_option
     def wish(key: str, reason: str, home: Path, as_json: bool) -> None:
         from coordinator.rollout.state import Wish

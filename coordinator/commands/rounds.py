@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing_home_option, json_option, show
 
 
 @click.group()
@@ -22,7 +22,7 @@ def rounds() -> None:
 
 
 @rounds.command("ls")
-@home_option
+@existing_home_option
 @json_option
 def list_rounds(home: Path, as_json: bool) -> None:
     """List runs with their rounds, newest first.
@@ -49,7 +49,7 @@ def list_rounds(home: Path, as_json: bool) -> None:
 
 @rounds.command("show")
 @click.argument("run")
-@home_option
+@existing_home_option
 @json_option
 def show_rounds(run: str, home: Path, as_json: bool) -> None:
     """Show RUN: every attempt of every round, with what it took and what was spent.
@@ -70,7 +70,7 @@ def show_rounds(run: str, home: Path, as_json: bool) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="rounds.png, or rounds.html: a page that stands by itself, with the numbers as a table.",
 )
-@home_option
+@existing_home_option
 @json_option
 def plot_rounds(run: str, out: Path, home: Path, as_json: bool) -> None:
     """Draw RUN: loss, participation, bytes and, of a private run, ε by round.
@@ -90,7 +90,7 @@ def plot_rounds(run: str, out: Path, home: Path, as_json: bool) -> None:
 
 @rounds.command("resume")
 @click.argument("run")
-@home_option
+@existing_home_option
 @json_option
 def resume_run(run: str, home: Path, as_json: bool) -> None:
     """Go on with RUN, which was cut off or has failed, from its last durable state.
@@ -110,7 +110,7 @@ def resume_run(run: str, home: Path, as_json: bool) -> None:
 @rounds.command("abandon")
 @click.argument("run")
 @click.option("--reason", required=True, help="Kept with the run.")
-@home_option
+@existing_home_option
 @json_option
 def abandon_run(run: str, reason: str, home: Path, as_json: bool) -> None:
     """Give RUN up for good: nothing of it is published, and what it has spent stays spent."""

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.options import existing_home_option, json_option, show
 
 
 @click.command()
-@home_option
+@existing_home_option
 @json_option
 def status(home: Path, as_json: bool) -> None:
     """Where everything is, and what each device runs."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.commands.options import home_option
+from coordinator.commands.options import existing_home_option
 
 if TYPE_CHECKING:
     from coordinator.progress import Standing
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", default="")
-@home_option
+@existing_home_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line for each change.")
 def watch(run: str, home: Path, as_json: bool) -> None:
     """Show RUN while it happens, until it ends; default: the newest that has not ended.

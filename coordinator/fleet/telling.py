@@ -98,6 +98,8 @@ def in_words(device: DeviceView, now_ms: int) -> list[str]:
 
 def findings_in_words(found: Sequence[Finding], devices: int) -> list[str]:
     """What the doctor says."""
+    if not devices:
+        return ["no device was looked at: is this the home, and does --where mean any?"]
     if not found:
         return [f"{devices:,} devices, nothing is wrong"]
     lines = []

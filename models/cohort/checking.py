@@ -5,7 +5,7 @@ everybody is left out once, and a generator is fitted on all the rest. So what i
 and the same generator, and nobody who is asked was fitted on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import ceil
 from time import perf_counter
@@ -131,19 +131,17 @@ def check(
     """
     began = perf_counter()
     if folds is None:
-        fewest = min(members, (1.0 - members) / 2.0)
+        turn, fewest = "seed", min(members, (1.0 - members) / 2.0)
     else:
-        seeds, members, fewest = range(folds), 1.0 - 1.0 / folds, 1.0 / folds
+        turn, seeds, members, fewest = "fold", range(folds), 1.0 - 1.0 / folds, 1.0 / folds
     fitting.refuse_few(people, ceil(round(fitting.PEOPLE_MIN / fewest, 6)))
     whole = fitting.fit(people, card.settings, card, progress)
     drawn = sample(whole, len(people.users), seeds[0])
     statistics = resemblance.compare(people, drawn, seeds[0])
-    seen = []
-    parting = membership.folds(len(people.users), folds) if folds is not None else None
-    for seed in seeds:
-        parts = membership.parted(len(people.users), seed, members) if parting is None else parting[seed]
-        told = partial(_told, progress, f"{'seed' if folds is None else 'fold'} {seed}: ")
-        seen.append(_once(people, parts, card, seed, told, use=use, times=times, plan=plan))
+    seen = [
+        _once(people, parts, card, seed, partial(_told, progress, f"{turn} {seed}: "), use=use, times=times, plan=plan)
+        for seed, parts in _partings(len(people.users), seeds, folds, members)
+    ]
     uses = [_use(STRANGERS, name, [one.hits[name] for one in seen]) for name in seen[0].hits]
     if use and everybody:
         uses.append(_everybody(people, card, seeds, progress, times, plan))
@@ -171,6 +169,14 @@ def check(
         passed=worst <= auc_max and (gap is None or gap <= gap_max),
         seconds=perf_counter() - began,
     )
+
+
+def _partings(
+    people: int, seeds: Sequence[int], folds: int | None, members: float
+) -> Iterable[tuple[int, tuple[I64, ...]]]:
+    if folds is not None:
+        return enumerate(membership.folds(people, folds))
+    return ((seed, membership.parted(people, seed, members)) for seed in seeds)
 
 
 def _told(progress: Progress, prefix: str, line: str) -> None:

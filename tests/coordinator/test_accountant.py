@@ -75,6 +75,29 @@ def test_numbers_that_protect_nothing_are_refused_by_name(spend: Spend, delta: f
         epsilon([spend], delta, "rdp")
 
 
+@pytest.mark.parametrize(("rate", "rounds", "budget"), [(0.1, 50, 3.0), (1.0, 1, 20.0)])
+def test_the_noise_by_pld_keeps_to_the_budget_and_a_little_less_does_not(
+    rate: float, rounds: int, budget: float
+) -> None:
+    noise = noise_for(Budget(epsilon=budget, delta=1e-5), rate, rounds)
+    assert epsilon([Spend(noise_multiplier=noise, rate=rate, rounds=rounds)], 1e-5) <= budget
+    assert epsilon([Spend(noise_multiplier=noise - 0.002, rate=rate, rounds=rounds)], 1e-5) > budget
+
+
+@pytest.mark.parametrize("noise", [1e-9, 1e-3, 0.05])
+def test_noise_that_protects_nobody_is_refused_and_not_reckoned_for_hours(noise: float) -> None:
+    with pytest.raises(BudgetInvalid, match="more than 200"):
+        epsilon([Spend(noise_multiplier=noise, rate=1.0, rounds=10)], 1e-5)
+    with pytest.raises(PrivacyRefused, match="make it more than 200"):
+        refuse_beyond(Budget(epsilon=2.0, delta=1e-5), [], Spend(noise_multiplier=noise, rate=1.0, rounds=10))
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, math.nan, math.inf, 1_000.0])
+def test_a_budget_that_is_none_is_refused(wrong: float) -> None:
+    with pytest.raises(BudgetInvalid, match="is no budget"):
+        noise_for(Budget(epsilon=wrong, delta=1e-5), 0.1, 10)
+
+
 def test_a_claim_says_epsilon_delta_unit_sampling_and_accountant_or_that_there_is_none() -> None:
     told = claim([Spend(noise_multiplier=1.0, rate=0.05, rounds=100)], 1e-5, "rdp").text
     assert "(4.039, 1e-05)-differential privacy" in told
@@ -160,6 +183,9 @@ def test_the_command_says_what_it_needs() -> None:
     done = CliRunner().invoke(main, ["accountant"])
     assert done.exit_code == 2
     assert "--noise and --epsilon" in done.output
+    done = CliRunner().invoke(main, ["accountant", "affinity", "--noise", "1"])
+    assert done.exit_code == 2
+    assert "leave out --noise" in done.output
     done = CliRunner().invoke(main, ["accountant", "--noise", "-1"])
     assert done.exit_code == 2
     assert "fix:" in done.output

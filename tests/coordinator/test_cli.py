@@ -77,6 +77,42 @@ def test_a_fresh_home_lists_nothing(tmp_path: Path) -> None:
     assert json.loads(call("rounds", "ls", "--home", str(tmp_path), "--json").output) == []
 
 
+def test_a_doctor_who_saw_nobody_finds_nobody_well(tmp_path: Path) -> None:
+    done = call("fleet", "doctor", "--home", str(tmp_path))
+    assert done.exit_code == 1
+    assert "no device was looked at" in done.output
+
+
+LOOKS = ["status", "rounds ls", "nodes ls", "fleet ls", "fleet doctor", "rollout ls", "experiments ls", "registry ls"]
+CHANGES = ["nodes revoke x", "rollout pause last", "rollout rollback last", "experiments allocate x", "accountant x"]
+
+
+@pytest.mark.parametrize("words", [*LOOKS, "watch", "business ls", "dashboard", "dashboard users ls", *CHANGES])
+def test_a_mistyped_home_is_named_and_never_made(tmp_path: Path, words: str) -> None:
+    home = tmp_path / "hme"
+    done = call(*words.split(), "--home", str(home))
+    assert done.exit_code == 1, done.output
+    assert str(home) in done.stderr
+    assert "fix: name its folder with --home" in done.stderr
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("environment", ["", "elsewhere"])
+def test_a_home_that_is_typed_for_the_dashboard_is_its_users_home(tmp_path: Path, environment: str) -> None:
+    (tmp_path / "home").mkdir()
+    word, others = tmp_path / "word", {"HOME": str(tmp_path), "EDGE_COORDINATOR_HOME": environment or None}
+    word.write_text("a word of twelve letters\n")
+    given = ["dashboard", "--home", str(tmp_path / "home"), "users"]
+    added = CliRunner().invoke(
+        main, [*given, "add", "ann", "--role", "viewer", "--password-file", str(word)], env=others
+    )
+    assert added.exit_code == 0, added.output
+    assert "ann" in CliRunner().invoke(main, [*given, "ls"], env=others).output
+    assert not (tmp_path / ".edgeward").exists()
+    own = CliRunner().invoke(main, [*given, "ls", "--home", str(tmp_path / "other")], env=others)
+    assert str(tmp_path / "other") in own.stderr, "what is typed for the command itself counts before"
+
+
 def test_a_device_is_enrolled_once_and_revoked_for_good(place: Coordinator, tmp_path: Path) -> None:
     device = Device("cli-home", tmp_path / "device")
     device.make_key()
