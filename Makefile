@@ -63,7 +63,7 @@ redteam: setup-dev ## Attacks on privacy with their figures, one JSON object (AR
 	$(PY) -m tests.redteam --json $(ARGS)
 
 slow: setup-dev ## The tests that `make test` leaves out: rounds of every kind, cut learners, attacks on a real coordinator, a bad week (half an hour)
-	$(PY) -m pytest -q -m slow tests/coordinator tests/redteam tests/packaging tests/docs tests/chaos $(ARGS)
+	$(PY) -m pytest -q -m slow tests --ignore=tests/conformance $(ARGS)
 
 rollout-test: setup-dev ## Bad versions on twelve real agents: halted, rolled back, no decision failed (ARGS="--agents 4")
 	$(PY) -m tests.rollout --json $(ARGS)

@@ -45,7 +45,7 @@ from firmware_configs.cli_group import EdgeGroup
     edge-coordinator deploy affinity 1.0.0
     edge-coordinator lineage affinity
     edge-coordinator rollout start rollout.toml
-    edge-coordinator simulate --plan docs/simulation.toml --devices 1000
+    edge-coordinator simulate --plan simulation.toml --devices 1000
     edge-coordinator train affinity --rounds 2
     edge-coordinator watch
     edge-coordinator business release shop.toml

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     "--out", default="simulation", show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Folder."
 )
 @click.option("--plots/--no-plots", default=True, show_default=True, help="Draw simulation.png and simulation.html.")
+@click.option("--example", is_flag=True, help="Print a plan that runs, and do nothing; save it, and change it.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of simulation.toml, and do nothing.")
 @json_option
 def simulate(
@@ -45,6 +46,7 @@ def simulate(
     seed: int,
     out: Path,
     plots: bool,
+    example: bool,
     schema: bool,
     as_json: bool,
 ) -> None:
@@ -54,20 +56,24 @@ def simulate(
     machine), simulation.png and simulation.html.
 
     \b
-    edge-coordinator simulate --plan docs/simulation.toml --devices 2000 --days 2 --out build/simulation
-    edge-coordinator simulate --plan docs/simulation.toml --devices 100 --json --no-plots
+    edge-coordinator simulate --example > simulation.toml
+    edge-coordinator simulate --plan simulation.toml --devices 2000 --days 2 --out build/simulation
+    edge-coordinator simulate --plan simulation.toml --devices 100 --json --no-plots
     """
     import msgspec
 
-    from coordinator.simulation.plan import json_schema, load
+    from coordinator.simulation.plan import example_text, json_schema, load
 
+    if example:
+        click.echo(example_text(), nl=False)
+        return
     if schema:
         import json
 
         click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
         return
     if plan is None:
-        raise click.UsageError("--plan FILE is needed; docs/simulation.toml is one")
+        raise click.UsageError("--plan FILE is needed; `edge-coordinator simulate --example > FILE` writes one")
     from coordinator.shell.simulation import report
     from coordinator.shell.simulation.run import simulate as run
 

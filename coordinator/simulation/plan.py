@@ -1,6 +1,7 @@
 """`simulation.toml`: what is assumed of a fleet, and what the coordinator does with it."""
 
 import datetime
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,6 +33,8 @@ from firmware_configs.virtual import (
     Taste,
 )
 
+EXAMPLE = Path(__file__).with_name("example.toml")
+"""A plan that runs, from here: its paths lead to the profile and the bundles that are installed beside."""
 Path_ = Annotated[str, Meta(min_length=1, max_length=4_096)]
 TYPES: dict[type, str] = {Taste: "text", Normal: "number", Flag: "flag"}
 
@@ -176,6 +179,15 @@ def load(path: Path) -> Plan:
     )
     _refuse(str(path), misfits(whole, load_profile(Path(whole.profile)).profile))
     return whole
+
+
+def example_text() -> str:
+    """The example as it may lie anywhere: its paths are whole."""
+    text = EXAMPLE.read_text(encoding="utf-8")
+    plan = parse(text, str(EXAMPLE))
+    for path in (plan.profile, *plan.bundles):
+        text = text.replace(f'"{path}"', json.dumps(str((EXAMPLE.parent / path).resolve()), ensure_ascii=False))
+    return text
 
 
 def parse(text: str, path: str = "simulation") -> Plan:

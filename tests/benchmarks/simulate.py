@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.simulate --json`: virtual clients a second, beside Flower's simulation on Ray.
 
 Both train the same clients on the same rows, from the same parameters with the same schedule, in as many processes, and
-add up the updates; the rows are those that virtual devices made in one day of `docs/simulation.toml`. Flower's clients
+add up the updates; the rows are those that virtual devices made in one day of the example plan. Flower's clients
 train with the bundle's own graph on the stock onnxruntime, as the learner does. `vector` trains them side by side, and
 also clips and quantises each update as a device does; `single` is the same, one by one on the graph.
 
@@ -9,7 +9,7 @@ also clips and quantises each update as a device does; `single` is the same, one
 offered the round by its agent's own rules, trained, entered in its ledger, and put away again. Flower has nothing like
 it, so its ratio compares unlike things, and is told beside.
 
-Needs `pip install 'flwr[simulation]'`; without Ray it measures ours alone, and the ratios are null.
+Needs Ray (`pip install 'edgeward[simulation]'`): without it there is nothing to compare with, and it ends with code 2.
 """
 
 import importlib.util
@@ -31,7 +31,7 @@ import numpy as np
 from msgspec import Struct
 
 from coordinator.shell.simulation.processes import processes
-from coordinator.simulation.plan import Plan, load
+from coordinator.simulation.plan import EXAMPLE, Plan, load
 from coordinator.simulation.rounds import with_offer
 from edge_agent.effects import Train
 from edge_agent.learn.trainer import Rows
@@ -47,8 +47,13 @@ from models import flat
 from models.bundle import Bundle, open_bundle
 from tests.benchmarks.simulate_flower import cpu_s, measure
 
-PLAN = Path(__file__).parents[2] / "docs" / "simulation.toml"
 ROUND_HOUR = 22
+
+
+class Absent(click.ClickException):
+    """What it is compared with is not here."""
+
+    exit_code = 2
 
 
 def world_of(plan: Plan, folder: Path) -> World:
@@ -164,7 +169,7 @@ def _begin(path: str, folder: str, clients: list[int], engine: str) -> None:
     bundle = open_bundle(Path(path))
     school = School(bundle, may_be_abreast=engine == "vector")
     rows = dict(np.load(Path(folder) / "rows.npz"))
-    profile = load_profile(Path(load(PLAN).profile)).profile
+    profile = load_profile(Path(load(EXAMPLE).profile)).profile
     takings = []
     for number in clients:
         train = Train(
@@ -232,7 +237,9 @@ def training(bundle: Bundle, clients: int, rounds: int, count: int, folder: Path
 @click.option("--json", "as_json", is_flag=True)
 def main(clients: int, rounds: int, turns: int, count: int, as_json: bool) -> None:
     """Virtual clients a second, ours and Flower's."""
-    plan = load(PLAN)
+    if importlib.util.find_spec("ray") is None:
+        raise Absent("Ray is not installed, and nothing is measured without it: pip install 'edgeward[simulation]'")
+    plan = load(EXAMPLE)
     bundle = open_bundle(Path(next(path for path in plan.bundles if "affinity" in path)))
     at_ms = plan.start_ms + ROUND_HOUR * HOUR_MS
     found: dict[str, Any] = {"clients": clients, "rounds": rounds}
@@ -245,26 +252,22 @@ def main(clients: int, rounds: int, turns: int, count: int, as_json: bool) -> No
         for turn in range(turns):
             for name, own in parts.items():
                 made = (
-                    flower(bundle, clients, rounds, count, folder)
+                    measure(bundle, message_of(bundle, 1), clients, rounds, count, folder)
                     if name == "flower"
                     else training(bundle, clients, rounds, count, folder, name)
                 )
-                own.extend([made] if made else [])
-                print(f"turn {turn + 1}, {name}: {made['clients_per_s'] if made else 0:.0f} clients/s", file=sys.stderr)
+                own.append(made)
+                print(f"turn {turn + 1}, {name}: {made['clients_per_s']:.0f} clients/s", file=sys.stderr)
         found["devices"] = ours(plan, bundle, devices, at_ms, rounds, count, folder, "vector")
     for name, own in parts.items():
         rates = [rate for one in own for rate in one["rates"]]
-        if own:
-            cpu = median(one["cpu_ms_a_client"] for one in own)
-            found[name] = {**own[-1], "clients_per_s": median(rates), "rates": rates, "cpu_ms_a_client": cpu}
-        else:
-            found[name] = None
-    rate = found["flower"]["clients_per_s"] if found["flower"] else None
+        cpu = median(one["cpu_ms_a_client"] for one in own)
+        found[name] = {**own[-1], "clients_per_s": median(rates), "rates": rates, "cpu_ms_a_client": cpu}
+    rate = found["flower"]["clients_per_s"]
     for name, key in (("vector", ""), ("single", "_single"), ("devices", "_devices")):
-        found[f"ratio_clients_per_s{key}"] = found[name]["clients_per_s"] / rate if rate else None
+        found[f"ratio_clients_per_s{key}"] = found[name]["clients_per_s"] / rate
     # Where others use the machine, seconds say who was let run; CPU says what it took.
-    if found["flower"]:
-        found["ratio_cpu"] = found["flower"]["cpu_ms_a_client"] / found["vector"]["cpu_ms_a_client"]
+    found["ratio_cpu"] = found["flower"]["cpu_ms_a_client"] / found["vector"]["cpu_ms_a_client"]
     found["load"] = os.getloadavg()
     print(json.dumps(found) if as_json else json.dumps(found, indent=2))
 
@@ -272,14 +275,6 @@ def main(clients: int, rounds: int, turns: int, count: int, as_json: bool) -> No
 def rows_of(folder: Path) -> int:
     """Examples of all clients together."""
     return sum(len(values) for name, values in np.load(folder / "rows.npz").items() if name.endswith("label"))
-
-
-def flower(bundle: Bundle, clients: int, rounds: int, count: int, folder: Path) -> dict[str, Any] | None:
-    """The same in Flower's simulation; None without Ray."""
-    if importlib.util.find_spec("ray") is None:
-        print("flower: no Ray here; pip install 'flwr[simulation]'", file=sys.stderr)
-        return None
-    return measure(bundle, message_of(bundle, 1), clients, rounds, count, folder)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from coordinator.cli import main as coordinator
+from coordinator.simulation.plan import EXAMPLE
 from firmware_configs.cli import main as audit
 from tests.browser.screenshots import Shot, World
 from tests.coordinator.written import PRIVATE, begin, row, spend
@@ -25,7 +26,7 @@ def written(folder: Path) -> Iterator[str]:
         store.put_round(row(RUN, number, loss_before=0.0, loss_after=0.0))
     spend(home, RUN, [1, 2, 3])
     _run(coordinator, "rounds", "plot", RUN, "--out", str(folder / "rounds.html"), "--home", str(home))
-    simulation = ("--plan", str(ROOT / "docs" / "simulation.toml"), "--devices", "60", "--processes", "1")
+    simulation = ("--plan", str(EXAMPLE), "--devices", "60", "--processes", "1")
     _run(coordinator, "simulate", *simulation, "--out", str(folder))
     _run(audit, "write", "notice", str(PROFILE), "--out", str(folder / "notice.html"))
     _run(audit, "lineage", str(PROFILE), "--format", "html", "--out", str(folder / "lineage.html"))

@@ -1,5 +1,6 @@
 """The shop's page and the kiosk in a real browser, with a real broker and agent: what is captured, and what follows."""
 
+import statistics
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from demo.pages.catalogue import THEMES
 from demo.pages.house import House
+from tests.benchmarks.web import measure
 from tests.browser import corner_shop as shop
 from tests.browser.chromium import PHONE, chromium, faults, needs_chromium, sideways, visitor
 from tests.browser.screenshots import SCHEMES
@@ -67,6 +69,22 @@ def test_what_is_touched_changes_what_the_same_page_shows(house: House, page: Pa
     assert second[0] in THEMES["tea"]
     assert set(shop.shelf(page)) & set(THEMES["coffee"])
     assert first != second != shop.shelf(page)
+
+
+def test_a_click_changes_the_page_before_anybody_waits_for_it(
+    house: House, page: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The aim is 200 ms at p95, which `python -m tests.benchmarks.web` measures on a machine that does nothing else.
+
+    Here other tests run beside it: the figure is printed, and the bound is one that only a fault exceeds.
+    """
+    shop.enter(page, house)
+    shop.agree(page)
+    times = measure(page, 30)
+    p95 = statistics.quantiles(times, n=100, method="inclusive")[94]
+    with capsys.disabled():
+        print(f"\nfrom a click to the decision on the same page: p95 {p95:.0f} ms of {len(times)} clicks")
+    assert p95 < 2_000
 
 
 def test_nothing_is_captured_and_nothing_asked_before_a_yes(house: House, page: Page, listener: shop.Listener) -> None:

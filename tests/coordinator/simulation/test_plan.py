@@ -9,13 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.errors import SimulationError, SimulationInconsistent, SimulationMalformed, SimulationUnreadable
-from coordinator.simulation.plan import Plan, json_schema, load, parse
+from coordinator.simulation.plan import EXAMPLE, Plan, example_text, json_schema, load, parse
 
-EXAMPLE = Path(__file__).parents[3] / "docs" / "simulation.toml"
 TEXT = EXAMPLE.read_text()
 
 
-def test_the_example_in_the_documents_is_a_plan() -> None:
+def test_the_example_is_the_same_plan_wherever_it_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / "simulation.toml"
+    path.write_text(example_text(), encoding="utf-8")
+    assert load(path) == load(EXAMPLE)
+    assert "../" not in example_text()
+
+
+def test_the_example_is_a_plan() -> None:
     plan = load(EXAMPLE)
     assert plan.rounds is not None
     assert Path(plan.profile).is_file()
@@ -72,7 +78,7 @@ def test_parts_that_contradict_each_other_are_told_together(old: str, new: str, 
     ],
 )
 def test_a_plan_that_does_not_fit_its_profile_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
-    text = TEXT.replace(old, new, 1).replace('"../', f'"{EXAMPLE.parent.parent}/')
+    text = TEXT.replace(old, new, 1).replace('"../../', f'"{EXAMPLE.parents[2]}/')
     path = tmp_path / "simulation.toml"
     path.write_text(text)
     with pytest.raises(SimulationInconsistent) as caught:

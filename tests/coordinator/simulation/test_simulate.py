@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from coordinator.cli import main
 from coordinator.shell.simulation import charts, report
 from coordinator.shell.simulation.run import Done, EngineName, simulate
-from coordinator.simulation.plan import Plan, Population, Private, Rounds, load
+from coordinator.simulation.plan import EXAMPLE, Plan, Population, Private, Rounds, load
 from models.bundle import SUFFIX, open_bundle, write_bundle
+from tests.benchmarks import simulate as benchmark
 
-EXAMPLE = Path(__file__).parents[3] / "docs" / "simulation.toml"
 DEVICES = 24
 DAY_MAX = "50_000_000"
 """What the example's profile lets decisions be, in bytes a day."""
@@ -174,6 +174,27 @@ def test_the_page_stands_by_itself_and_has_every_round(two_days: Done) -> None:
     assert text.count("<svg") == len(charts.panels(two_days.result))
     for one in two_days.result.rounds:
         assert f"<td>{one.row.number}</td>" in text
+
+
+def test_an_example_can_be_had_from_the_command_and_it_says_so(tmp_path: Path) -> None:
+    without = CliRunner().invoke(main, ["simulate"])
+    assert without.exit_code == 2
+    assert "--example" in without.output
+    path = tmp_path / "simulation.toml"
+    path.write_text(CliRunner().invoke(main, ["simulate", "--example"]).stdout, encoding="utf-8")
+    assert load(path) == load(EXAMPLE)
+
+
+def test_the_benchmark_measures_nothing_where_what_it_is_compared_with_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(name: str) -> None:
+        assert name == "ray"
+
+    monkeypatch.setattr(importlib.util, "find_spec", absent)
+    done = CliRunner().invoke(benchmark.main, ["--json"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "pip install 'edgeward[simulation]'" in done.stderr
 
 
 def test_the_command_prints_one_document(tmp_path: Path) -> None:
