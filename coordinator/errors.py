@@ -152,6 +152,19 @@ class RoundFileInvalid(RoundError):
     exit_status: ClassVar[int] = 2
 
 
+class RunStopped(RoundError):
+    """By Ctrl-C; the exit code is that of a shell."""
+
+    code: ClassVar[str] = "CRD212"
+    exit_status: ClassVar[int] = 130
+
+
+class RunTerminated(RunStopped):
+    """By SIGTERM."""
+
+    exit_status: ClassVar[int] = 143
+
+
 class StrategyRefused(RoundError):
     code: ClassVar[str] = "CRD230"
     exit_status: ClassVar[int] = 2

@@ -15,7 +15,15 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator import registry, rounds
-from coordinator.errors import FlowerFailed, NotRunning, RolloutTaken, RoundError, RunInterrupted
+from coordinator.errors import (
+    FlowerFailed,
+    NotRunning,
+    RolloutTaken,
+    RoundError,
+    RunInterrupted,
+    RunStopped,
+    RunTerminated,
+)
 from coordinator.progress import loss_text
 from coordinator.provenance import Made
 from coordinator.shell import fault, flower
@@ -32,6 +40,7 @@ from coordinator.shell.publishing import draft_result
 from coordinator.shell.registry_store import Registry, Target
 from coordinator.shell.rollouts import refuse_while_rolling_out
 from coordinator.shell.run_store import RunPlan, RunStore
+from coordinator.shell.stopping import Terminated, heeded
 from coordinator.shell.store import Store
 from coordinator.shell.watch import answers
 from firmware_configs.errors import EdgeError
@@ -239,10 +248,11 @@ def drive(home: Path, key: str, control: Control, say: Say) -> tuple[str, list[s
         RoundError: it failed; nothing is published. Rounds that are done are kept.
         RunInterrupted: something that it needs is gone; it can be gone on with.
         RolloutTaken: a rollout of the bundle was begun meanwhile; it can be gone on with.
+        RunStopped: by Ctrl-C or SIGTERM; the run is left as it stands and can be gone on with.
         AlreadyRunning: another command drives it.
     """
     store = Store(home)
-    with hold(home / "runs" / key / COMMAND_LOCK):
+    with hold(home / "runs" / key / COMMAND_LOCK), heeded():
         driver = Driver(home, key, control, say)
         try:
             driver.rounds()
@@ -258,10 +268,27 @@ def drive(home: Path, key: str, control: Control, say: Say) -> tuple[str, list[s
         except EdgeError as error:
             close(home, key, error.what)
             raise
-        except KeyboardInterrupt:
-            RunStore(home).give_up(key, "it was interrupted")
-            close(home, key, "it was interrupted")
-            raise
+        except KeyboardInterrupt as sign:
+            raise _stopped(driver, home, key, sign) from None
+
+
+def _stopped(driver: Driver, home: Path, key: str, sign: KeyboardInterrupt) -> RunStopped:
+    """Ask nobody any more, and leave the run as it stands: its finished rounds, and what they cost, are not undone.
+
+    Giving a run up for good is a decision of its own: `rounds abandon`.
+    """
+    with suppress(NotRunning):
+        driver.clear()
+    run = RunStore(home).plan(key).flower
+    if run:
+        with suppress(FlowerFailed):  # it may have ended by itself
+            flower.stop_run(home, run)
+    done = len(rounds.done_of(Store(home).rounds(key)))
+    kind, by = (RunTerminated, "SIGTERM") if isinstance(sign, Terminated) else (RunStopped, "Ctrl-C")
+    return kind(
+        f"run {key} was stopped by {by}; it is unfinished, {done} rounds are kept",
+        hint=f"edge-coordinator rounds resume {key}, or rounds abandon {key} --reason WHY",
+    )
 
 
 def close(home: Path, key: str, reason: str) -> None:

@@ -1,8 +1,9 @@
 """`python -m tests.coordinator.kill --loops 50 --seed 0 --json`: kill -9 in every state of a round.
 
 Each loop starts `edge-coordinator train`, holds the process that has just written a state down (see
-`coordinator/shell/fault.py`), kills a process with SIGKILL, goes on as an operator would (`up`, `rounds resume`), and
-looks at the books. The last line is one JSON object; the exit code is 1 when a round was lost or spent twice.
+`coordinator/shell/fault.py`), kills a process with SIGKILL (or stops the command as a person does, where `--victims`
+says `ctrl-c` or `sigterm`), goes on as an operator would (`up`, `rounds resume`), and looks at the books. The last line
+is one JSON object; the exit code is 1 when a round was lost or spent twice.
 """
 
 import argparse
@@ -46,6 +47,14 @@ IN_A_ROUND = ("planned", "open", "closing", "combined", "saved", "aggregated", "
 AT_THE_END = ("drafted", "signed", "published", "deployed")
 AT_THE_START = ("session", "started")
 REPORTS_ARE_IN = ("closing", "combined", "saved", "aggregated", "accounted")
+STOPS = {"ctrl-c": (signal.SIGINT, 130), "sigterm": (signal.SIGTERM, 143)}
+"""Signal and exit code of a command that a person stops."""
+HEED = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""A shell has its background jobs ignore Ctrl-C, and whoever they start does so, too."""
 MODES = {
     "plain": [],
     "private": ["--epsilon-max", "1e9", "--noise", str(NOISE), "--accountant", "rdp", "--clip-norm", "1"],
@@ -95,7 +104,7 @@ def cases(
         for state in states:
             in_round = state in IN_A_ROUND
             there = ("app", "command", "link", "up") if in_round else ("command", "command", "link", "up")
-            victim = str(dice.choice([one for one in victims if one in there] or there))
+            victim = str(dice.choice([one for one in victims if one in there or one in STOPS] or there))
             number = int(dice.integers(1, ROUNDS + 1)) if in_round else 0
             found.append(Case(state, number, victim, str(dice.choice(list(modes) or list(MODES)))))
     return found[:loops]
@@ -149,7 +158,7 @@ class Workplace:
     def command(self, *words: str) -> "subprocess.Popen[bytes]":
         """`edge-coordinator …` as a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "coordinator.cli", *words, "--home", str(self.home)],
+            [sys.executable, "-c", HEED, sys.executable, "-m", "coordinator.cli", *words, "--home", str(self.home)],
             stdout=self._log,
             stderr=self._log,
             stdin=subprocess.DEVNULL,
@@ -160,7 +169,7 @@ class Workplace:
         """The process to kill."""
         if victim == "app":
             return int(self.held.read_text().split()[1])
-        if victim == "command":
+        if victim == "command" or victim in STOPS:
             return command.pid
         pids = [int(pid) for pid in (self.home / "up.lock").read_text().split()]
         return pids[0] if victim == "up" else pids[1]
@@ -251,16 +260,21 @@ def kill_once(place: Workplace, case: Case, books: Books) -> None:
     time.sleep(0.05)
     (key,) = {run.key for run in Store(place.home).runs()} - known
     attempts = _attempts(place, key)
-    os.kill(place.pid_of(case.victim, command), signal.SIGKILL)
+    sign, due = STOPS.get(case.victim, (signal.SIGKILL, None))
+    os.kill(place.pid_of(case.victim, command), sign)
     books.kills += 1
     books.states[case.state] += 1
     books.victims[case.victim] += 1
     books.modes[case.mode] += 1
     if case.victim in ("link", "up"):
         time.sleep(0.3)  # so that the held process notices before it goes on
-    place.fault.unlink(missing_ok=True)
+    if due is None:
+        place.fault.unlink(missing_ok=True)
     code = command.wait(PATIENCE_S)
+    place.fault.unlink(missing_ok=True)
     took.lap("end")
+    if due is not None:
+        _audit_stop(place, case, key, code, due, books)
     if case.victim in ("link", "up"):
         place.mend()
     took.lap("mend")
@@ -272,6 +286,14 @@ def kill_once(place: Workplace, case: Case, books: Books) -> None:
         books.wrong.append(f"{case}: {key} could not be resumed")
     _audit(place, case, key, before, attempts, books)
     books.seconds.append(round(time.monotonic() - started, 1))
+
+
+def _audit_stop(place: Workplace, case: Case, key: str, code: int, due: int, books: Books) -> None:
+    """A command that was stopped says so by its exit code; the run stands, and nobody is asked for it any more."""
+    run = Store(place.home).run(key)
+    offered = [device.name for device in place.devices if Store(place.home).desired(device.name).offer is not None]
+    if code != due or run is None or run.ended or offered:
+        books.wrong.append(f"{case}: exit code {code}, {run}, offered to {offered}")
 
 
 def _give_up(place: Workplace, command: "subprocess.Popen[bytes]", known: set[str]) -> None:
@@ -371,7 +393,7 @@ def main() -> None:
     parser.add_argument("--loops", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--states", nargs="*", default=[], choices=[*IN_A_ROUND, *AT_THE_END, *AT_THE_START])
-    parser.add_argument("--victims", nargs="*", default=[], choices=["app", "command", "link", "up"])
+    parser.add_argument("--victims", nargs="*", default=[], choices=["app", "command", "link", "up", *STOPS])
     parser.add_argument("--modes", nargs="*", default=[], choices=list(MODES))
     parser.add_argument("--json", action="store_true", help="for the sake of uniformity; the last line is JSON anyway")
     given = parser.parse_args()

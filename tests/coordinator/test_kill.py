@@ -8,6 +8,7 @@ CASES = [
     Case("closing", 1, "app", "private"),
     Case("aggregated", 2, "command", "plain"),
     Case("signed", 0, "command", "private"),
+    Case("accounted", 1, "ctrl-c", "private"),
 ]
 
 
