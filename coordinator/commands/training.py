@@ -57,7 +57,7 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
     help="Let a round's reports lie on disk until its result is there, so that a crash asks nobody again.",
 )
 @click.option("--epochs", default=0, type=click.IntRange(0), help="Epochs on a device; default: the bundle's own.")
-@click.option("--lr", default=0.0, help="Learning rate; default: the bundle's own.")
+@click.option("--lr", default=0.0, type=FiniteRange(0.0, 1_000.0), help="Learning rate; default: the bundle's own.")
 @click.option("--clip-norm", default=100.0, show_default=True, help="L2 norm of an update; profiles may demand less.")
 @click.option("--join-s", default=30.0, show_default=True, help="Seconds to wait for enough devices.")
 @click.option("--deadline-s", default=60.0, show_default=True, help="Seconds a round waits for reports.")

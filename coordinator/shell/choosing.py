@@ -1,10 +1,30 @@
 """The strategy that a run is asked for, once it goes together with everything else that is asked for."""
 
-from coordinator.errors import StrategyRefused
-from coordinator.shell.request import Request
+from coordinator.errors import RoundFileInvalid, StrategyRefused
+from coordinator.shell.private_run import refuse_without_budget
+from coordinator.shell.request import Request, refuse_compression
+from coordinator.shell.round_file import place_of
 from coordinator.strategies.asynchronous import Asynchronous, read_staleness
 from coordinator.strategies.layers import read_layer
 from coordinator.strategies.settings import Strategy, chosen
+
+
+def refuse_contradictions(request: Request) -> None:
+    """Refuse what no coordinator and no fleet could make good, before either is looked for.
+
+    Raises:
+        RoundFileInvalid: a round would stop before it has the reports that it needs.
+        StrategyRefused, BudgetInvalid, RoundError: options do not go together.
+    """
+    if 0 < request.wanted < request.minimum_reports:
+        raise RoundFileInvalid(
+            f"{place_of('wanted')} = {request.wanted} is less than {place_of('minimum_reports')} ="
+            f" {request.minimum_reports}: a round that stops at {request.wanted} reports never has so many",
+            hint=f"--wanted {request.minimum_reports} or more (0: from all who are online), or fewer --minimum-reports",
+        )
+    strategy_of(request)
+    refuse_compression(request)
+    refuse_without_budget(request)
 
 
 def strategy_of(request: Request) -> Strategy:

@@ -67,6 +67,20 @@ def stated_of(job: Job, number: int, bundle: str) -> Stated | None:
     )
 
 
+def refuse_without_budget(request: Request) -> None:
+    """Refuse protection that lacks what it is made of.
+
+    Raises:
+        BudgetInvalid: noise or sampling without a budget, or noise by devices without a secret sum.
+    """
+    if not request.epsilon_max and (
+        request.noise or request.rate < 1.0 or request.noise_by != "auto" or request.clip_quantile
+    ):
+        raise BudgetInvalid("noise or sampling without a budget", hint="add --epsilon-max, such as 8")
+    if request.noise_by == "devices" and not request.secret_sum:
+        raise BudgetInvalid("a device's share of the noise hides no single update", hint="add --secret-sum")
+
+
 def private_of(request: Request, devices: int) -> Private | None:
     """What the run's rounds need to know; None: it is not private.
 
@@ -75,14 +89,11 @@ def private_of(request: Request, devices: int) -> Private | None:
     Raises:
         BudgetInvalid: noise without a budget, numbers out of range, or noise by devices without a secret sum.
     """
+    refuse_without_budget(request)
     if not request.epsilon_max:
-        if request.noise or request.rate < 1.0 or request.noise_by != "auto" or request.clip_quantile:
-            raise BudgetInvalid("noise or sampling without a budget", hint="add --epsilon-max, such as 8")
         return None
     usual: NoiseBy = "devices" if request.secret_sum else "coordinator"
     noise_by: NoiseBy = usual if request.noise_by == "auto" else request.noise_by
-    if noise_by == "devices" and not request.secret_sum:
-        raise BudgetInvalid("a device's share of the noise hides no single update", hint="add --secret-sum")
     known: Accountant = "rdp" if noise_by == "devices" else "pld"
     kind: Accountant = known if request.accountant == "auto" else request.accountant
     budget = Budget(epsilon=request.epsilon_max, delta=request.delta, accountant=kind)

@@ -38,7 +38,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """`coordinator.strategies.layers`: PATTERN=FACTOR@FIRST-LAST."""
     prox_mu: Annotated[float, Meta(ge=0.0)] = 0.01
     epochs: Annotated[int, Meta(ge=0)] = 0
-    lr: Annotated[float, Meta(ge=0.0)] = 0.0
+    lr: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 0.0
+    """No device takes a plan with more."""
     clip_norm: Annotated[float, Meta(gt=0.0)] = 100.0
     join_s: Annotated[float, Meta(ge=0.0)] = 30.0
     deadline_s: Annotated[float, Meta(gt=0.0)] = 60.0

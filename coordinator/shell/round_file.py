@@ -4,6 +4,7 @@
 so a new option takes a field there and an entry here.
 """
 
+import math
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,12 +57,19 @@ def parse(text: str, path: str) -> dict[str, Any]:
     """
     document = strict.read_toml(text, path, RoundFileInvalid)
     whole = strict.convert(document, _kind(), path, RoundFileInvalid)
-    return {
+    found = {
         field: getattr(getattr(whole, section), key)
         for section, keys in SECTIONS.items()
         for key, field in keys.items()
         if key in document.get(section, {})
     }
+    _refuse_endless(found, path)
+    return found
+
+
+def place_of(field: str) -> str:
+    """Where the file has a field of `Request`, such as `round.wanted`."""
+    return next(f"{section}.{key}" for section, keys in SECTIONS.items() for key, name in keys.items() if name == field)
 
 
 def request_of(given: Mapping[str, Any]) -> Request:
@@ -74,7 +82,15 @@ def request_of(given: Mapping[str, Any]) -> Request:
     """
     if not given.get("bundle"):
         raise RoundFileInvalid("no bundle is named", hint="name it: edge-coordinator train BUNDLE, or [round] bundle")
+    _refuse_endless(given, "train")
     return strict.convert(dict(given), Request, "train", RoundFileInvalid)
+
+
+def _refuse_endless(given: Mapping[str, Any], path: str) -> None:
+    """Refuse `inf`, which lies above every bound that is only a least one."""
+    for field, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RoundFileInvalid(f"{path}: {place_of(field)}: {value} is not finite", hint="write a number")
 
 
 def _kind() -> type[Struct]:

@@ -14,7 +14,7 @@ from coordinator.eligibility import Demands
 from coordinator.errors import NotRunning, RoundStateInvalid, UnknownBundle, UnknownDevice, UnknownRun
 from coordinator.rounds import Round
 from coordinator.shell.admitting import meant
-from coordinator.shell.choosing import asynchronous_of, strategy_of
+from coordinator.shell.choosing import asynchronous_of, refuse_contradictions, strategy_of
 from coordinator.shell.driving import close, drive, with_bundle
 from coordinator.shell.home import endpoints_of
 from coordinator.shell.job import Job, Private
@@ -22,7 +22,7 @@ from coordinator.shell.mqtt_control import Control
 from coordinator.shell.pacing import spread_s
 from coordinator.shell.private_run import claim_of, private_of, refuse_beyond_budget
 from coordinator.shell.registry_store import Registry, Target
-from coordinator.shell.request import Request, refuse_compression
+from coordinator.shell.request import Request
 from coordinator.shell.rollouts import refuse_while_rolling_out
 from coordinator.shell.run_store import RunStore, unfinished
 from coordinator.shell.secret_grid import Secret
@@ -86,13 +86,12 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
         RunUnfinished: another run of this bundle has not ended.
         RolloutTaken: a rollout of this bundle has not ended.
     """
-    strategy_of(request)  # what cannot go together is refused before anything begins
+    refuse_contradictions(request)
     home = home.resolve()
     refuse_while_rolling_out(home, request.bundle)
     store, endpoints, signed = Store(home), endpoints_of(home), Registry.existing(home)
     parent = _parent(signed, request.bundle)
     devices = asked_of(home, store, request, parent)
-    refuse_compression(request)
     private = private_of(request, len(devices))
     if private is not None:
         refuse_beyond_budget(home, request.bundle, private, request.rounds)

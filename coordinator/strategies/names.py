@@ -77,11 +77,13 @@ PRESETS: dict[Name, Preset] = {
     "ifca": Preset(rule="clusters", device="ifca", options={"clusters": 2.0, "spread": 0.1}, single=True),
 }
 ALIASES: dict[str, Name] = {"multi-krum": "multikrum", "median": "fedmedian", "trimmed": "fedtrimmedavg"}
+_FIXED = "--strategy fedavg --epsilon-max E --clip-norm C"
+_ADAPTIVE = f"{_FIXED} --clip-quantile 0.5"
 PRIVATE = {
-    "DifferentialPrivacyServerSideFixedClipping": "--strategy fedavg --epsilon-max E --clip-norm C",
-    "DifferentialPrivacyClientSideFixedClipping": "--strategy fedavg --epsilon-max E --clip-norm C",
-    "DifferentialPrivacyServerSideAdaptiveClipping": "--strategy fedavg --epsilon-max E, and adaptive clipping of it",
-    "DifferentialPrivacyClientSideAdaptiveClipping": "--strategy fedavg --epsilon-max E, and adaptive clipping of it",
+    "DifferentialPrivacyServerSideFixedClipping": _FIXED,
+    "DifferentialPrivacyClientSideFixedClipping": _FIXED,
+    "DifferentialPrivacyServerSideAdaptiveClipping": _ADAPTIVE,
+    "DifferentialPrivacyClientSideAdaptiveClipping": _ADAPTIVE,
 }
 """Flower's wrappers: here privacy is a part of the round, with its budget, and any strategy of sums goes with it."""
 TREES = ("FedXgbBagging", "FedXgbCyclic")

@@ -85,7 +85,13 @@ def _name(asked: str) -> Name:
             f"`{asked}` appends trees to a model; a bundle's parameters are tensors of fixed shapes",
             hint="train another bundle, or use Flower itself for XGBoost",
         )
-    raise StrategyRefused(f"there is no strategy `{asked}`", hint=f"there are {', '.join(NAMES)}")
+    import difflib  # only the mistaken need it
+
+    near = difflib.get_close_matches(plain, [*NAMES, *ALIASES], n=1, cutoff=0.6)
+    raise StrategyRefused(
+        f"there is no strategy `{asked}`",
+        hint=f"did you mean `{near[0]}`?" if near else f"there are {', '.join(NAMES)}",
+    )
 
 
 def read_options(words: tuple[str, ...]) -> dict[str, float]:
