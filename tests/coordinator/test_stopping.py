@@ -1,6 +1,5 @@
 """A run that a person stops is left as it stands: Ctrl-C and SIGTERM give nothing up."""
 
-import os
 import signal
 import threading
 from pathlib import Path
@@ -51,8 +50,7 @@ def test_a_stopped_run_keeps_its_rounds_and_their_cost_and_says_how_to_go_on(
 def test_sigterm_is_heeded_for_as_long_as_there_is_something_to_say() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Terminated), heeded():
-        os.kill(os.getpid(), signal.SIGTERM)
-        signal.pause()
+        signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
