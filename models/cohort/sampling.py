@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from models.cohort import households, rhythm, scores
 from models.cohort.following import PLACES
 from models.cohort.generator import Generator, Topics
 from models.cohort.people import People
+from models.cohort.rhythm import WEEK_S
 from models.cohort.scores import Scores
 
 F64 = NDArray[np.float64]
@@ -42,6 +44,17 @@ def sample(generator: Generator, people: int, seed: int) -> People:
         times=tuple(row[2] for row in rows),
         household=tuple(f"h{home}" if generator.card.households or together[home] > 1 else "" for home in homes),
     )
+
+
+def moved(cohort: People, begins: float, start: float) -> People:
+    """The same people in other weeks: weekdays and hours stay as they are.
+
+    Args:
+        begins: unix seconds of the Monday that their time is counted from.
+        start: unix seconds within the week that shall take its place.
+    """
+    by = np.floor((start - begins) / WEEK_S) * WEEK_S
+    return replace(cohort, times=tuple(own + by for own in cohort.times))
 
 
 class _Chains:

@@ -1,6 +1,7 @@
 """`edge-models cohort`: new people who resemble real ones, and what can be said of them."""
 
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,21 +140,30 @@ def fit(
     show_default=True,
     help="Folder for ratings.csv, events.jsonl and, where people live together, households.csv.",
 )
+@click.option(
+    "--start",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="A day of the week that their time begins with; weekdays and hours stay.  [default: when the data begins]",
+)
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def sample(generator: Path, people: int, seed: int, out: Path, as_json: bool) -> None:
+def sample(generator: Path, people: int, seed: int, out: Path, start: datetime | None, as_json: bool) -> None:
     """Draw new people from GENERATOR, which `fit` wrote.
 
     \b
     edge-models cohort sample people.cohort --people 500 --seed 1 --out synthetic
+    edge-models cohort sample people.cohort --start 2026-11-30
     edge-models build affinity --ratings synthetic/ratings.csv
     """
     import msgspec
 
     from models.cohort.generator import read
+    from models.cohort.sampling import moved, write
     from models.cohort.sampling import sample as draw
-    from models.cohort.sampling import write
 
-    drawn = draw(read(generator), people, seed)
+    made = read(generator)
+    drawn = draw(made, people, seed)
+    if start is not None:
+        drawn = moved(drawn, made.rhythm.begins, start.replace(tzinfo=UTC).timestamp())
     paths = [str(path) for path in write(drawn, out)]
     told = {"people": len(drawn.users), "interactions": drawn.interactions, "files": paths}
     line = f"{told['people']:,} people, {told['interactions']:,} interactions: {', '.join(paths)}"

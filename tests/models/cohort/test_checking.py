@@ -170,7 +170,11 @@ def test_movielens_cohort_is_no_nearer_to_its_members_than_to_others() -> None:
     people = people_of(read_ratings(path))
     report = checking.check(people, card_of(people, path, Settings(), "ml"), range(1), print)
     attacks = {one.name: one.auc.value for one in report.attacks}
+    # One seed scatters by 0.02; what is told of five is in docs/cohorts.md, and is not within the check's own limits.
     assert attacks["nearest"] <= 0.55
+    assert max(attacks["density"], attacks["order"]) <= 0.6
+    assert report.hr10_gap is not None
+    assert report.hr10_gap <= 15.0
     assert all(near.copies == 0 and near.closer_to_members < 0.7 for near in report.nearest)
     assert {one.name: one.value for one in report.statistics}["items"] < 0.1
     assert report.passed == (report.membership_auc <= 0.55 and (report.hr10_gap or 0.0) <= 5.0)

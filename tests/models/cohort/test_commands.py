@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,10 @@ def test_from_ratings_to_a_bundle_of_people_who_do_not_exist(ratings: Path, tmp_
         "cohort", "sample", str(out), "--people", "25", "--seed", "1", "--out", str(tmp_path / "new"), "--json"
     )
     assert json.loads(drawn.stdout)["people"] == 25
+    moved = ["cohort", "sample", str(out), "--people", "5", "--out", str(tmp_path / "moved"), "--start", "2031-02-05"]
+    assert call(*moved).exit_code == 0
+    first = min(json.loads(line)["time"] for line in (tmp_path / "moved" / "events.jsonl").read_text().splitlines())
+    assert first >= datetime(2031, 2, 3, tzinfo=UTC).timestamp(), "the Monday of that week"
     built = call(
         "build", "affinity", "--ratings", str(tmp_path / "new" / "ratings.csv"), "--epochs", "1", "--out", str(tmp_path)
     )

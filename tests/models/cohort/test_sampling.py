@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from models.cohort import resemblance
 from models.cohort.generator import Generator
 from models.cohort.people import People, people_of, read_households
-from models.cohort.sampling import sample, write
+from models.cohort.rhythm import WEEK_S
+from models.cohort.sampling import moved, sample, write
 from models.datasets import Rating, read_ratings
 from tests.models.cohort.town import fitted, shop, town
 
@@ -45,6 +46,17 @@ def test_people_touch_an_item_once_at_times_that_rise(people: int, seed: int) ->
     for items, times in zip((drawn := sample(generator(), people, seed)).items, drawn.times, strict=True):
         assert len(set(items.tolist())) == len(items) == len(times) > 0
         assert (np.diff(times) >= 0.0).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.0, 4e9))
+def test_people_of_another_year_keep_their_weekdays_and_hours(start: float) -> None:
+    drawn, begins = sample(generator(), 10, 5), generator().rhythm.begins
+    later = moved(drawn, begins, start)
+    by = later.times[0][0] - drawn.times[0][0]
+    assert by % WEEK_S == 0.0
+    assert 0.0 <= start - (begins + by) < WEEK_S
+    assert all(np.array_equal(own + by, other) for own, other in zip(drawn.times, later.times, strict=True))
 
 
 def test_the_town_is_recognised() -> None:
