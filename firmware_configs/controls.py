@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from firmware_configs.coarseness import told
-from firmware_configs.lineage import Lineage, derive, why
+from firmware_configs.lineage import ALERT, Lineage, derive, why
 from firmware_configs.profile import Egress, Profile, SourceField
 
 TARGET = "egress "
@@ -32,7 +32,8 @@ def _consent(field: SourceField, asked: set[str]) -> str:
 
 def _leaving(profile: Profile, lineage: Lineage, field: SourceField) -> str:
     """Which kinds of egress are made of it, each with its bounds."""
-    reached = [step.target.removeprefix(TARGET) for step in why(lineage, field.name) if step.target.startswith(TARGET)]
+    targets = [step.target for step in why(lineage, field.name) if not step.target.startswith(ALERT)]
+    reached = [target.removeprefix(TARGET) for target in targets if target.startswith(TARGET)]
     kinds = dict.fromkeys(one.split(" ")[0] for one in reached)
     declared = {egress.kind: egress for egress in profile.egress}
     named = [kind for kind, egress in declared.items() if field.name in egress.fields]

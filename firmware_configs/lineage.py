@@ -4,7 +4,7 @@ raw field → transform → feature → the bundle's declared input → placemen
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -34,8 +34,14 @@ Kind = Literal[
     "outcome",
     "metric",
     "segment",
+    "objective",
     "egress",
 ]
+STATE: Final = "state of the device"
+"""Where it comes from that tells of the device and of nobody: counters, version, health, duration of its steps."""
+
+ALERT: Final = "egress alert"
+"""How an alert's name begins: it says that something moved or is missed, and nothing of what it was collected for."""
 
 
 class BundleNeeds(Struct, frozen=True, kw_only=True):
@@ -96,6 +102,7 @@ def derive(profile: Profile, bundles: Sequence[BundleNeeds] = ()) -> Lineage:
                 for name in (learn.item, learn.label_field)
                 if name
             ]
+    steps += _trained_steps(profile)
     for place in profile.placement:
         own = _placement_fields(place)
         used |= own
@@ -105,10 +112,7 @@ def derive(profile: Profile, bundles: Sequence[BundleNeeds] = ()) -> Lineage:
         used.add(name)
         steps.append(Step(source=f"field {name}", target=target, how=how))
     steps += _outcome_steps(profile)
-    # Not among what needs a field: to watch one is no reason to collect it.
-    for detector in profile.drift:
-        seen = f"field {detector.field}" if detector.watch == "input" else f"placement {detector.placement}"
-        steps.append(Step(source=seen, target=f"drift {detector.name}", how="watched"))
+    steps += _watched_steps(profile)
     for actuator in profile.actuator:
         read = {name for limit in actuator.limit for name in paths(compile_expression(limit.never), "fields")}
         used |= read
@@ -125,6 +129,15 @@ def derive(profile: Profile, bundles: Sequence[BundleNeeds] = ()) -> Lineage:
         unused=tuple(name for name in fields if name not in used),
         missing=tuple(missing),
     )
+
+
+def named(profile: Profile, asked: str) -> str | None:
+    """The field that is meant by `field`, `source.field` or `source:path`, as lineage prints it; None: none is."""
+    for source in profile.source:
+        for field in source.field:
+            if asked in {field.name, f"{source.name}.{field.name}", f"{source.name}:{field.path or field.name}"}:
+                return field.name
+    return None
 
 
 def why(lineage: Lineage, field: str) -> list[Step]:
@@ -158,6 +171,34 @@ def _model_steps(model: str, need: Sequence[str], known: Mapping[str, BundleNeed
         return [Step(source=f"field {name}", target=f"model {model}", how="assumed") for name in need]
     steps = [Step(source=f"field {field}", target=f"feature {name}") for name, field in bundle.features if field]
     return steps + [Step(source=f"feature {name}", target=f"model {model}") for name, _ in bundle.features]
+
+
+def _trained_steps(profile: Profile) -> list[Step]:
+    """What decisions earn becomes an example of the first model that scored; examples train the models of a fleet."""
+    earned = {entry.placement for outcome in profile.outcome if outcome.reward for entry in outcome.credit}
+    steps = [
+        Step(source=f"placement {place.name}", target=f"examples of {place.models[0]}", how="feedback")
+        for place in profile.placement
+        if place.models and (place.reward or place.no_outcome is not None or place.name in earned)
+    ]
+    taught = {step.target for step in steps} | {f"examples of {one.name}" for one in profile.model if one.learn}
+    return steps + [
+        Step(source=f"examples of {model.name}", target=f"model {model.name}", how="trained")
+        for model in profile.model
+        if model.federated and f"examples of {model.name}" in taught
+    ]
+
+
+def _watched_steps(profile: Profile) -> list[Step]:
+    """Detectors and objectives. Not among what needs a field: to watch one is no reason to collect it."""
+    steps = []
+    for detector in profile.drift:
+        seen = f"field {detector.field}" if detector.watch == "input" else f"placement {detector.placement}"
+        steps.append(Step(source=seen, target=f"drift {detector.name}", how="watched"))
+    for objective in profile.objective:
+        measured = f"placement {objective.placement}" if objective.placement else STATE
+        steps.append(Step(source=measured, target=f"objective {objective.name}", how=objective.indicator))
+    return steps
 
 
 def _placement_fields(place: Placement) -> set[str]:
@@ -271,19 +312,41 @@ def _egress_steps(profile: Profile) -> list[Step]:
                 if m.federated
             ]
         elif egress.kind == "statistic":
-            for model in profile.model:
-                steps += [Step(source=f"examples of {model.name}", target=target, how="counted by group")]
-                if model.subgroups is not None:
-                    shown = [place.name for place in profile.placement if model.name in place.models]
-                    steps += [Step(source=f"placement {name}", target=target, how="counted by group") for name in shown]
-                    named = model.subgroups.segments
-                    steps += [Step(source=f"segment {name}", target=target, how="grouped") for name in named]
-            for detector in profile.drift:
-                if detector.fleet:
-                    steps.append(Step(source=f"drift {detector.name}", target=target, how="tenths of its reference"))
+            steps += _statistic_steps(profile, target)
+        elif egress.kind in {"status", "rejection", "alert", "late-event"}:
+            steps += _told_steps(profile, egress.kind, target)
         elif egress.kind == "metric":
             steps += [Step(source=f"metric {m.name}", target=target, how="added up") for m in profile.metric]
             steps += [
                 Step(source=f"outcome {o.name}", target=target, how="paths counted") for o in profile.outcome if o.paths
             ]
     return steps
+
+
+def _statistic_steps(profile: Profile, target: str) -> list[Step]:
+    steps = []
+    for model in profile.model:
+        steps += [Step(source=f"examples of {model.name}", target=target, how="counted by group")]
+        if model.subgroups is not None:
+            shown = [place.name for place in profile.placement if model.name in place.models]
+            steps += [Step(source=f"placement {name}", target=target, how="counted by group") for name in shown]
+            named = model.subgroups.segments
+            steps += [Step(source=f"segment {name}", target=target, how="grouped") for name in named]
+    for detector in profile.drift:
+        if detector.fleet:
+            steps.append(Step(source=f"drift {detector.name}", target=target, how="tenths of its reference"))
+    return steps
+
+
+def _told_steps(profile: Profile, kind: str, target: str) -> list[Step]:
+    """What leaves to tell how a device is: nothing of people, but late events, which leave as they are kept."""
+    if kind == "status":
+        return [Step(source=STATE, target=target, how="counters and health")]
+    if kind == "rejection":
+        refused = [f"refused events of {source.name}" for source in profile.source]
+        return [Step(source=name, target=target, how="reason and count, no content") for name in refused]
+    if kind == "alert":
+        seen = [f"objective {one.name}" for one in profile.objective] + [f"drift {one.name}" for one in profile.drift]
+        return [Step(source=name, target=target, how="that it fires") for name in seen]
+    late = [field.name for source in profile.source if source.late == "side" for field in source.field]
+    return [Step(source=f"field {name}", target=target, how="its value, when it comes late") for name in late]

@@ -244,7 +244,7 @@ REFERENCE = p.Profile(
         p.Egress(kind="status", purposes=("comfort",), bytes_day_max=1_000_000),
         p.Egress(kind="rejection", purposes=("comfort",), bytes_day_max=100_000),
         p.Egress(kind="alert", purposes=("comfort",), bytes_day_max=100_000),
-        p.Egress(kind="late-event", purposes=("personalise",), bytes_day_max=100_000),
+        p.Egress(kind="late-event", purposes=("personalise", "recognise"), bytes_day_max=100_000),
         p.Egress(kind="metric", purposes=("personalise",), bytes_day_max=100_000, k_min=10),
     ),
     actuator=(

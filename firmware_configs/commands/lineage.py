@@ -51,23 +51,24 @@ def lineage(path: Path, bundles: Sequence[Path], form: str, out: Path | None, as
 @bundle_option
 @json_option
 def why(field: str, path: Path, bundles: Sequence[Path], as_json: bool) -> None:
-    """Say what FIELD is needed for."""
+    """Say what FIELD is needed for: by its name, with its source (room.co2), or as lineage prints it (room:co2)."""
     import msgspec
 
     from firmware_configs.errors import UsageError
-    from firmware_configs.lineage import derive
+    from firmware_configs.lineage import derive, named
     from firmware_configs.lineage import why as reasons
     from firmware_configs.loader import load_shown
 
     profile = load_shown(path)
     known = [f.name for source in profile.source for f in source.field]
-    if field not in known:
+    name = named(profile, field)
+    if name is None:
         raise UsageError(f"{path} collects no `{field}`", hint=f"it collects: {', '.join(known)}")
-    steps = reasons(derive(profile, needs(bundles)), field)
+    steps = reasons(derive(profile, needs(bundles)), name)
     if as_json:
-        click.echo(document({"field": field, "steps": msgspec.to_builtins(steps)}))
+        click.echo(document({"field": name, "steps": msgspec.to_builtins(steps)}))
         return
     for step in steps:
         click.echo(f"{step.source}  →  {step.target}{f'  ({step.how})' if step.how else ''}")
     if not steps:
-        click.echo(f"nothing needs `{field}`: do not collect it")
+        click.echo(f"nothing needs `{name}`: do not collect it")

@@ -6,7 +6,7 @@ What a profile cannot know (who the controller is, if it does not say; what a ju
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from firmware_configs.lineage import BundleNeeds, Lineage, derive
+from firmware_configs.lineage import ALERT, BundleNeeds, Lineage, derive
 from firmware_configs.profile import Best, Keep, Profile, Purpose, Threshold
 from firmware_configs.report import wording
 from firmware_configs.report.pages import Bullets, Heading, Page, Paragraph, Part, Table
@@ -250,7 +250,8 @@ def _shared(profile: Profile, lineage: Lineage, category: str) -> str:
         more = {step.target for step in lineage.steps if step.source in names} - names
         names |= more
         changed = bool(more)
-    kinds = [name.removeprefix("egress ").partition(" ")[0] for name in sorted(names) if name.startswith("egress ")]
+    out = [name for name in sorted(names) if name.startswith("egress ") and not name.startswith(ALERT)]
+    kinds = [name.removeprefix("egress ").partition(" ")[0] for name in out]
     return ", ".join(kinds) or "nothing"
 
 

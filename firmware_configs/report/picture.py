@@ -19,7 +19,8 @@ COLUMNS: Final = (
     ("field", ("field ",)),
     ("feature", ("feature ", "times of ", "views of ")),
     ("computed", ("model ", "examples of ", "identity", "outcome ", "segment ", "contact", "channel ")),
-    ("decided", ("placement ", "actuator ", "metric ", "drift ")),
+    ("decided", ("placement ", "actuator ")),
+    ("watched", ("metric ", "drift ", "objective ")),
     ("leaves", ("egress ",)),
 )
 WIDTH, GAP, ROW, HEIGHT, TOP = 186, 52, 40, 28, 64
@@ -198,7 +199,11 @@ def _arrow(number: int, step: Step, nodes: dict[str, _Node]) -> str:
     drawn = [f"M{path[0].x + WIDTH} {path[0].y + HEIGHT // 2}"]
     for n, (a, b) in enumerate(itertools.pairwise(path)):
         x1, y1, x2, y2 = a.x + WIDTH, a.y + HEIGHT // 2, b.x, b.y + HEIGHT // 2
-        if b.column <= a.column:  # beside or back: round the outside
+        if b.column < a.column:  # back: by the gap between the two
+            back = (a.x + b.x + WIDTH) // 2
+            drawn = [f"M{a.x} {y1}C{back} {y1} {back} {y2} {b.x + WIDTH} {y2}"]
+            continue
+        if b.column == a.column:  # beside: round the outside
             bend = x1 + GAP // 2
             drawn.append(f"C{bend} {y1} {bend} {y2} {b.x + WIDTH} {y2}")
             continue
@@ -213,7 +218,7 @@ def _arrow(number: int, step: Step, nodes: dict[str, _Node]) -> str:
 def _box(node: _Node, unused: set[str]) -> str:
     name = node.name.removeprefix("field ").removeprefix("feature ").removeprefix("egress ")
     short = name if len(name) <= LETTERS_MAX else f"{name[: LETTERS_MAX - 1]}…"
-    kind = "unused" if node.name in unused else ("raw", "", "", "", "", "leaves")[node.column]
+    kind = "unused" if node.name in unused else ("raw", "", "", "", "", "", "leaves")[node.column]
     return (
         f'<g class="node {kind}"><title>{escape(node.name)}</title>'
         f'<rect x="{node.x}" y="{node.y}" width="{WIDTH}" height="{HEIGHT}" rx="5"/>'

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from firmware_configs.lineage import Step
+from firmware_configs.lineage import ALERT, Step
 from firmware_configs.profile import Profile
 from firmware_configs.rules.rule import AuditRule, Case, Where
 
@@ -87,7 +87,8 @@ def _reached(name: str, steps: tuple[Step, ...]) -> set[str]:
 
 
 def _sure(case: Case, collected: Mapping[str, frozenset[str]]) -> tuple[Step, ...]:
-    """The arrows, without those that are only assumed, for a bundle is not at hand, and which a model may not need.
+    """The arrows, without those to alerts, and those that are only assumed, for a bundle is not at hand.
+
 
     A model reads something: if none of the fields it may read is for all of its purposes, one of them is misused.
     """
@@ -97,7 +98,7 @@ def _sure(case: Case, collected: Mapping[str, frozenset[str]]) -> tuple[Step, ..
         assumed = [step for step in case.lineage.steps if step.target == target and step.how == "assumed"]
         if any(set(model.purposes) <= collected[step.source.removeprefix("field ")] for step in assumed):
             innocent.update(assumed)
-    return tuple(step for step in case.lineage.steps if step not in innocent)
+    return tuple(step for step in case.lineage.steps if step not in innocent and not step.target.startswith(ALERT))
 
 
 RULES = (

@@ -179,15 +179,60 @@ def test_whatever_bytes_lie_in_a_folder_it_can_be_said_whether_they_are_meant_to
 def test_lineage_leads_from_the_sensor_to_what_leaves() -> None:
     lineage = derive(load(PROFILES / "home-gateway.toml").profile, NEEDS)
     targets = [step.target for step in why(lineage, "co2")]
-    assert targets == [
+    assert list(dict.fromkeys(targets)) == [
         "feature last(co2)",
         "model context",
         "placement presence",
         "drift presence-scores",
+        "objective presence-in-time",
+        "objective presence-by-model",
         "egress decision → mqtt",
+        "egress alert → mqtt",
+        "examples of context",
     ]
     assert lineage.unused == ()
     assert lineage.missing == ()
+
+
+def test_what_is_learned_from_reaches_every_placement_that_the_model_serves() -> None:
+    reached = {step.target for step in why(derive(load(PROFILES / "home-gateway.toml").profile, NEEDS), "item")}
+    assert {"model affinity", "placement next-pick", "placement shelf", "egress update → superlink"} <= reached
+
+
+def test_examples_train_only_the_models_of_a_fleet() -> None:
+    steps = derive(load(PROFILES / "home-gateway.toml").profile, NEEDS).steps
+    trained = [(step.source, step.target) for step in steps if step.how == "trained"]
+    assert trained == [("examples of affinity", "model affinity")]
+
+
+@pytest.mark.parametrize("path", sorted(PROFILES.glob("*.toml")), ids=lambda p: p.stem)
+def test_whatever_may_leave_comes_from_somewhere(path: Path) -> None:
+    profile = load(path).profile
+    targets = {step.target for step in derive(profile, NEEDS).steps}
+    assert [e.kind for e in profile.egress if f"egress {e.kind} → {e.destination}" not in targets] == []
+
+
+def test_a_late_event_leaves_with_the_fields_of_its_source_alone() -> None:
+    late = '[[egress]]\nkind = "late-event"\npurposes = ["comfort"]\nbytes_day_max = 1000\n\n[sensitive]'
+    text = HOME.replace("[sensitive]", late)
+    side = text.replace('lateness_s = 600.0\nlate = "apply"', 'lateness_s = 600.0\nlate = "side"')
+    assert side != text
+    steps = derive(parse(side).profile, NEEDS).steps
+    found = {step.source for step in steps if step.target.startswith("egress late-event")}
+    assert found == {f"field {name}" for name in ("temperature", "humidity", "light", "co2", "occupied")}
+
+
+@pytest.mark.parametrize("asked", ["co2", "room.co2", "room:co2"])
+def test_why_takes_a_field_by_name_by_source_and_as_lineage_prints_it(asked: str) -> None:
+    done = CliRunner().invoke(main, ["why", asked, str(PROFILES / "home-gateway.toml"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["field"] == "co2"
+
+
+def test_why_refuses_what_is_not_collected_and_names_what_is() -> None:
+    done = CliRunner().invoke(main, ["why", "interaction.co2", str(PROFILES / "home-gateway.toml")])
+    assert done.exit_code == 2
+    assert "it collects: item, temperature" in done.stderr
 
 
 def test_a_field_that_only_training_reads_is_used() -> None:
