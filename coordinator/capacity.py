@@ -6,6 +6,7 @@ All rates are those of the busiest time, `peak` times the mean; all bounds leave
 
 import math
 import tomllib
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -28,6 +29,8 @@ ENROLMENT_BYTES = 2_000.0
 """Of a device on disk: keys and certificate, node at the SuperLink, its lines in the access list."""
 CALL_S_MAX = 30.0
 """A call to the SuperLink must not wait longer: learners say that they are there every 30 s, and are gone after 60."""
+READ_SHARE = 0.1
+"""Of the time, in which mosquitto reads its access list at most and serves nobody: in between it is left alone."""
 CLUSTER_MIN = 3
 """Nodes of a cluster that shall survive the loss of one and still know who is right."""
 
@@ -53,10 +56,12 @@ class Costs(Struct, frozen=True, kw_only=True):
     mosquitto_message_s: float
     mosquitto_connection_bytes: float
     mosquitto_connect_s: float
+    mosquitto_read_s: float
+    """For the square of the devices in the list."""
     listener_word_s: float
     listener_device_bytes: float
     enrol_s: float
-    access_device_s: float
+    enrol_known_s: float
     superlink_round_s: float
     superlink_call_s: float
     door_round_s: float
@@ -98,6 +103,8 @@ class Demand(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Within which all devices are back after the broker was away."""
     round_s: Positive = 600.0
     """Within which a round must be done."""
+    read_s: Positive = 10.0
+    """For how long mosquitto may serve nobody while it reads its access list: what comes meanwhile gives up then."""
 
 
 class Machine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,6 +150,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Of a core of each device, for its events and decisions at the peak, at the measured machine's speed."""
     round_s: float
     """The shortest time of a round on as many SuperLinks as are planned."""
+    read_s: float
+    """For how long mosquitto serves nobody as it reads its access list for a newcomer; 0: a cluster takes its place."""
+    rights_s: float
+    """How long a newcomer waits for that at most."""
     bytes_a_device_day: float
     """Through the coordinator's line: words, rounds, bundles."""
 
@@ -173,9 +184,10 @@ _HINT = "measure it here: python -m tests.benchmarks.capacity --write FILE, in a
 def plan(demand: Demand, costs: Costs, machine: Machine) -> Plan:
     """What the fleet needs at its busiest time."""
     broker = _broker(demand, costs, machine)
+    read_s = costs.mosquitto_read_s * demand.devices**2 if broker.instances == 1 else 0.0
     parts = (
         broker,
-        _enrolment(demand, costs, machine, listed=broker.instances == 1),
+        _enrolment(demand, costs, machine),
         *_coordinator(demand, costs, machine),
         *_versions(demand, costs, machine),
     )
@@ -190,29 +202,64 @@ def plan(demand: Demand, costs: Costs, machine: Machine) -> Plan:
         bottleneck=first.name,
         device_core_share=demand.events_a_day / DAY_S * demand.peak * event_s,
         round_s=_asked(demand) * costs.superlink_round_s / links,
+        read_s=read_s,
+        rights_s=read_s / READ_SHARE,
         bytes_a_device_day=_bytes_a_device_day(demand),
     )
 
 
 def _broker(demand: Demand, costs: Costs, machine: Machine) -> Part:
-    """The fleet's broker: connections, messages, and everybody's return after it was away."""
+    """The fleet's broker: connections, messages, everybody's return after it was away, and mosquitto's access list.
+
+    It reads that list as devices come in, serves nobody meanwhile, and needs four times as long for twice as many
+    (ADR 0074). A cluster has none.
+    """
     connected = demand.devices * demand.online
     messages_s = demand.devices * messages_a_day(demand) / DAY_S * demand.peak
     cores = messages_s * costs.mosquitto_message_s + connected * costs.mosquitto_connect_s / demand.reconnect_s
+    memory_bytes, bytes_s = connected * costs.mosquitto_connection_bytes, 2 * messages_s * MESSAGE_BYTES
+    joins_s = _joins_s(demand)
+
+    def reading(devices: int) -> tuple[float, float]:
+        """For how long it reads, and the share of the time that it does."""
+        read_s = costs.mosquitto_read_s * devices**2
+        return read_s, min(READ_SHARE, joins_s * devices / demand.devices * read_s)
+
+    def fits(devices: int) -> bool:
+        """Whether one mosquitto does for so many."""
+        read_s, share = reading(devices)
+        times = devices / demand.devices
+        needed = cores * times + share, _others(machine, memory_bytes, bytes_s) * times, read_s / demand.read_s
+        return max(needed) <= machine.utilisation
+
+    full_at = _last(fits)
+    alone = demand.devices <= full_at
     return _part(
         demand,
         machine,
         name="broker",
-        cores=cores,
+        cores=cores + reading(demand.devices)[1] if alone else cores,
         cores_max=1,
-        memory_bytes=connected * costs.mosquitto_connection_bytes,
-        bytes_s=2 * messages_s * MESSAGE_BYTES,
+        memory_bytes=memory_bytes,
+        bytes_s=bytes_s,
         storage_bytes=demand.devices * 2 * MESSAGE_BYTES,
         instead="a cluster (EMQX, VerneMQ, HiveMQ) in the place of mosquitto",
         built=True,
         at_least=CLUSTER_MIN,
         node_cores=machine.cores,
+        full_at=full_at,
     )
+
+
+def _last(fits: Callable[[int], bool]) -> int:
+    """The largest number that fits, where none above it does."""
+    low, high = 0, 1
+    while fits(high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
 
 
 def messages_a_day(demand: Demand) -> float:
@@ -304,17 +351,12 @@ def _versions(demand: Demand, costs: Costs, machine: Machine) -> tuple[Part, ...
     )
 
 
-def _enrolment(demand: Demand, costs: Costs, machine: Machine, *, listed: bool) -> Part:
-    """Devices come in: a process of Flower's each, and mosquitto's access list written anew for all who are there.
-
-    Args:
-        listed: the broker is the mosquitto that `up` runs. A cluster is asked, or told, by means of its own.
-    """
-    joins_s = demand.devices / (demand.join_days * DAY_S) * demand.peak
-    rate, base, more = joins_s / demand.devices, costs.enrol_s, costs.access_device_s if listed else 0.0
+def _enrolment(demand: Demand, costs: Costs, machine: Machine) -> Part:
+    """Devices come in: a process of Flower's each, and a look at all who are there."""
+    joins_s = _joins_s(demand)
+    rate, base, more = joins_s / demand.devices, costs.enrol_s, costs.enrol_known_s
     # Busy cores grow with the square of the fleet: rate * n * (base + more * n). Full where that is what may be used.
     may = machine.utilisation * machine.cores
-    full = (math.sqrt(base**2 + 4 * more * may / rate) - base) / (2 * more) if listed else may / rate / base
     return _part(
         demand,
         machine,
@@ -327,8 +369,13 @@ def _enrolment(demand: Demand, costs: Costs, machine: Machine, *, listed: bool) 
         storage_bytes=demand.devices * ENROLMENT_BYTES,
         instead="several coordinators, each with a part of the fleet",
         built=True,
-        full_at=int(full),
+        full_at=int((math.sqrt(base**2 + 4 * more * may / rate) - base) / (2 * more)),
     )
+
+
+def _joins_s(demand: Demand) -> float:
+    """Devices that come in, a second."""
+    return demand.devices / (demand.join_days * DAY_S) * demand.peak
 
 
 def _link(demand: Demand, costs: Costs, machine: Machine) -> Part:
@@ -395,14 +442,15 @@ def _part(
     Args:
         at_least: instances once one is not enough.
         node_cores: what one of several can use: a node of a cluster all of its machine's.
-        full_at: where what it needs is not in proportion to the fleet.
+        full_at: where what it needs is not in proportion to the fleet; one instance does until then.
         by_devices: whether what it needs grows with the fleet.
     """
-    others = memory_bytes / (machine.memory_gib * 2**30), bytes_s * 8 / (machine.network_mbit * 1e6)
-    share = max(cores / min(cores_max, machine.cores), *others)
+    others = _others(machine, memory_bytes, bytes_s)
+    share = max(cores / min(cores_max, machine.cores), others)
     wanted = share / machine.utilisation
-    many = max(cores / node_cores, *others)
-    instances = 1 if wanted <= 1.0 else max(at_least, math.ceil(many / machine.utilisation))
+    many = max(cores / node_cores, others)
+    is_enough = wanted <= 1.0 if full_at is None else demand.devices <= full_at
+    instances = 1 if is_enough else max(at_least, math.ceil(many / machine.utilisation))
     return Part(
         name=name,
         cores=cores,
@@ -410,11 +458,16 @@ def _part(
         bytes_s=bytes_s,
         storage_bytes=storage_bytes,
         cores_max=cores_max,
-        full_at=full_at or (int(demand.devices / wanted) if by_devices and wanted > 0.0 else None),
+        full_at=int(demand.devices / wanted) if full_at is None and by_devices and wanted > 0.0 else full_at,
         instances=max(instances, instances_min),
         instead=instead if instances > 1 else "",
         built=built,
     )
+
+
+def _others(machine: Machine, memory_bytes: float, bytes_s: float) -> float:
+    """The larger share of a machine's memory and line."""
+    return max(memory_bytes / (machine.memory_gib * 2**30), bytes_s * 8 / (machine.network_mbit * 1e6))
 
 
 def _machines(parts: tuple[Part, ...], machine: Machine) -> int:

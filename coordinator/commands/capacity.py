@@ -19,6 +19,10 @@ class Count(click.ParamType[int]):
 
     name = "number"
 
+    def __init__(self, most: int = 10**9) -> None:
+        """At most so many."""
+        self._most = most
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read it; a fraction, a negative number or a word is a usage error."""
         try:
@@ -28,16 +32,20 @@ class Count(click.ParamType[int]):
             self.fail(f"{value!r} is no number; write 1000000 or 1e6", param, ctx)
         if whole != found or whole < 1:
             self.fail(f"{value!r} is no whole number of at least 1", param, ctx)
+        if whole > self._most:
+            self.fail(f"{value!r} is more than {self._most:,}", param, ctx)
         return whole
 
 
 COUNT = Count()
 RATE = FiniteRange(0.0, 1e15)
+AMOUNT = FiniteRange(0.0, 1e15, min_open=True)
+SHARE = FiniteRange(0.0, 1.0, min_open=True)
 
 
 @click.command()
 @click.option("--devices", type=COUNT, help="Size of the fleet; without it: 1,000 to 10,000,000, a line each.")
-@click.option("--online", type=float, default=0.9, show_default=True, help="Share of devices that are connected.")
+@click.option("--online", type=SHARE, default=0.9, show_default=True, help="Share of devices that are connected.")
 @click.option("--events-a-day", type=RATE, default=2_000.0, show_default=True, help="Events of a device.")
 @click.option("--decisions-an-event", type=RATE, default=0.1, show_default=True)
 @click.option(
@@ -48,17 +56,20 @@ RATE = FiniteRange(0.0, 1e15)
 @click.option("--cohort", type=COUNT, default="100", show_default=True, help="Devices that a run is offered to.")
 @click.option("--parameters", type=COUNT, default="10000", show_default=True, help="Shared ones of the bundle.")
 @click.option("--versions-a-day", type=RATE, default=1.0, show_default=True, help="Versions that every device fetches.")
-@click.option("--bundle-bytes", type=COUNT, default="20000", show_default=True)
-@click.option("--join-days", type=float, default=90.0, show_default=True, help="The whole fleet comes in within.")
-@click.option("--peak", type=float, default=3.0, show_default=True, help="The busiest time over the mean.")
+@click.option("--bundle-bytes", type=Count(10**12), default="20000", show_default=True)
+@click.option("--join-days", type=AMOUNT, default=90.0, show_default=True, help="The whole fleet comes in within.")
 @click.option(
-    "--reconnect-s", type=float, default=300.0, show_default=True, help="All are back within, after an outage."
+    "--peak", type=FiniteRange(1.0, 1_000.0), default=3.0, show_default=True, help="The busiest time over the mean."
 )
-@click.option("--round-s", type=float, default=600.0, show_default=True, help="A round is done within.")
-@click.option("--cores", type=COUNT, default="8", show_default=True, help="Of one machine.")
-@click.option("--memory-gib", type=float, default=32.0, show_default=True, help="Of one machine.")
-@click.option("--network-mbit", type=float, default=1_000.0, show_default=True, help="Of one machine.")
-@click.option("--utilisation", type=float, default=0.6, show_default=True, help="Share in use at the busiest time.")
+@click.option(
+    "--reconnect-s", type=AMOUNT, default=300.0, show_default=True, help="All are back within, after an outage."
+)
+@click.option("--round-s", type=AMOUNT, default=600.0, show_default=True, help="A round is done within.")
+@click.option("--read-s", type=AMOUNT, default=10.0, show_default=True, help="mosquitto reads its access list within.")
+@click.option("--cores", type=Count(1_024), default="8", show_default=True, help="Of one machine.")
+@click.option("--memory-gib", type=AMOUNT, default=32.0, show_default=True, help="Of one machine.")
+@click.option("--network-mbit", type=AMOUNT, default=1_000.0, show_default=True, help="Of one machine.")
+@click.option("--utilisation", type=SHARE, default=0.6, show_default=True, help="Share in use at the busiest time.")
 @click.option(
     "--costs", type=click.Path(path_type=Path, dir_okay=False), default=COSTS, help="Costs that you measured yourself."
 )
@@ -84,13 +95,8 @@ def capacity(devices: int | None, costs: Path, as_json: bool, **given: Any) -> N
         raise CapacityInvalid(f"{costs} cannot be read: {error}", hint="name a file with --costs, or none") from error
     table, listed = parse(text)
     of_machine = {name: given.pop(name) for name in Machine.__struct_fields__}
-    try:
-        machine = msgspec.convert(of_machine, type=Machine)
-        demands = [msgspec.convert({"devices": n, **given}, type=Demand) for n in ([devices] if devices else LADDER)]
-    except msgspec.ValidationError as error:
-        raise CapacityInvalid(
-            f"that cannot be asked for: {error}", hint="see: edge-coordinator capacity --help"
-        ) from error
+    machine = Machine(**of_machine)
+    demands = [Demand(devices=n, **given) for n in ([devices] if devices else LADDER)]
     plans = [plan(demand, table, machine) for demand in demands]
     data = {
         "machine": msgspec.to_builtins(machine),
@@ -138,6 +144,11 @@ def _one(found: "Plan", demand: "Demand", machine: "Machine") -> str:
             f"{size(int(part.storage_bytes)):>9} {part.instances:>9,}  {full}"
         )
     lines += ["", f"full first: {_full(found)}", f"a round takes at least {found.round_s:,.0f} s"]
+    if found.read_s:
+        lines.append(
+            f"mosquitto serves nobody for {found.read_s:,.1f} s as it reads its access list for a newcomer, who waits "
+            f"up to {found.rights_s:,.0f} s for that"
+        )
     lines += [f"a device: {found.device_core_share:.2%} of a core, {size(int(found.bytes_a_device_day))} a day"]
     for part in found.parts:
         if part.instead:
