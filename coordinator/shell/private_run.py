@@ -7,6 +7,7 @@ from coordinator.accountant import Accountant, Budget, NoiseBy, Spend
 from coordinator.clipping import Adaptive
 from coordinator.errors import BudgetInvalid
 from coordinator.rounds import Round
+from coordinator.shell import fault
 from coordinator.shell.job import Job, Private
 from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.request import Request
@@ -46,6 +47,7 @@ def enter_noised(job: Job, number: int, bundle: str) -> None:
     """
     if job.private is not None and job.private.noise_by == "devices":
         enter(job, job.private, number, bundle)
+        fault.point("entered", number)
 
 
 def stated_of(job: Job, number: int, bundle: str) -> Stated | None:

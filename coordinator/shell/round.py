@@ -143,6 +143,10 @@ def _in_secret(
         closed = put(asking.store, msgspec.structs.replace(rounds.advance(row, "closing"), reports=count))
         fault.point("closing", row.number)
 
+    def unmasking() -> None:
+        fault.point("unmasking", row.number)
+        enter_noised(job, row.number, bundle.spec.name)
+
     summed = sum_in_secret(
         asking.grid,
         asked,
@@ -154,7 +158,8 @@ def _in_secret(
         deadline_s=job.deadline_s,
         seed=(job.seed * 100_003 + row.number) * 1_009 + row.attempt,
         closing=closing,
-        unmasking=lambda: enter_noised(job, row.number, bundle.spec.name),
+        unmasking=unmasking,
+        unmasked=lambda: fault.point("unmasked", row.number),
     )
     closed = msgspec.structs.replace(
         closed,

@@ -138,6 +138,7 @@ def sum_in_secret(
     seed: int,
     closing: Callable[[int], None],
     unmasking: Callable[[], None],
+    unmasked: Callable[[], None] = lambda: None,
 ) -> Summed:
     """Run the four stages with these nodes.
 
@@ -151,6 +152,7 @@ def sum_in_secret(
         seed: public, of the graph.
         closing: told the number of vectors, once they are here.
         unmasking: called before the first mask comes off; what it raises ends the sum with nothing known.
+        unmasked: called once everything is here that takes the masks off: from now on the sum may have been seen.
     Raises:
         TooFewReports: too few members at some stage; nothing is known of anybody.
         AggregationFailed: the masks could not be taken off.
@@ -183,7 +185,9 @@ def sum_in_secret(
         _enough(len(arrived), minimum, talk)
         unmasking()
         asked = {one: pack(members) for one, members in arrived.items()}
-        total, members = server.total(talk.stage("reveal", asked, Revealed))
+        revealed = talk.stage("reveal", asked, Revealed)
+        unmasked()
+        total, members = server.total(revealed)
     except SecureSumFailed as error:
         raise AggregationFailed(f"the secret sum failed: {error.what}", hint=error.hint) from error
     whole = ring.decode(total, len(members)) if noise is None else noises.decode(total, ring)

@@ -57,8 +57,9 @@ class Steps:
             PrivacyRefused: the budget does not allow it.
         """
         found = kept.kept(self._job, number)
-        released = kept.by_devices(self._job) and self._is_spent(number)
-        match rounds.course(row, kept=found is not None, released=released):
+        match rounds.course(row, kept=found is not None, released=self._is_released(number)):
+            case "done" if row is not None:
+                return self.result(row)
             case "account" if row is not None:
                 after = self.result(row)
                 self._account(row)
@@ -72,11 +73,13 @@ class Steps:
                 return self._try(self.next_attempt(number, row), before)
 
     def _combine(self, found: Gathered, before: Checkpoint) -> Checkpoint:
-        """From reports that were kept; where they give nothing, the devices are asked again."""
+        """From reports that were kept; where they give nothing, the devices are asked again, unless it costs twice."""
         try:
             return self._conclude(found, before)
         except AggregationFailed as error:
             self._abandon(found.row, error.what)
+            if self._is_released(found.row.number):
+                return before
             return self._try(rounds.again(found.row), before)
         except RoundError as error:
             self._abandon(found.row, error.what)
@@ -104,7 +107,7 @@ class Steps:
                 return self._conclude(replace(found, row=replace(found.row, seconds=took)), before)
             except (TooFewReports, AggregationFailed) as error:
                 self._abandon(self._newest(row.number), error.what)
-                if kept.by_devices(self._job) and self._is_spent(row.number):
+                if self._is_released(row.number):
                     return before  # its price is paid; another sum would cost a second one
                 first = first or error
                 if not left:
@@ -156,6 +159,10 @@ class Steps:
 
     def _newest(self, number: int) -> Round:
         return next(row for row in self._store.rounds(self._job.key) if row.number == number)
+
+    def _is_released(self, number: int) -> bool:
+        """Whether a sum with the devices' own noise may have been seen: it was paid for before the masks came off."""
+        return kept.by_devices(self._job) and self._is_spent(number)
 
     def _is_spent(self, number: int) -> bool:
         return PrivacyStore(Path(self._job.home)).is_entered(self._job.key, number)

@@ -20,11 +20,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from coordinator.accountant import Spend, epsilon
 from coordinator.errors import AlreadyRunning
 from coordinator.registry import next_version
+from coordinator.rounds import Round
 from coordinator.shell.enrol import enrol
 from coordinator.shell.fault import VARIABLE
 from coordinator.shell.home import alone
@@ -38,12 +40,16 @@ from tests.coordinator.pool import living
 ROUNDS = 2
 DEVICES = 3
 NOISE = 0.05
+NOISE_BY_DEVICES = 0.5
 AFRESH = 1e-4
 """Standard deviation of what is added to the zoo's parameters before each loop: the features are not of one size, and
 with 0.02 the first loss is 6, and updates are of one number."""
 RETRIES = 5
 PATIENCE_S = 240.0
 IN_A_ROUND = ("planned", "open", "closing", "combined", "saved", "aggregated", "accounted")
+IN_A_SECRET_SUM = ("unmasking", "unmasked")
+ENTERED = "entered"
+"""Where the devices add the noise: the price is paid, and the masks are about to come off."""
 AT_THE_END = ("drafted", "signed", "published", "deployed")
 AT_THE_START = ("session", "started")
 REPORTS_ARE_IN = ("closing", "combined", "saved", "aggregated", "accounted")
@@ -59,7 +65,21 @@ MODES = {
     "plain": [],
     "private": ["--epsilon-max", "1e9", "--noise", str(NOISE), "--accountant", "rdp", "--clip-norm", "1"],
     "secret": ["--secret-sum", "--clip-norm", "1"],
+    "noised": ["--secret-sum", "--clip-norm", "1", "--epsilon-max", "1e9", "--noise", str(NOISE_BY_DEVICES)],
+    "asynchronous": ["--asynchronous", "--buffer", str(DEVICES)],
 }
+ROUND_STATES = (*IN_A_ROUND, *IN_A_SECRET_SUM, ENTERED)
+NOISES = {
+    "private": Spend(noise_multiplier=NOISE, rate=1.0, rounds=1),
+    "noised": Spend(noise_multiplier=NOISE_BY_DEVICES, rate=1.0, rounds=1, noise_by="devices"),
+}
+"""What a round of a private mode costs."""
+POPULATIONS = {"noised": "flats"}
+"""Whose budget a mode spends; the others spend that of `homes`."""
+AS_THEY_COME = ("saved", "aggregated", "accounted", *AT_THE_END, *AT_THE_START)
+"""States that an asynchronous run goes through, too."""
+MAY_BE_LOST = (ENTERED, "unmasked")
+"""Where a sum of a run with the devices' own noise is paid for and not on disk yet: it is not asked for again."""
 
 
 @dataclass
@@ -75,6 +95,24 @@ class Case:
     def point(self) -> str:
         return f"{self.state}:{self.number}" if self.number else self.state
 
+    @property
+    def population(self) -> str:
+        return POPULATIONS.get(self.mode, "homes")
+
+    @property
+    def kept_from(self) -> tuple[str, ...]:
+        """States from which on a round is not asked for again."""
+        if self.mode == "noised":  # from when its price is paid, though its sum may be lost
+            return (*MAY_BE_LOST, *REPORTS_ARE_IN[1:])
+        # A secret sum's shares are nobody's to keep: what is lost before the sum is there is asked for again.
+        return REPORTS_ARE_IN if self.mode != "secret" else REPORTS_ARE_IN[1:]
+
+    def lost(self, rows: Sequence[Round]) -> list[int]:
+        """The rounds that were paid for and lost where that may be."""
+        if self.mode != "noised" or self.state not in MAY_BE_LOST:
+            return []
+        return [row.number for row in rows if row.number == self.number and row.state == "abandoned"]
+
 
 @dataclass
 class Books:
@@ -83,6 +121,8 @@ class Books:
     kills: int = 0
     lost: int = 0
     double_spent: int = 0
+    paid_and_lost: int = 0
+    """Rounds with the devices' own noise that were cut off after their price was paid, and rightly not asked again."""
     wrong: list[str] = field(default_factory=list)
     states: Counter[str] = field(default_factory=Counter)
     victims: Counter[str] = field(default_factory=Counter)
@@ -97,17 +137,30 @@ def cases(
 ) -> list[Case]:
     """So many kills; the first ones go through every state (or those named) once, in an order of the seed's."""
     dice = np.random.default_rng(seed)
-    states = list(states) or [*IN_A_ROUND, *AT_THE_END, *AT_THE_START]
+    states = list(states) or [*ROUND_STATES, *AT_THE_END, *AT_THE_START]
+    if not any(state in states_of(mode) for state in states for mode in list(modes) or list(MODES)):
+        raise ValueError(f"no run of {modes} is ever {states}")
     found = []
     while len(found) < loops:
         dice.shuffle(states)
         for state in states:
-            in_round = state in IN_A_ROUND
+            in_round = state in ROUND_STATES
             there = ("app", "command", "link", "up") if in_round else ("command", "command", "link", "up")
             victim = str(dice.choice([one for one in victims if one in there or one in STOPS] or there))
             number = int(dice.integers(1, ROUNDS + 1)) if in_round else 0
-            found.append(Case(state, number, victim, str(dice.choice(list(modes) or list(MODES)))))
+            fitting = [mode for mode in list(modes) or list(MODES) if state in states_of(mode)]
+            if fitting:
+                found.append(Case(state, number, victim, str(dice.choice(fitting))))
     return found[:loops]
+
+
+def states_of(mode: str) -> tuple[str, ...]:
+    """The states that a run of the mode goes through."""
+    if mode == "asynchronous":
+        return AS_THEY_COME
+    secret = IN_A_SECRET_SUM if mode in ("secret", "noised") else ()
+    entered = (ENTERED,) if mode == "noised" else ()
+    return (*IN_A_ROUND, *secret, *entered, *AT_THE_END, *AT_THE_START)
 
 
 class Workplace:
@@ -244,10 +297,8 @@ def kill_once(place: Workplace, case: Case, books: Books) -> None:
         "0.2",
         "--spread-s",
         "0",
-        "--population",
-        "homes",
     ]
-    command = place.command(*words, "--population", "homes", *MODES[case.mode])
+    command = place.command(*words, "--population", case.population, *MODES[case.mode])
     until = time.monotonic() + PATIENCE_S
     while not place.held.exists():
         if command.poll() is not None or time.monotonic() > until:
@@ -321,15 +372,14 @@ def _audit(place: Workplace, case: Case, key: str, before: set[str], attempts: d
     run = store.run(key)
     rows = store.rounds(key)
     assert run is not None
-    done = [row.number for row in rows if row.state == "published"]
-    if done != list(range(1, ROUNDS + 1)) or not run.ended or run.failure:
+    done, lost = [row.number for row in rows if row.state == "published"], case.lost(rows)
+    books.paid_and_lost += len(lost)
+    if sorted(done + lost) != list(range(1, ROUNDS + 1)) or not run.ended or run.failure:
         books.lost += 1
         books.wrong.append(f"{case}: rounds {[(r.number, r.state, r.reason) for r in rows]}, {run}")
-    # A secret sum's shares are nobody's to keep: what is lost before the sum is there is asked for again.
-    kept_from = REPORTS_ARE_IN if case.mode != "secret" else REPORTS_ARE_IN[1:]
     now = _attempts(place, key)
     for number, attempt in attempts.items():
-        is_in = number < case.number or case.state in AT_THE_END or case.state in kept_from
+        is_in = number < case.number or case.state in AT_THE_END or case.state in case.kept_from
         if is_in and now.get(number) != attempt:
             books.lost += 1
             books.wrong.append(f"{case}: round {number} was run again")
@@ -347,21 +397,23 @@ def _audit(place: Workplace, case: Case, key: str, before: set[str], attempts: d
 
 
 def _audit_privacy(place: Workplace, case: Case, key: str, books: Books) -> None:
-    entries = PrivacyStore(place.home).entries("context", "homes")
+    entries = PrivacyStore(place.home).entries("context", case.population)
     own = [number for run, number, _ in entries if run == key]
-    wanted = list(range(1, ROUNDS + 1)) if case.mode == "private" else []
+    wanted = list(range(1, ROUNDS + 1)) if case.mode in NOISES else []
     if sorted(own) != wanted:
         books.double_spent += len(own) > len(wanted)
         books.lost += len(own) < len(wanted)
         books.wrong.append(f"{case}: entered {own}, wanted {wanted}")
-    runs = sum(run == "private" for run in [case.mode])
-    if runs:
+    if case.mode in NOISES:
         rounds = sum(spend.rounds for _, _, spend in entries)
         stated = epsilon([spend for _, _, spend in entries], 1e-5, "rdp")
-        due = epsilon([Spend(noise_multiplier=NOISE, rate=1.0, rounds=rounds)], 1e-5, "rdp")
-        published = [row for run in Store(place.home).runs() for row in Store(place.home).rounds(run.key)]
+        due = epsilon([msgspec.structs.replace(NOISES[case.mode], rounds=rounds)], 1e-5, "rdp")
         private = {run for run, _, _ in entries}
-        counted = sum(row.state == "published" and row.run in private for row in published)
+        rows = [
+            row for run in Store(place.home).runs() if run.key in private for row in Store(place.home).rounds(run.key)
+        ]
+        # A round that was paid for and lost is in ε without a result.
+        counted = sum(row.state == "published" for row in rows) + books.paid_and_lost * (case.mode == "noised")
         if counted != rounds or abs(stated - due) > 1e-9:
             books.double_spent += rounds > counted
             books.wrong.append(f"{case}: {rounds} rounds were spent, {counted} are published; ε {stated} and {due}")
@@ -392,7 +444,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loops", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--states", nargs="*", default=[], choices=[*IN_A_ROUND, *AT_THE_END, *AT_THE_START])
+    parser.add_argument("--states", nargs="*", default=[], choices=[*ROUND_STATES, *AT_THE_END, *AT_THE_START])
     parser.add_argument("--victims", nargs="*", default=[], choices=["app", "command", "link", "up", *STOPS])
     parser.add_argument("--modes", nargs="*", default=[], choices=list(MODES))
     parser.add_argument("--json", action="store_true", help="for the sake of uniformity; the last line is JSON anyway")
@@ -403,6 +455,7 @@ def main() -> None:
         "kills": books.kills,
         "lost": books.lost,
         "double_spent": books.double_spent,
+        "paid_and_lost": books.paid_and_lost,
         "wrong": books.wrong,
         "states": dict(sorted(books.states.items())),
         "victims": dict(sorted(books.victims.items())),
