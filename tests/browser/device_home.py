@@ -127,12 +127,21 @@ def _live(one: Home) -> None:
     one.tell("room", {**air, "co2": 640.0})
     zone = {"id": "z1", "user": ANNA, "time": time.time() - 60, "item": one.catalogue[0], "zone": "Europe/Lisbon"}
     one.tell("interaction", zone)
+    last = {}
     for subject, other in ((ANNA, BERT), (BERT, ANNA)):
         one.picks(subject, other, PICKS)
+        last[subject] = f"pick-{subject}-{one.number}"
     wait_for(lambda: one.counted("events") >= 2 + 2 * PICKS, "the events")
-    for trail in inspect.of_subject(one.state, ANNA, 2):
+    # Pages read what is on the medium, which comes after what is counted.
+    wait_for(lambda: all(_newest(one, subject, pick) for subject, pick in last.items()), "the decisions")
+    newest = inspect.of_subject(one.state, ANNA, PICKS)
+    for trail in newest:
         one.tell(f"edgeward/1/{DEVICE}/feedback", {"decision_id": trail.id, "outcome": "click"})
-    wait_for(lambda: one.counted("feedback") >= 2, "the feedback")
+    wait_for(lambda: all(inspect.outcomes_of(one.state, trail.id) for trail in newest), "the feedback")
+
+
+def _newest(one: Home, subject: str, pick: str) -> bool:
+    return any(inspect.is_about(trail.event_id, pick) for trail in inspect.of_subject(one.state, subject, 1))
 
 
 @contextmanager
