@@ -4,13 +4,13 @@ Each change widens (more is collected, kept, decided, sent or switched), narrows
 shown that a change narrows or leaves things as they are, it counts as widening.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from firmware_configs.coarseness import Comparison, compare_transforms, told
+from firmware_configs.difference import Direction, Leaf, leaves
 from firmware_configs.profile import (
     Egress,
     Identity,
@@ -26,7 +26,6 @@ from firmware_configs.profile import (
 from firmware_configs.shown import counted
 
 T = TypeVar("T")
-Direction = Literal["widens", "narrows", "changes"]
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -40,20 +39,21 @@ class Change(Struct, frozen=True, kw_only=True):
 
 def changes(old: Profile, new: Profile) -> tuple[Change, ...]:
     """Everything that differs, in the order of the document. Two profiles that differ have at least one."""
+    differing = tuple(leaves(old, new))
     found = [
         *_sources(old, new),
         *_retention(old, new),
         *_purposes(old, new),
         *_models(old, new),
-        *_placements(old, new),
+        *_placements(old, new, differing),
         *_egress(old, new),
         *_actuators(old, new),
         *_drift(old, new),
-        *_identity(old.identity, new.identity),
-        *_reach(old, new),
+        *_identity(old.identity, new.identity, differing),
+        *_reach(old, new, differing),
         *_promises(old, new),
     ]
-    return (*found, *_others(old, new, found))
+    return (*found, *_others(differing, found))
 
 
 def widened(old: Profile, new: Profile) -> tuple[Change, ...]:
@@ -245,7 +245,7 @@ def _subgroups(before: Subgroups | None, after: Subgroups | None, model: str, wh
             yield from _more(f"{where}.{key}", told, getattr(before, key), getattr(after, key))
 
 
-def _placements(old: Profile, new: Profile) -> Iterator[Change]:
+def _placements(old: Profile, new: Profile, differing: Sequence[Leaf]) -> Iterator[Change]:
     for n, before, after in _matched(old.placement, new.placement, lambda place: place.name):
         where = f"placement[{n}]"
         if after is None:
@@ -255,10 +255,10 @@ def _placements(old: Profile, new: Profile) -> Iterator[Change]:
             acts = f", and switches `{after.actuator}`" if after.actuator else ""
             yield _wide(where, f"`{after.name}` decides something about people, for {_listed(after.purposes)}{acts}")
         else:
-            yield from _placement(before, after, where)
+            yield from _placement(before, after, where, differing)
 
 
-def _placement(before: Placement, after: Placement, where: str) -> Iterator[Change]:
+def _placement(before: Placement, after: Placement, where: str, differing: Sequence[Leaf]) -> Iterator[Change]:
     yield from _added(f"{where}.purposes", f"`{after.name}` serves", before.purposes, after.purposes)
     if after.experiment is not None and before.experiment is None:
         yield _wide(f"{where}.experiment", f"`{after.name}` tries things out on people: {after.experiment.name}")
@@ -275,7 +275,9 @@ def _placement(before: Placement, after: Placement, where: str) -> Iterator[Chan
         after.quiet_hours,
         after.cap,
     ):
-        yield _wide(f"{where}.cap", f"caps or quiet hours of `{after.name}` have changed")
+        parts = (_told(differing, f"{where}.{part}") for part in ("cap", "quiet_hours"))
+        how = "; ".join(part for part in parts if part)
+        yield _wide(f"{where}.cap", f"how often and when `{after.name}` decides ({how})")
 
 
 def _egress(old: Profile, new: Profile) -> Iterator[Change]:
@@ -360,7 +362,7 @@ def _actuators(old: Profile, new: Profile) -> Iterator[Change]:
             yield _wide(f"{where}.limit", f"limits of `{after.name}` are gone or changed: {names}")
 
 
-def _identity(before: Identity | None, after: Identity | None) -> Iterator[Change]:
+def _identity(before: Identity | None, after: Identity | None, differing: Sequence[Leaf]) -> Iterator[Change]:
     if before == after:
         return
     if after is None:
@@ -368,10 +370,11 @@ def _identity(before: Identity | None, after: Identity | None) -> Iterator[Chang
     elif before is None:
         yield _wide("identity", f"people are recognised across devices and accounts, for {_listed(after.purposes)}")
     else:
-        yield _wide("identity", "people are recognised across devices and accounts in another way")
+        how = _told(differing, "identity")
+        yield _wide("identity", f"people are recognised across devices and accounts in another way ({how})")
 
 
-def _reach(old: Profile, new: Profile) -> Iterator[Change]:
+def _reach(old: Profile, new: Profile, differing: Sequence[Leaf]) -> Iterator[Change]:
     for n, before, after in _matched(old.channel, new.channel, lambda channel: channel.name):
         where = f"channel[{n}]"
         if after is None:
@@ -380,9 +383,9 @@ def _reach(old: Profile, new: Profile) -> Iterator[Change]:
         elif before is None:
             yield _wide(where, f"people may be reached by `{after.name}` ({after.kind})")
         elif before != after:
-            yield _wide(where, f"`{after.name}` reaches people in another way (topic, caps, hours or audience)")
+            yield _wide(where, f"`{after.name}` reaches people in another way ({_told(differing, where)})")
     if old.contact != new.contact:
-        yield _wide("contact", "how often and when people may be reached has changed")
+        yield _wide("contact", f"people may be reached at other times or more often ({_told(differing, 'contact')})")
 
 
 def _promises(old: Profile, new: Profile) -> Iterator[Change]:
@@ -410,15 +413,26 @@ def _drift(old: Profile, new: Profile) -> Iterator[Change]:
             yield _narrow(f"drift[{n}].fleet", f"what detector `{name}` counts stays on the device")
 
 
-def _others(old: Profile, new: Profile, found: Sequence[Change]) -> Iterator[Change]:
-    """What differs in parts of which nothing was said."""
-    before, after = _plainly(old), _plainly(new)
-    said = {change.where.split("[")[0].split(".")[0] for change in found}
-    for part in Profile.__struct_encode_fields__:
-        if before.get(part) != after.get(part) and part not in said:
-            yield _plain(part, f"[{part}] has changed")
+def _others(differing: Sequence[Leaf], found: Sequence[Change]) -> Iterator[Change]:
+    """Whatever differs and nothing was said of, old and new."""
+    said = [change.where for change in found if not _is_gone(change)]
+    gone = {(change.where, change.what) for change in found if _is_gone(change)}
+    for leaf in differing:
+        if leaf.after is None and any(where == leaf.where for where, _ in gone):
+            continue
+        if not any(_is_within(leaf.where, where) or _is_within(where, leaf.where) for where in said):
+            yield Change(direction=leaf.direction(), where=leaf.where, what=leaf.told())
 
 
-def _plainly(profile: Profile) -> Mapping[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(profile)
-    return plain
+def _is_gone(change: Change) -> bool:
+    """Whether it tells of an entry of the old document, whose place may be another's in the new one."""
+    return change.direction == "narrows" and change.where.endswith("]")
+
+
+def _is_within(place: str, around: str) -> bool:
+    return place == around or place.startswith((f"{around}.", f"{around}["))
+
+
+def _told(differing: Sequence[Leaf], where: str) -> str:
+    """What differs in one place, old and new, in one sentence."""
+    return "; ".join(leaf.told() for leaf in differing if _is_within(leaf.where, where))

@@ -95,6 +95,108 @@ def test_less_privacy_of_updates_widens_and_more_narrows(line: str) -> None:
     assert [change.direction for change in changes(weaker, _profile(UPDATE))] == ["narrows"]
 
 
+OLD_AND_NEW = {
+    "who answers": (
+        '[controller]\nname = "Example Data Ltd"\n',
+        "widens",
+        "who answers for it: `Example Data Ltd`, before `Example homes`",
+    ),
+    "nobody answers": ('[controller]\nname = ""\n', "widens", "who answers for it: nothing, before `Example homes`"),
+    "how to reach them": (
+        '[controller]\ncontact = "new@example.org"\n',
+        "changes",
+        "how people reach who answers for it: `new@example.org`, before `privacy@example.org`",
+    ),
+    "another fleet": (
+        '[device]\nfleet = "flats"\n',
+        "widens",
+        "the fleet that trains together: `flats`, before `homes`",
+    ),
+    "less memory": ("[device]\nmemory_mib_max = 64\n", "changes", "memory mib max of device: 64, before 128"),
+    "children": ('[people]\nchildren = "likely"\n', "widens", "`likely`, before `none`"),
+    "other people": ('[people]\ngroups = ["guests"]\n', "widens", "`guests`, before `people of the household`"),
+    "an objective": (
+        '[[objective]]\nname = "quick"\nindicator = "latency"\nplacement = "fan"\n',
+        "changes",
+        "objective `quick` is new (indicator `latency`",
+    ),
+    "an outcome": (
+        '[[outcome]]\nname = "aired"\nsource = "room"\npurposes = ["comfort"]\ncredit = [{ placement = "fan" }]\n',
+        "widens",
+        "outcome `aired` is new (source `room`",
+    ),
+    "trying out": (
+        '[[placement]]\nname = "fan"\npolicy = { kind = "epsilon-greedy", epsilon = 0.1 }\n',
+        "widens",
+        "policy of `fan`: epsilon-greedy, epsilon 0.1, before best",
+    ),
+    "a longer wait": (
+        '[[placement]]\nname = "fan"\nexpiry_s = 60.0\n',
+        "changes",
+        "expiry in seconds of `fan`: 60, before 300",
+    ),
+    "another command": (
+        '[[actuator]]\nname = "fan"\npayloads = { on = "FULL", off = "OFF" }\n',
+        "widens",
+        "on of `fan`: `FULL`, before `ON`",
+    ),
+    "a time to rest": (
+        'maintenance = ["daily 02:00-05:00"]\n',
+        "changes",
+        "when updates and rounds may begin: `daily 02:00-05:00`, before nothing",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fragment", "direction", "said"), OLD_AND_NEW.values(), ids=OLD_AND_NEW)
+def test_what_changes_is_told_old_and_new_and_whether_it_is_more(fragment: str, direction: str, said: str) -> None:
+    (change,) = changes(BASE, _profile(fragment))
+    assert change.direction == direction
+    assert said in change.what
+
+
+def test_a_change_beside_another_one_in_the_same_part_is_told_too() -> None:
+    """A part of which something was said is not thereby settled."""
+    both = '[[placement]]\nname = "fan"\nslate = 2\n[[placement]]\nname = "more"\ntrigger = { kind = "request" }\n'
+    found = changes(BASE, _profile(f'{both}purposes = ["comfort"]\n'))
+    assert [change.what for change in found if change.where == "placement[0].slate"] == ["slate of `fan`: 2, before 1"]
+
+
+def test_an_entry_that_is_gone_hides_no_change_of_the_one_that_took_its_place() -> None:
+    more = '[[placement]]\nname = "more"\ntrigger = { kind = "request" }\npurposes = ["comfort"]\n'
+    old = _profile(more)
+    (fan, other) = old.placement
+    new = msgspec.structs.replace(old, placement=(msgspec.structs.replace(other, slate=3),))
+    told = {change.what for change in changes(old, new)}
+    assert told == {f"`{fan.name}` decides nothing any more", "slate of `more`: 3, before 1"}
+
+
+def _leaf_paths(value: object, place: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    if isinstance(value, dict):
+        return [path for key, one in value.items() for path in _leaf_paths(one, (*place, key))]
+    if isinstance(value, list | tuple):
+        return [path for n, one in enumerate(value) for path in _leaf_paths(one, (*place, n))]
+    return [place] if isinstance(value, bool | int | float) and place != ("schema",) else []
+
+
+NUMBERS = _leaf_paths(msgspec.to_builtins(REFERENCE))
+
+
+@given(st.sampled_from(NUMBERS), st.floats(0.001, 0.999))
+def test_no_number_anywhere_in_a_profile_can_change_unsaid(path: tuple[str | int, ...], factor: float) -> None:
+    document = msgspec.json.decode(msgspec.json.encode(REFERENCE))
+    inner = document
+    for step in path[:-1]:
+        inner = inner[step]
+    held = inner[path[-1]]
+    inner[path[-1]] = not held if isinstance(held, bool) else type(held)(held * factor)
+    try:
+        other = msgspec.convert(document, p.Profile)
+    except msgspec.ValidationError:
+        return
+    assert bool(changes(REFERENCE, other)) == (other != REFERENCE)
+
+
 def test_a_profile_is_no_wider_than_itself() -> None:
     assert changes(REFERENCE, REFERENCE) == ()
 
