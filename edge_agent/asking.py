@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -10,14 +9,14 @@ from msgspec import Struct
 
 from edge_agent.errors import PlacementUnknown, PolicyMalformed, SettingsMalformed
 from firmware_configs import strict
+from firmware_configs.errors import UsageError
 from firmware_configs.loader import load
+from firmware_configs.moments import moment
 from firmware_configs.profile import Best, EpsilonGreedy, Placement, Policy
 
 WINDOW_S = 86_400.0
 """Reward window where no profile says another."""
 _KIND = re.compile(r"[a-z][a-z-]*")
-_AGO = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)([mhd])")
-_UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class _Asked(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,14 +85,10 @@ def since(text: str, now_ms: int) -> int:
     """
     if not text:
         return 0
-    if ago := _AGO.fullmatch(text):
-        return max(0, now_ms - int(float(ago[1]) * _UNIT_MS[ago[2]]))
     try:
-        found = datetime.fromisoformat(text)
-        return max(0, int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1_000))
-    except (ValueError, OverflowError):
-        hint = "write 7d, 12h, 30m, or a date such as 2026-11-01"
-        raise SettingsMalformed(f"--since {text!r} is no time", hint=hint) from None
+        return moment(text, now_ms, "--since")
+    except UsageError as error:
+        raise SettingsMalformed(error.what, hint=error.hint) from None
 
 
 def placement(name: str, held: Mapping[str, int]) -> str:

@@ -1,11 +1,17 @@
 """`edge-audit ledger`, `reconcile`: prove what left a device."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from firmware_configs.commands.options import deliver, document, json_option
 from firmware_configs.shown import line
+
+if TYPE_CHECKING:
+    from firmware_configs.ledger_evidence import Verdict
+    from firmware_configs.ledger_record import Reconciled
 
 key_option = click.option(
     "--key", type=click.Path(path_type=Path), help="The device's node.pub: then signatures are checked."
@@ -23,35 +29,59 @@ def ledger() -> None:
 @ledger.command()
 @click.argument("device", type=click.Path(path_type=Path))
 @key_option
-@click.option("--head", default="", help="A hash that the device reported (ledger_head): it must stand in the chain.")
+@click.option("--head", help="A hash that the device reported (ledger_head), or 16 or more of its first digits.")
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, device: Path, key: Path | None, head: str, as_json: bool) -> None:
+def verify(ctx: click.Context, device: Path, key: Path | None, head: str | None, as_json: bool) -> None:
     """Follow the chain, build the daily roots again, check the signatures.
 
-    Exit code 0 when everything fits, 1 when something was changed or is missing (and where).
+    Exit code 0 when everything fits, 1 when something was changed or is missing (and where), and when there is a key
+    and nothing that it signed. With --head, that hash must stand in the chain.
     """
     import msgspec
 
     from firmware_configs import ledger_evidence as evidence
-    from firmware_configs.report.wording import size
+    from firmware_configs.report.wording import counted, size
 
-    found = evidence.examine(evidence.read(device), evidence.read_key(key) if key is not None else None, head)
+    wanted = evidence.read_head(head) if head is not None else ""
+    found = evidence.examine(evidence.read(device), evidence.read_key(key) if key is not None else None, wanted)
     if as_json:
         click.echo(document(msgspec.to_builtins(found)))
-    else:
-        for kind, count in sorted(found.bytes.items()):
-            click.echo(f"{kind:<14} {size(count):>12}")
-        gone = f", those before {found.since:,} gave way" if found.since > 1 else ""
-        click.echo(f"{found.entries:,} entries{gone}; {found.days_sealed} days sealed; head {found.head[:16]}…")
-        if key is None:
-            click.echo("signatures were not checked: give --key node.pub")
-        elif found.signed_through:
-            click.echo(f"signed by this device up to entry {found.signed_through:,}")
-        for flaw in found.flaws:
-            click.echo(f"{click.style('does not fit', fg='red')}: {line(f'{flaw.where}: {flaw.what}')}")
-        click.echo("everything fits" if not found.flaws else f"{len(found.flaws)} things do not fit")
+        ctx.exit(1 if found.flaws else 0)
+    for kind, count in sorted(found.bytes.items()):
+        click.echo(f"{line(kind):<14} {size(count):>12}")
+    gone = f", those before {found.since:,} gave way (their sums are the device's word)" if found.since > 1 else ""
+    entries = counted(found.entries, "entry", "entries")
+    click.echo(f"{entries}{gone}; {counted(found.days_sealed, 'day')} sealed; head {found.head[:16]}…")
+    for said in _signed(found, has_key=key is not None):
+        click.echo(said)
+    for said in _flaws(found):
+        click.echo(said)
+    if not found.flaws:
+        click.echo("everything fits" if key is not None else "the chain fits")
     ctx.exit(1 if found.flaws else 0)
+
+
+def _signed(found: "Verdict", *, has_key: bool) -> Iterator[str]:
+    """How far signatures reach, in words."""
+
+    if not has_key:
+        yield "signatures were not checked: give --key node.pub"
+        return
+    if found.signed_through:
+        yield f"signed by this device up to entry {found.signed_through:,}"
+    if found.unsigned:
+        overdue = f"; {found.overdue:,} of them of days that were over: ask why these were not sealed"
+        newest = "newest entry is" if found.unsigned == 1 else f"{found.unsigned:,} newest entries are"
+        yield f"the {newest} chained, not yet signed{overdue if found.overdue else ''}"
+
+
+def _flaws(found: "Verdict") -> Iterator[str]:
+    """What does not fit, and how much that is."""
+    for flaw in found.flaws:
+        yield f"{click.style('does not fit', fg='red')}: {line(f'{flaw.where}: {flaw.what}')}"
+    if found.flaws:
+        yield "1 thing does not fit" if len(found.flaws) == 1 else f"{len(found.flaws):,} things do not fit"
 
 
 @ledger.command()
@@ -109,26 +139,63 @@ def check_proof(ctx: click.Context, proof: Path, key: Path | None, as_json: bool
 @click.option(
     "--record", required=True, type=click.Path(path_type=Path), help="What arrived: `edge-coordinator listen`."
 )
+@key_option
+@click.option("--since", default="", help="Begin of the record: `7d`, `12h`, or a date such as 2026-11-01 (UTC).")
+@click.option("--until", default="", help="Its end, in the same way. Entries of another time are not missed in it.")
 @json_option
 @click.pass_context
-def reconcile(ctx: click.Context, device: Path, record: Path, as_json: bool) -> None:
+def reconcile(
+    ctx: click.Context, device: Path, record: Path, key: Path | None, since: str, until: str, as_json: bool
+) -> None:
     """Compare the ledger with a record of what arrived at a broker or a SuperLink.
 
-    Exit code 1 when something arrived that was never entered: it left past the ledger.
+    The ledger is examined first, as `verify` does. Exit code 1 when something in it does not fit, and when something
+    arrived that was never entered: it left past the ledger.
     """
+    import time
+
     import msgspec
 
     from firmware_configs import ledger_evidence as evidence
+    from firmware_configs import ledger_record as records
+    from firmware_configs.errors import EvidenceUnreadable, UsageError
+    from firmware_configs.moments import moment
 
-    found = evidence.reconcile(evidence.read(device), evidence.read_record(record))
+    now_ms = int(time.time() * 1_000)
+    since_ms = moment(since, now_ms, "--since") if since else 0
+    until_ms = moment(until, now_ms, "--until") if until else 2**62
+    if until_ms <= since_ms:
+        raise UsageError("--until is not after --since", hint="give the time in which the record was made")
+    received = records.read_record(record)
+    if not received:
+        hint = "record while the device sends: edge-coordinator listen --out FILE"
+        raise EvidenceUnreadable(f"{record} is empty: there is nothing to compare the ledger with", hint=hint)
+    books = evidence.read(device)
+    verdict = evidence.examine(books, evidence.read_key(key) if key is not None else None)
+    found = records.reconcile(books, received, since_ms, until_ms)
     if as_json:
-        click.echo(document(msgspec.to_builtins(found)))
+        flaws = msgspec.to_builtins(verdict.flaws)
+        click.echo(document(msgspec.to_builtins(found) | {"unsigned": verdict.unsigned, "flaws": flaws}))
     else:
-        click.echo(f"{found.matched:,} messages arrived that were entered before")
-        click.echo(f"{found.unheard:,} were entered and are not in the record (under way, expired, or not recorded)")
-        for one in found.undeclared[:20]:
-            click.echo(
-                f"{click.style('undeclared', fg='red')}: {one.bytes} bytes on {line(one.topic or one.destination)}"
-            )
-        click.echo(f"{len(found.undeclared):,} undeclared messages, {found.undeclared_bytes:,} undeclared bytes")
-    ctx.exit(1 if found.undeclared else 0)
+        for said in (*_signed(verdict, has_key=key is not None), *_flaws(verdict), *_arrived(found, verdict)):
+            click.echo(said)
+    ctx.exit(1 if found.undeclared or verdict.flaws else 0)
+
+
+def _arrived(found: "Reconciled", verdict: "Verdict") -> Iterator[str]:
+    """What arrived against what was entered, in words."""
+    from firmware_configs.report.wording import counted
+
+    yield f"{counted(found.matched, 'message')} arrived that {'was' if found.matched == 1 else 'were'} entered before"
+    unheard = counted(found.unheard, "entry is", "entries are")
+    yield f"{unheard} not in the record (under way, expired, or not recorded)"
+    for destination, count in sorted(found.not_compared.items()):
+        entries = counted(count, "entry", "entries")
+        yield f"{line(destination)} was not compared: the record has nothing of it ({entries})"
+    for one in found.undeclared[:20]:
+        said = f"{counted(one.bytes, 'byte')} on {line(one.topic or one.destination)}"
+        yield f"{click.style('undeclared', fg='red')}: {said}"
+    if found.undeclared and verdict.since > 1:
+        yield f"entries before {verdict.since:,} gave way: what they declared counts as undeclared here"
+    messages = counted(len(found.undeclared), "undeclared message")
+    yield f"{messages}, {counted(found.undeclared_bytes, 'undeclared byte')}"

@@ -67,6 +67,15 @@ def size(count: int) -> str:
     return f"{count} byte{'s' if count != 1 else ''}"
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A count with its noun, as people say it: `1 entry`, `1,200 entries`.
+
+    Args:
+        plural: of the noun; empty: with an s.
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def field(one: SourceField) -> str:
     """A field's name as people say it, and how exactly it is kept."""
     return f"{one.name.replace('_', ' ')} ({told(one.transform)})"

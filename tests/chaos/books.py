@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from edge_agent.decide import decision
 from edge_agent.shell import database
-from firmware_configs import ledger, ledger_evidence, ledger_reserve
+from firmware_configs import ledger, ledger_evidence, ledger_record, ledger_reserve
 from tests.chaos.door import COUNTS
 from tests.chaos.fleet import Fleet
 from tests.chaos.people import People
@@ -115,10 +115,10 @@ def told(records: Path, fleet: Fleet, sent: dict[str, dict[str, int]]) -> tuple[
     words: list[str] = []
     for device in fleet.devices:
         evidence = ledger_evidence.read(fleet.state_of(device))
-        record = ledger_evidence.read_record(records / f"{device}.jsonl")
+        record = ledger_record.read_record(records / f"{device}.jsonl")
         heard = fleet.heard / f"{fleet.nodes.get(device)}.jsonl"
-        record += ledger_evidence.read_record(heard) if heard.exists() else []
-        found = ledger_evidence.reconcile(evidence, record)
+        record += ledger_record.read_record(heard) if heard.exists() else []
+        found = ledger_record.reconcile(evidence, record)
         declared += sum(one.bytes for one in record) - found.undeclared_bytes
         undeclared += found.undeclared_bytes
         messages += len(found.undeclared)

@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from firmware_configs.ledger_evidence import read_record
+from firmware_configs.ledger_record import read_record
 from tests.chaos.packets import SYN, NotMqtt, Speech, Stream, segment
 from tests.chaos.roads import Crossing, Lane, Road
 from tests.chaos.tap import Tap

@@ -23,7 +23,7 @@ from edge_agent.shell.sealer import seal
 from edge_agent.shell.seals import Seals
 from edge_agent.shell.store import Store
 from edge_agent.shell.writes import Writes
-from firmware_configs import ledger, ledger_evidence, ledger_reserve
+from firmware_configs import ledger, ledger_evidence, ledger_record, ledger_reserve
 from firmware_configs.cli import main
 from firmware_configs.errors import EdgeError
 from firmware_configs.ledger import DAY_MS, GENESIS, Proof, Row
@@ -335,6 +335,6 @@ def test_what_is_no_ledger_is_refused_with_a_fix(tmp_path_factory: pytest.TempPa
             assert error.hint
     path.write_bytes(raw)
     try:
-        ledger_evidence.read_record(path)
+        ledger_record.read_record(path)
     except EdgeError as error:
         assert error.hint

@@ -19,7 +19,8 @@ from edge_agent.effects import Answer
 from edge_agent.happenings import EgressAsked
 from edge_agent.shell.pipe import AskEgress
 from firmware_configs import ledger
-from firmware_configs.ledger_evidence import Evidence, Reconciled, read_record, reconcile
+from firmware_configs.ledger_evidence import Evidence
+from firmware_configs.ledger_record import Reconciled, read_record, reconcile
 from firmware_configs.messages import RoundOffer
 from firmware_configs.stated import Stated, pack
 from models.bundle import open_bundle

@@ -1,5 +1,6 @@
 """The agent as a process on its hard days: a damaged database, more events than it can take, a long way back."""
 
+import contextlib
 import json
 import sqlite3
 import subprocess
@@ -9,12 +10,16 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.egress.ledger import Ledger
+from edge_agent.limits import DAY_MS
 from edge_agent.shell import database
 from edge_agent.shell.inspect import ledger_summary
+from edge_agent.shell.keys import make
+from edge_agent.shell.sealer import seal
 from edge_agent.shell.store import Store
 from edge_agent.shell.sweep import Sweeper
 from edge_agent.shell.writes import Writes
-from firmware_configs.profile import Egress
+from firmware_configs import ledger_evidence
+from firmware_configs.profile import Device, Egress
 from tests.benchmarks.load import DEVICE, PROFILE, Driver, agent_command, broker, process, wait_for, write_agent
 
 ALARM = """
@@ -143,3 +148,24 @@ def _status(state: Path) -> dict[str, dict[str, int]]:
     command = (sys.executable, "-m", "edge_agent.cli", "status", "--state-dir", str(state), "--json")
     found: dict[str, dict[str, int]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     return found
+
+
+def test_the_smallest_database_that_makes_room_keeps_what_an_auditor_counts_on(tmp_path: Path) -> None:
+    book = Ledger([Egress(kind="decision", purposes=("bench",), bytes_day_max=10**9)], "p")
+    make(tmp_path, force=False)
+    store = Store(tmp_path / database.FILE, 64)
+    writes = Writes()
+    for number in range(8_000):
+        _, key, row = book.enter("decision", size=1, sha256=f"{number:064x}", now_ms=DAY_MS + number)
+        writes.ledger[int(key)] = row
+    store.commit(writes, durable=False)
+    store.close()
+    smallest = msgspec.json.schema(Device)["$defs"]["Device"]["properties"]["disk_mib_max"]["minimum"]
+    assert len(seal(tmp_path, "home-1", tmp_path / "node.key", 2 * DAY_MS)) == 1
+    with contextlib.closing(sqlite3.connect(tmp_path / database.FILE, isolation_level=None)) as connection:
+        sweeper = Sweeper(connection)
+        while sweeper.oldest(smallest * 1024 * 1024):
+            pass
+    found = ledger_evidence.examine(ledger_evidence.read(tmp_path), ledger_evidence.read_key(tmp_path / "node.pub"))
+    assert found.flaws == ()
+    assert ledger_evidence.KEPT_MIN <= found.entries < 8_000
