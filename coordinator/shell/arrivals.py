@@ -5,34 +5,32 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import msgspec
 from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from coordinator.errors import NotRunning
+from coordinator.shell.line import dial, hang_up
 from firmware_configs.messages import ROOT
 
-CONNECT_S = 10.0
 NOT_ITS_OWN = frozenset({"desired", "request", "feedback", "consent"})
 """What others publish under a device's topics."""
 
 
-def listen(broker: str, out: Path, devices: list[str], done: Callable[[], bool], topics: list[str]) -> int:
+def listen(broker: str, home: Path, out: Path, devices: list[str], done: Callable[[], bool], topics: list[str]) -> int:
     """Write a line for each message that devices publish, until `done` says so; returns how many.
 
     Args:
-        broker: `mqtt://host:port`.
+        broker: `mqtt://host:port`, or `mqtts://host:port` with the certificate in `home/keys`.
         devices: only these; empty: all.
-        topics: further topic filters, such as those of actuators.
+        topics: further topic filters, such as those of actuators. A broker that does not let us read one may not say so.
     Raises:
         NotRunning: no broker answers.
     """
-    where = urlsplit(broker)
     count, lock = 0, threading.Lock()
+    # What was retained before is not arriving now; Retain Handling 2 leaves it out.
+    options = SubscribeOptions(qos=1, retainHandling=2, retainAsPublished=False)
+    filters = [(topic, options) for topic in (f"{ROOT}/#", *topics)]
     with out.open("ab") as file:
 
         def take(_client: Client, _data: object, message: MQTTMessage) -> None:
@@ -51,25 +49,16 @@ def listen(broker: str, out: Path, devices: list[str], done: Callable[[], bool],
                 file.flush()
                 count += 1
 
-        client = Client(
-            CallbackAPIVersion.VERSION2, f"edge-listen-{uuid4().hex[:8]}", protocol=MQTTProtocolVersion.MQTTv5
-        )
-        client.on_message = take
-        # What was retained before is not arriving now; Retain Handling 2 leaves it out.
-        options = SubscribeOptions(qos=1, retainHandling=2, retainAsPublished=False)
-        filters = [(topic, options) for topic in (f"{ROOT}/#", *topics)]
-        client.on_connect = lambda own, *_: own.subscribe(filters)
-        try:
-            client.connect(where.hostname or "127.0.0.1", where.port or 1883)
-        except OSError as error:
-            raise NotRunning(f"no broker at {broker}: {error}", hint="start one: edge-coordinator up") from error
-        client.loop_start()
+        def prepare(client: Client) -> None:
+            client.on_message = take
+            client.on_connect = lambda own, *_: own.subscribe(filters)
+
+        client = dial(broker, home, prepare)
         try:
             while not done():
                 time.sleep(0.05)
         finally:
-            client.disconnect()
-            client.loop_stop()
+            hang_up(client)
     return count
 
 

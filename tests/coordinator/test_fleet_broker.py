@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from coordinator.cli import main as fleet_main
 from coordinator.errors import UnknownDevice
 from coordinator.shell.apps import admit, dismiss
 from coordinator.shell.fleet_store import FleetStore
@@ -21,6 +22,8 @@ from edge_agent.shell import visit
 from edge_agent.shell.doctor.examination import examine
 from edge_agent.shell.visit import Letter
 from edge_agent.shell.vitals import ask
+from firmware_configs import ledger_evidence
+from firmware_configs.ledger_record import read_record, reconcile
 from tests.coordinator.seat import MOSQUITTO, QUIET_S, Peer, coordinator, peer, until
 from tests.coordinator.town import Town, opened, run
 
@@ -217,3 +220,24 @@ def test_an_app_of_a_device_that_is_not_enrolled_is_refused(town: Town, tmp_path
     with pytest.raises(UnknownDevice):
         admit(town.home, "lost", ["page"], tmp_path, 1, device="nobody")
     assert "lost" not in FleetStore(town.home).apps()
+
+
+def test_what_a_device_says_at_the_fleets_own_broker_is_recorded_and_found_in_its_ledger(
+    town: Town, tmp_path: Path
+) -> None:
+    path, record = town.device("home-9", tmp_path), tmp_path / "record.jsonl"
+    words = ["listen", "--home", str(town.home), "--device", "home-9", "--out", str(record), "--json"]
+    with ThreadPoolExecutor(1) as aside:
+        heard = aside.submit(CliRunner().invoke, fleet_main, [*words, "--seconds", "8"])
+        until(record.exists)
+        time.sleep(QUIET_S)
+        agent = run(path)
+        try:
+            done = heard.result(60)
+        finally:
+            agent.terminate()
+            agent.wait(30)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["messages"] == len(read_record(record)) > 0
+    found = reconcile(ledger_evidence.read(Path(load(path, {}).state_dir)), read_record(record))
+    assert (found.undeclared, found.matched) == ((), len(read_record(record)))

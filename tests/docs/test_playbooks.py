@@ -1,6 +1,8 @@
 """Every command of docs/playbooks, in its order, on one real coordinator and one real device; and what it led to."""
 
 import re
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,8 +69,21 @@ def _none_is_open(place: World) -> None:
     until(lambda: "rolled-back" in place.does("edge-coordinator rollout ls"))
 
 
+def _is_in_use(place: World) -> None:
+    """Somebody uses the device while the next command runs: a record of nothing is refused."""
+    end = time.monotonic() + 12.0
+
+    def use() -> None:
+        while time.monotonic() < end:
+            place.events(1)
+            time.sleep(0.5)
+
+    threading.Thread(target=use, daemon=True).start()
+
+
 BEFORE: Final[dict[tuple[str, str, int], Callable[[World], None]]] = {
     ("bad-model.md", "edge-coordinator deploy context 1.0.0", 1): _none_is_open,
+    ("privacy-incident.md", "edge-coordinator listen --device home-1 --seconds 20 --out arrived.jsonl", 1): _is_in_use,
     ("broker-outage.md", "edge-agent status", 1): _break_the_broker,
     ("broker-outage.md", "edge-agent status --json", 1): _is_back,
     ("coordinator-restore.md", next(c for c in commands(text_of("coordinator-restore.md")) if "mv " in c), 1): (

@@ -39,7 +39,8 @@ def main() -> None:
         over = threading.Event()
         record = one.folder / "record.jsonl"
         url = f"mqtt://127.0.0.1:{one.port}"
-        ear = threading.Thread(target=listen, args=(url, record, [DEVICE], over.is_set, [f"home/{DEVICE}/lights/set"]))
+        lights = [f"home/{DEVICE}/lights/set"]
+        ear = threading.Thread(target=listen, args=(url, one.folder, record, [DEVICE], over.is_set, lights))
         ear.start()
         time.sleep(1.0)
         with agent(one):
