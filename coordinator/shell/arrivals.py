@@ -23,7 +23,7 @@ def listen(broker: str, home: Path, out: Path, devices: list[str], done: Callabl
     Args:
         broker: `mqtt://host:port`, or `mqtts://host:port` with the certificate in `home/keys`.
         devices: only these; empty: all.
-        topics: further topic filters, such as those of actuators. A broker that does not let us read one may not say so.
+        topics: further topic filters, such as of actuators. A broker that does not let us read one may not say so.
     Raises:
         NotRunning: no broker answers.
     """
