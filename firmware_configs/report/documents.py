@@ -8,7 +8,7 @@ from typing import Final
 
 from firmware_configs.lineage import ALERT, BundleNeeds, Lineage, derive
 from firmware_configs.profile import Best, Keep, Profile, Purpose, Threshold
-from firmware_configs.report import wording
+from firmware_configs.report import own_records, wording
 from firmware_configs.report.pages import Bullets, Heading, Page, Paragraph, Part, Table
 from firmware_configs.rules import ALL, Case, Finding
 from firmware_configs.rules.words import is_sensitive
@@ -36,6 +36,8 @@ def record(profile: Profile, bundles: Sequence[BundleNeeds]) -> Page:
     for purpose in profile.purpose:
         parts += _activity(profile, purpose)
     parts += [
+        Heading("Records that the device makes itself"),
+        *_own_records(profile),
         Heading("Transfers to third countries"),
         Paragraph(f"None by the device itself. Whoever runs broker and coordinator must say where they stand: {OPEN}."),
         Heading("Technical and organisational measures"),
@@ -48,6 +50,7 @@ def _activity(profile: Profile, purpose: Purpose) -> list[Part]:
     fields = wording.fields_of(profile, purpose)
     categories = sorted({one.category for _, one in fields})
     kept = [f"{name}: {wording.days(profile.retention[name].days)}" for name in categories if name in profile.retention]
+    kept += own_records.of_purpose(profile, purpose)
     leaving = [
         f"{egress.kind} to {wording.KINDS[egress.kind][1]}, at most {wording.size(egress.bytes_day_max)} a day"
         for egress in wording.leaving_for(profile, purpose)
@@ -67,6 +70,10 @@ def _activity(profile: Profile, purpose: Purpose) -> list[Part]:
             ),
         ),
     ]
+
+
+def _own_records(profile: Profile) -> list[Part]:
+    return [Table(own_records.HEADER, own_records.rows(profile)), Paragraph(own_records.ceiling(profile))]
 
 
 def _measures(profile: Profile) -> tuple[str, ...]:
@@ -98,8 +105,12 @@ def retention(profile: Profile, bundles: Sequence[BundleNeeds]) -> Page:
     return Page(
         title=f"Retention schedule: {profile.name} {profile.version}",
         parts=(
-            Paragraph("The device erases by itself, in its own sweep; who takes a yes back is erased at once."),
-            Table(("category", "what it is", "fields", "kept for"), tuple(rows)),
+            Paragraph("The device erases by itself, in its own sweep."),
+            Heading("What it collects"),
+            Paragraph("Of a source with several categories, everything is kept for the shortest of them."),
+            Table(("category", "what it is", "fields", "kept for at most"), tuple(rows)),
+            Heading("Records that the device makes itself"),
+            *_own_records(profile),
         ),
     )
 
