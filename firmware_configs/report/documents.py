@@ -6,12 +6,12 @@ What a profile cannot know (who the controller is, if it does not say; what a ju
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from firmware_configs.categories import is_sensitive
 from firmware_configs.lineage import ALERT, BundleNeeds, Lineage, derive
 from firmware_configs.profile import Best, Keep, Profile, Purpose, Threshold
 from firmware_configs.report import own_records, wording
 from firmware_configs.report.pages import Bullets, Heading, Page, Paragraph, Part, Table
 from firmware_configs.rules import ALL, Case, Finding
-from firmware_configs.rules.words import is_sensitive
 
 OPEN: Final = "[open: to be filled in]"
 

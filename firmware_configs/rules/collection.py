@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from firmware_configs.categories import is_sensitive
 from firmware_configs.profile import Keep, KeyedHash, LifetimeValue, ReturnVisit
 from firmware_configs.rules import words
 from firmware_configs.rules.rule import AuditRule, Case, Where
@@ -32,7 +33,9 @@ def _precise_location(case: Case) -> Iterator[Where]:
 def _identifier(case: Case) -> Iterator[Where]:
     for where, _, field in case.fields():
         told = words.of(field.name) & words.OWN_NAME or _named(field.path, field.name) & words.IDENTIFIER
-        if field.type == "text" and told and isinstance(field.transform, Keep):
+        names = (field.name, field.path)
+        stable = [one for one in (words.told_by(name, words.STABLE, words.STABLE_PAIRS) for name in names) if one]
+        if isinstance(field.transform, Keep) and ((field.type == "text" and told) or (field.type != "flag" and stable)):
             what = f"`{field.name}` looks like a stable identifier and is kept as it is"
             yield where, what, 'transform = { kind = "keyed-hash", rotate_days = 30 }'
 
@@ -167,7 +170,7 @@ def _twice(case: Case) -> Iterator[Where]:
 
 def _sensitive_in_full(case: Case) -> Iterator[Where]:
     for where, _, field in case.fields():
-        if words.is_sensitive(field.category) and isinstance(field.transform, Keep) and field.type != "flag":
+        if is_sensitive(field.category) and isinstance(field.transform, Keep) and field.type != "flag":
             what = f"`{field.name}` ({field.category}) is kept as it came"
             yield where, what, "coarsen it: bucket, round or keyed-hash"
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from firmware_configs.categories import is_sensitive
 from firmware_configs.profile import Best, Purpose, Threshold
 from firmware_configs.rules import words
 from firmware_configs.rules.rule import AuditRule, Case, Where
@@ -40,7 +41,7 @@ def _consent_basis(case: Case) -> Iterator[Where]:
 
 def _sensitive(case: Case) -> Iterator[Where]:
     for where, _, field in case.fields():
-        if words.is_sensitive(field.category) and not set(field.purposes) <= case.asked():
+        if is_sensitive(field.category) and not set(field.purposes) <= case.asked():
             what = f"`{field.category}` for a purpose without consent"
             yield where, what, 'use purposes with consent = "required" only'
 

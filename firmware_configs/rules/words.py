@@ -1,6 +1,8 @@
 """Words that names and paths of fields are made of, and what they give away."""
 
+import itertools
 import re
+from collections.abc import Set as AbstractSet
 
 PLACE = frozenset({"latitude", "longitude", "lat", "lon", "lng", "gps", "position", "coordinates", "geo"})
 IDENTIFIER = frozenset(
@@ -22,31 +24,43 @@ DANGEROUS = frozenset(
     {"door", "lock", "gate", "garage", "oven", "stove", "heater", "heating", "boiler", "gas", "valve", "pump", "motor"}
 )
 DANGEROUS_MORE = frozenset({"alarm", "siren", "elevator", "lift", "charger", "breaker", "sprinkler", "dose", "window"})
-SENSITIVE = (
-    "user.health",
-    "user.biometric",
-    "user.political",
-    "user.religio",
-    "user.sexual",
-    "user.children",
-    "user.race",
-    "user.ethnic",
-    "user.genetic",
-    "user.criminal",
-    "user.union",
+STABLE = frozenset({"iban", "gaid", "idfa", "aaid", "maid", "idfv", "oaid", "imei", "imsi", "msisdn", "ssn", "vin"})
+STABLE_PAIRS = frozenset(
+    {
+        *((whose, "id") for whose in ("device", "advertising", "ad", "android", "user", "customer", "client")),
+        *((whose, "id") for whose in ("member", "person", "account", "cookie", "tax")),
+        *(("account", "number"), ("card", "number"), ("social", "security"), ("loyalty", "card")),
+    }
 )
-"""Prefixes of categories that the law protects most: Art. 9 and 10 GDPR, and children."""
+"""Numbers that stay with a person or a device wherever they go, whatever type they are sent as."""
+HEALTH = frozenset({"medical", "diagnosis", "disease", "illness", "symptom", "symptoms", "medication", "medicine"})
+HEALTH_MORE = frozenset({"pregnant", "pregnancy", "insulin", "glucose", "spo2", "ecg", "ekg", "bmi", "allergy"})
+HEALTH_YET_MORE = frozenset({"allergies", "disability", "blood", "heartbeat", "heartrate", "hrv", "menstrual"})
+HEALTH_PAIRS = frozenset({("heart", "rate"), ("pulse", "rate"), ("body", "weight"), ("sleep", "apnea")})
+"""`health` alone is none of them: batteries have it."""
+BELIEF = frozenset({"religion", "religious", "political", "politics", "ideology"})
+ORIGIN = frozenset({"ethnicity", "ethnic", "racial", "sexuality", "sexual"})
+BODY = frozenset({"biometric", "fingerprint", "faceprint", "retina", "voiceprint", "dna", "genetic", "genome"})
+CRIME = frozenset({"criminal", "conviction", "convictions"})
+MONEY = frozenset({"income", "salary", "wage", "wages", "debt", "loan", "mortgage", "iban"})
 
 
 def of(text: str) -> set[str]:
     """The words of a name or dotted path, in lower case: `state.lastSeen_at` → state, last, seen, at."""
+    return set(in_order(text))
+
+
+def in_order(text: str) -> list[str]:
+    """The words of a name or dotted path in their order, as `of` splits them."""
     split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
-    return {word for word in re.split(r"[^a-z0-9]+", split.lower()) if word}
+    return [word for word in re.split(r"[^a-z0-9]+", split.lower()) if word]
 
 
-def is_sensitive(category: str) -> bool:
-    """Whether a category is one that the law protects most."""
-    return category.startswith(SENSITIVE)
+def told_by(text: str, alone: AbstractSet[str], pairs: AbstractSet[tuple[str, str]]) -> str:
+    """The first word, or two words side by side, of a name that are among these; empty: none is."""
+    found = in_order(text)
+    pair = next((f"{one} {other}" for one, other in itertools.pairwise(found) if (one, other) in pairs), "")
+    return pair or next((word for word in found if word in alone), "")
 
 
 def says_that_something_leaves(text: str) -> bool:
