@@ -11,7 +11,9 @@ from msgspec import Struct
 from firmware_configs import template
 from firmware_configs.expressions import compile_expression, paths
 from firmware_configs.profile import (
+    Arm,
     Dwell,
+    Level,
     LifetimeValue,
     OnEvent,
     Outcome,
@@ -107,7 +109,9 @@ def derive(profile: Profile, bundles: Sequence[BundleNeeds] = ()) -> Lineage:
         own = _placement_fields(place)
         used |= own
         steps += [Step(source=f"field {name}", target=f"placement {place.name}", how="rule") for name in sorted(own)]
-        steps += [Step(source=f"model {name}", target=f"placement {place.name}", how="score") for name in place.models]
+        steps += [
+            Step(source=f"model {name}", target=f"placement {place.name}", how=how) for name, how in scoring(place)
+        ]
     for name, target, how in _outcome_fields(profile):
         used.add(name)
         steps.append(Step(source=f"field {name}", target=target, how=how))
@@ -129,6 +133,16 @@ def derive(profile: Profile, bundles: Sequence[BundleNeeds] = ()) -> Lineage:
         unused=tuple(name for name in fields if name not in used),
         missing=tuple(missing),
     )
+
+
+def scoring(place: Placement) -> list[tuple[str, str]]:
+    """(model, what for) of all models that a placement may ask, those of its experiment's arms and levels too."""
+    found = [(name, "score") for name in place.models]
+    for treatment in _treatments(place):
+        found += [(name, f"score for `{treatment.name}`") for name in treatment.models or ()]
+    if place.delivery is not None and place.delivery.moment is not None:
+        found.append((place.delivery.moment.model, "moment"))
+    return list({name: (name, how) for name, how in reversed(found)}.values())[::-1]
 
 
 def named(profile: Profile, asked: str) -> str | None:
@@ -160,7 +174,7 @@ def _needed(profile: Profile, model: str, known: Mapping[str, BundleNeeds]) -> t
     sources = {
         place.trigger.source
         for place in profile.placement
-        if model in place.models and isinstance(place.trigger, OnEvent)
+        if model in dict(scoring(place)) and isinstance(place.trigger, OnEvent)
     }
     return tuple(field.name for source in profile.source if source.name in sources for field in source.field)
 
@@ -177,9 +191,10 @@ def _trained_steps(profile: Profile) -> list[Step]:
     """What decisions earn becomes an example of the first model that scored; examples train the models of a fleet."""
     earned = {entry.placement for outcome in profile.outcome if outcome.reward for entry in outcome.credit}
     steps = [
-        Step(source=f"placement {place.name}", target=f"examples of {place.models[0]}", how="feedback")
+        Step(source=f"placement {place.name}", target=f"examples of {first}", how="feedback")
         for place in profile.placement
-        if place.models and (place.reward or place.no_outcome is not None or place.name in earned)
+        if place.reward or place.no_outcome is not None or place.name in earned
+        for first in _first_models(place)
     ]
     taught = {step.target for step in steps} | {f"examples of {one.name}" for one in profile.model if one.learn}
     return steps + [
@@ -187,6 +202,19 @@ def _trained_steps(profile: Profile) -> list[Step]:
         for model in profile.model
         if model.federated and f"examples of {model.name}" in taught
     ]
+
+
+def _first_models(place: Placement) -> Iterator[str]:
+    """The first model that scores, of the placement and of each arm that scores with others."""
+    yield from place.models[:1]
+    for treatment in _treatments(place):
+        yield from (treatment.models or ())[:1]
+
+
+def _treatments(place: Placement) -> tuple[Arm | Level, ...]:
+    if place.experiment is None:
+        return ()
+    return (*place.experiment.arms, *(level for factor in place.experiment.factors for level in factor.levels))
 
 
 def _watched_steps(profile: Profile) -> list[Step]:
@@ -238,6 +266,11 @@ def _outcome_steps(profile: Profile) -> list[Step]:
         Step(source=f"outcome {outcome.name}", target=f"placement {entry.placement}", how=f"{_tag(outcome)} credit")
         for outcome in profile.outcome
         for entry in outcome.credit
+    ]
+    steps += [
+        Step(source=f"model {segment.model}", target=f"segment {segment.name}", how="best candidate")
+        for segment in profile.segment
+        if segment.model
     ]
     for metric in profile.metric:
         target, measure = f"metric {metric.name}", metric.measure

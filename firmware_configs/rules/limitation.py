@@ -49,6 +49,8 @@ def _shared(profile: Profile) -> Iterator[tuple[str, Use]]:
         own = frozenset(p for one in carried for p in one.purposes)
         told = f"do-not-disturb of `{channel.name}`"
         yield f"channel {channel.name}", Use(f"channel[{n}].do_not_disturb", told, own, True)
+    reached = frozenset(p for one in profile.placement if one.delivery for p in one.purposes)
+    yield "contact", Use("contact.zone_field", "the time zone of contact", reached, True)
     for n, egress in enumerate(profile.egress):
         name = f"egress {egress.kind} → {egress.destination}"
         yield name, Use(f"egress[{n}].purposes", f"what leaves as {egress.kind}", frozenset(egress.purposes), True)

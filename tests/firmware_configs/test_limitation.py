@@ -101,6 +101,26 @@ def test_a_limit_uses_what_it_reads_for_the_placements_that_it_bounds(purpose: s
     assert ("actuator[0].limit" in dict(_found(text))) is told
 
 
+def test_a_model_that_scores_only_in_an_arm_uses_its_fields_for_the_placement() -> None:
+    tried = """
+[placement.experiment]
+name = "other-model"
+[[placement.experiment.arms]]
+name = "plain"
+[[placement.experiment.arms]]
+name = "by-room"
+models = ["context"]
+
+[[placement]]
+name = "shelf\""""
+    text = _replaced(HOME, ('\n[[placement]]\nname = "shelf"', tried))
+    steps = derive(parse(text).profile, NEEDS).steps
+    assert [s.how for s in steps if (s.source, s.target) == ("model context", "placement next-pick")] == [
+        "score for `by-room`"
+    ]
+    assert "`co2`" in dict(_found(text))["placement[0].purposes"]
+
+
 def test_what_comes_of_a_decision_is_measured_under_the_measures_own_purpose() -> None:
     """People are asked for a metric by itself, so what a placement has read is not counted against it."""
     metric = (
