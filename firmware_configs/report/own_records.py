@@ -7,6 +7,7 @@ category of its source, what a request or feedback causes as long as the shortes
 from collections.abc import Iterator
 from typing import Final
 
+from firmware_configs.lineage import derive
 from firmware_configs.profile import Best, Model, OnEvent, Placement, Profile, Purpose, Source, Threshold
 from firmware_configs.report import wording
 
@@ -73,22 +74,24 @@ def _decision_days(profile: Profile, place: Placement) -> float:
     return shortest(profile)
 
 
-def _teaches(profile: Profile, place: Placement) -> bool:
-    earned = {entry.placement for outcome in profile.outcome if outcome.reward for entry in outcome.credit}
-    return bool(place.reward) or place.no_outcome is not None or place.name in earned
+def _fed(profile: Profile) -> set[str]:
+    """Models that learn from what decisions earned."""
+    return {step.target.removeprefix("examples of ") for step in derive(profile).steps if step.how == "feedback"}
 
 
 def _learns(profile: Profile, model: Model) -> bool:
-    first = any(place.models[:1] == (model.name,) and _teaches(profile, place) for place in profile.placement)
-    return bool(model.learn) or first
+    return bool(model.learn) or model.name in _fed(profile)
 
 
 def _example_days(profile: Profile, model: Model) -> str:
-    found = {source_days(profile, one) for one in profile.source if one.name in {learn.source for learn in model.learn}}
-    if any(place.models[:1] == (model.name,) and _teaches(profile, place) for place in profile.placement):
-        found.add(shortest(profile))
-    spans = " or ".join(wording.days(days) for days in sorted(found))
-    return f"{spans}, {model.examples_max:,} at most"
+    learned = {learn.source for learn in model.learn}
+    spans = {
+        f"from {one.name}": wording.days(source_days(profile, one)) for one in profile.source if one.name in learned
+    }
+    if model.name in _fed(profile):
+        spans["from feedback"] = wording.days(shortest(profile))
+    told = ", ".join(f"{days} {source}" for source, days in spans.items())
+    return f"{told}, {model.examples_max:,} at most"
 
 
 def _of_people(profile: Profile) -> Iterator[Row]:

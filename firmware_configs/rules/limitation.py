@@ -1,6 +1,6 @@
 """DM117: whether what was collected for one purpose is used for another. By derived lineage, so nothing hides."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -68,10 +68,13 @@ def _other_purpose(case: Case) -> Iterator[Where]:
             if name in reached[field] and more and (not use.shared or more == use.purposes):
                 beyond.setdefault(more, []).append(field)
         for more, fields in beyond.items():
-            named, was = ", ".join(sorted(more)), ", ".join(sorted({p for one in fields for p in collected[one]}))
-            listed = ", ".join(f"`{one}`" for one in fields)
-            what = f"{use.told} uses {listed} for `{named}`; collected only for `{was}`"
+            was = sorted({purpose for one in fields for purpose in collected[one]})
+            what = f"{use.told} uses {_listed(fields)} for {_listed(sorted(more))}; collected only for {_listed(was)}"
             yield use.where, what, "let it serve what they are collected for, or name the purpose at the fields too"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _reached(name: str, steps: tuple[Step, ...]) -> set[str]:

@@ -52,7 +52,11 @@ def test_a_source_with_two_categories_keeps_what_it_causes_for_the_shorter() -> 
 
 
 def test_examples_are_kept_as_what_they_come_from_and_not_more_than_the_model_may_have() -> None:
-    assert _row(HOME, "Examples") == "affinity: 7 days or 90 days, 5,000 at most; context: 7 days, 5,000 at most"
+    told = _row(HOME, "Examples").split("; ")
+    assert told == [
+        "affinity: 90 days from interaction, 7 days from feedback, 5,000 at most",
+        "context: 7 days from room, 7 days from feedback, 5,000 at most",
+    ]
 
 
 def test_the_sweep_ends_an_experiments_sums_before_the_agent_says_so() -> None:
@@ -74,7 +78,7 @@ def test_the_record_says_of_a_purpose_when_decisions_and_examples_go() -> None:
     purpose = next(one for one in HOME.purpose if one.name == "comfort")
     assert own_records.of_purpose(HOME, purpose) == [
         "decisions of presence: 7 days",
-        "examples of context: 7 days, 5,000 at most",
+        "examples of context: 7 days from room, 7 days from feedback, 5,000 at most",
     ]
 
 
