@@ -1,6 +1,7 @@
 """edgeward.js by itself, in a real browser: what it captures, how it sends, what strangers' bytes do to it."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,17 +110,21 @@ def said(listener: shop.Listener, device: str) -> list[dict[str, Any]]:
     return [body for topic, body in list(listener.heard) if topic.startswith(f"edgeward/1/{device}/")]
 
 
+def what_was_seen(listener: shop.Listener, subject: str) -> list[tuple[str, str]]:
+    return [(event["kind"], event.get("seen") or event.get("item", "")) for event in said(listener, subject)]
+
+
 def test_what_is_looked_at_and_how_far_is_captured_by_itself(house: House, page: Page, listener: shop.Listener) -> None:
     opened(page, house, "looks", listener)
     page.evaluate("page.watch()")
-    page.wait_for_timeout(700)
+    heard = partial(what_was_seen, listener, "looks")
+    shop.until(lambda: ("view", "near") in heard(), "the first look")
     page.evaluate("scrollTo(0, 1e6)")
-    page.wait_for_timeout(700)
+    shop.until(lambda: ("view", "far") in heard(), "the second look")
     page.click("[data-item=far]")
     page.evaluate(HIDE)
-    shop.holds(page, "page.counts.queued === 0")
-    found = said(listener, "looks")
-    kinds = [(event["kind"], event.get("seen") or event.get("item", "")) for event in found]
+    shop.until(lambda: len(heard()) >= 7, "what is said at the end")
+    found, kinds = said(listener, "looks"), heard()
     assert kinds[:2] == [("view", ""), ("view", "near")]
     assert set(kinds[2:]) == {("dwell", "near"), ("view", "far"), ("click", "far"), ("dwell", "far"), ("scroll", "")}
     assert all(0.5 <= event["seconds"] < 60 for event in found if event["kind"] == "dwell")
