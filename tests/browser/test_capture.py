@@ -152,6 +152,7 @@ def test_a_page_without_storage_waits_in_memory(house: House, page: Page, listen
     assert page.evaluate("page.counts.queued") == 1
     house.start_broker()
     shop.holds(page, "page.counts.queued === 0", seconds=30)
+    shop.until(lambda: said(listener, "memory"), "the event")
     assert [event["item"] for event in said(listener, "memory")] == ["jam"]
 
 

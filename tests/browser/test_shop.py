@@ -117,6 +117,7 @@ def test_after_a_no_on_the_page_the_very_next_event_stays_there(
     page.click("#everything [data-item=jam].item")
     shop.holds(page, "before => page.counts.dropped > before", dropped)
     shop.until(lambda: counts_of(page)["queued"] == 0, "the queue")
+    shop.until(lambda: listener.of("capture", subject), "the event before")
     assert [event["item"] for event in listener.of("capture", subject)] == ["oats"]
 
 
@@ -170,6 +171,7 @@ def test_what_nobody_listens_to_waits_on_the_page(house: House, page: Page, list
     assert page.evaluate("other.counts.sent") == 0
     listener.listen("edgeward/1/shop-2/capture/+")
     shop.holds(page, "other.counts.queued === 0")
+    shop.until(lambda: sum("/shop-2/" in topic for topic, _ in listener.heard) >= 2, "the events")
     assert [body["item"] for topic, body in listener.heard if "/shop-2/" in topic] == ["jam", "oats"]
 
 
