@@ -19,6 +19,8 @@ from coordinator.commands.options import home_option
 @click.option("--websocket-port", default=0, type=click.IntRange(0, 65_535),
               help="With --broker mosquitto: where pages come in, wss:// with a password; 0: nowhere.")  # fmt: skip
 @click.option("--port", default=0, type=click.IntRange(0, 65_535), help="HTTPS port of registry and rounds; 0: any.")
+@click.option("--replies", type=click.Path(path_type=Path),
+              help="Folder for a record of what learners say: hashes and sizes, a file a device.")  # fmt: skip
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written when everything answers.")
 def up(
     home: Path,
@@ -28,6 +30,7 @@ def up(
     broker_port: int,
     websocket_port: int,
     port: int,
+    replies: Path | None,
     ready_file: Path | None,
 ) -> None:
     """Start broker, SuperLink (TLS, node authentication) and registry, and keep them running."""
@@ -45,6 +48,7 @@ def up(
         broker_port=broker_port,
         websocket_port=websocket_port,
         port=port,
+        replies=replies,
         ready_file=ready_file,
     )
     run(options, click.echo)

@@ -8,9 +8,12 @@ are passed on. `python -m coordinator.shell.door` is the child.
 import argparse
 import logging
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import uvicorn
@@ -21,16 +24,28 @@ from starlette.routing import BaseRoute, Route
 
 from coordinator.shell import artefacts, enrolling, exposition
 
+if TYPE_CHECKING:
+    from coordinator.shell.replies import Replies
+
 BODY_BYTES_MAX = 8 * 1024 * 1024
 """Flower cuts arrays into pieces of 5 MiB; each is a call of its own."""
 CALL_S = 60.0
+KEY_HEADER = "flwr-public-key"
+"""What a node shows as its own key, base64 of PEM; the SuperLink checks it."""
 HOP_BY_HOP = frozenset({"connection", "content-length", "date", "host", "keep-alive", "server", "transfer-encoding"})
 
 
 class FleetDoor:
     """Passes `/v1/fleet/CALL` on to the SuperLink, byte for byte. Nodes' signatures are the SuperLink's to check."""
 
-    def __init__(self, superlink: str, ca: Path) -> None:
+    def __init__(self, superlink: str, ca: Path, replies: "Replies | None" = None) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            superlink: `host:port`.
+            replies: told each call that the SuperLink took; None: nobody is.
+        """
+        self._replies = replies
         self._client = httpx.AsyncClient(
             base_url=f"https://{superlink}",
             verify=ssl.create_default_context(cafile=str(ca)),
@@ -56,6 +71,9 @@ class FleetDoor:
             )
         except httpx.TransportError:
             return PlainTextResponse("the SuperLink is not there", status_code=503)
+        if self._replies is not None and answer.status_code == HTTPStatus.OK:
+            call, key = request.path_params["call"], request.headers.get(KEY_HEADER, "")
+            self._replies.heard(call, key, bytes(body), answer.content)
         return Response(answer.content, answer.status_code, dict(_passed(answer.headers.items())))
 
 
@@ -91,10 +109,17 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--certificate", required=True)
     parser.add_argument("--key", required=True)
+    parser.add_argument("--replies", type=Path, help="folder for a record of what learners say")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
+    replies = None
+    if given.replies is not None:
+        # Only a door that records loads what that needs.
+        from coordinator.shell.replies import Replies
+
+        replies = Replies(given.folder.parent, given.replies, lambda: int(time.time() * 1_000))
     uvicorn.run(
-        application(given.folder, FleetDoor(given.superlink, given.ca)),
+        application(given.folder, FleetDoor(given.superlink, given.ca, replies)),
         host=given.host,
         port=given.port,
         ssl_certfile=given.certificate,

@@ -54,6 +54,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """Where pages reach the mosquitto that we run; 0: nowhere."""
     port: int = 0
     """Of registry and rounds."""
+    replies: Path | None = None
+    """Folder for a record of what learners say; None: none is made."""
     ready_file: Path | None = None
 
 
@@ -228,7 +230,9 @@ def start(options: Options) -> Running:
             home, LOOPBACK, control_port, authority.certificate, server.certificate, server.key
         )
         _spawn(running, "superlink", link, home)
-        _spawn(running, "door", _door_command(home, endpoints, options.host, port, server), home)
+        door = _door_command(home, endpoints, options.host, port, server)
+        door += ["--replies", str(options.replies.absolute())] if options.replies is not None else []
+        _spawn(running, "door", door, home)
         if inner_port:
             _spawn(running, "mqtt-door", _mqtt_door_command(options.host, broker_port, inner_port), home)
             _wait_port(running, LOOPBACK if options.host in ANY else options.host, broker_port)

@@ -312,10 +312,10 @@ class Coordinator:
 
 
 @contextmanager
-def coordinator(folder: Path) -> Iterator[Coordinator]:
-    """Broker, SuperLink and registry, with the zoo's `context` published."""
+def coordinator(folder: Path, replies: Path | None = None) -> Iterator[Coordinator]:
+    """Broker, SuperLink and registry, with the zoo's `context` published; `replies`: where a record of them is made."""
     home = folder / "home"
-    running = start(Options(home=home))
+    running = start(Options(home=home, replies=replies))
     try:
         Registry.existing(home).publish(CONTEXT)
         yield Coordinator(home, running)

@@ -7,15 +7,21 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from coordinator.errors import RoundError
 from coordinator.shell.quarantine_store import QuarantineStore
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import Request
 from coordinator.shell.train import Outcome, train
+from edge_agent.egress.ledger import Ledger
 from edge_agent.learn import parameters
+from firmware_configs.cli import main as audit
+from firmware_configs.ledger_evidence import Evidence
+from firmware_configs.profile import Egress
 from models.bundle import open_bundle
 from tests.coordinator.fleet import CONTEXT, Coordinator, Device, Said, coordinator, learn_together
 
@@ -25,7 +31,8 @@ pytestmark = pytest.mark.usefixtures("place")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
     """A coordinator of this module's own: others leave versions and devices behind."""
-    with coordinator(tmp_path_factory.mktemp("train")) as running:
+    folder = tmp_path_factory.mktemp("train")
+    with coordinator(folder, folder / "replies") as running:
         yield running
 
 
@@ -99,6 +106,26 @@ def test_the_new_version_is_signed_and_says_where_it_comes_from(
     new, old = made.weights(), parent.weights()
     assert any(not np.array_equal(new[p.name], old[p.name]) for p in made.spec.of_share("shared"))
     assert all(np.array_equal(new[p.name], old[p.name]) for p in made.spec.of_share("personal"))
+
+
+def test_the_record_of_replies_reconciles_with_what_each_device_entered_and_with_no_other(
+    place: Coordinator, devices: list[Device], trained: tuple[Outcome, list[Said]], tmp_path: Path
+) -> None:
+    _, said = trained
+    for device, own in zip(devices, said, strict=True):
+        book = Ledger([Egress(kind="update", destination="superlink", purposes=("t",), bytes_day_max=10**9)], "p")
+        rows = [book.enter(ask.kind, size=ask.bytes, sha256=ask.sha256, now_ms=1)[2] for ask in own.asked]
+        books = tmp_path / f"{device.name}.ledger"
+        books.write_bytes(msgspec.msgpack.encode(Evidence(device="", rows=tuple(rows))))
+        for other in devices:
+            record = place.home.parent / "replies" / f"{other.name}.jsonl"
+            done = CliRunner().invoke(audit, ["ledger", "reconcile", str(books), "--record", str(record), "--json"])
+            told = json.loads(done.stdout)
+            assert done.exit_code == (0 if other is device else 1)
+            if other is device:
+                assert (told["matched"], told["undeclared"], told["unheard"]) == (len(own.asked), [], 0)
+            else:
+                assert len(told["undeclared"]) == len(own.asked)
 
 
 def test_what_the_ledgers_entered_is_what_the_superlink_received(trained: tuple[Outcome, list[Said]]) -> None:
