@@ -90,7 +90,7 @@ def svg(lineage: Lineage, title: str) -> str:
     ]
     for n, (name, _) in enumerate(COLUMNS):
         parts.append(f'<text class="head" x="{20 + n * (WIDTH + GAP)}" y="{TOP}">{name}</text>')
-    parts += [_arrow(n, step, nodes) for n, step in enumerate(lineage.steps)]
+    parts += [_arrow(step, nodes) for step in lineage.steps]
     parts += [_box(node, unused) for node in nodes.values() if not node.name.startswith("passes ")]
     return "\n".join([*parts, "</svg>"])
 
@@ -161,16 +161,17 @@ def _column(name: str) -> int:
 
 
 def _placed(lineage: Lineage) -> dict[str, _Node]:
-    """Every node, and a place in between for every arrow that skips a column, so that it passes behind no box."""
+    """Every node, and a place in between for arrows that skip a column, so that they pass behind no box."""
     names = dict.fromkeys(name for step in lineage.steps for name in (step.source, step.target))
     columns: list[list[str]] = [[] for _ in COLUMNS]
     for name in names:
         columns[_column(name)].append(name)
     hops: list[tuple[str, str]] = []
-    for n, step in enumerate(lineage.steps):
-        path = _path(n, step)
+    for step in lineage.steps:
+        path = _path(step)
         for at, name in path[1:-1]:
-            columns[at].append(name)
+            if name not in columns[at]:
+                columns[at].append(name)
         hops += [(one, other) for (_, one), (_, other) in itertools.pairwise(path)]
     placed: dict[str, _Node] = {}
     for n, column in enumerate(columns):
@@ -183,10 +184,10 @@ def _placed(lineage: Lineage) -> dict[str, _Node]:
     return placed
 
 
-def _path(number: int, step: Step) -> list[tuple[int, str]]:
-    """(column, name) of an arrow's ends, and of what it passes on the way."""
+def _path(step: Step) -> list[tuple[int, str]]:
+    """(column, name) of an arrow's ends, and of what it passes on the way: arrows from one node go side by side."""
     first, last = _column(step.source), _column(step.target)
-    between = [(column, f"passes {number} {column}") for column in range(first + 1, last)]
+    between = [(column, f"passes {step.source} {column}") for column in range(first + 1, last)]
     return [(first, step.source), *between, (last, step.target)]
 
 
@@ -194,8 +195,8 @@ def _mean(rows: list[int], otherwise: int) -> float:
     return sum(rows) / len(rows) if rows else float(otherwise)
 
 
-def _arrow(number: int, step: Step, nodes: dict[str, _Node]) -> str:
-    path = [nodes[name] for _, name in _path(number, step)]
+def _arrow(step: Step, nodes: dict[str, _Node]) -> str:
+    path = [nodes[name] for _, name in _path(step)]
     drawn = [f"M{path[0].x + WIDTH} {path[0].y + HEIGHT // 2}"]
     for n, (a, b) in enumerate(itertools.pairwise(path)):
         x1, y1, x2, y2 = a.x + WIDTH, a.y + HEIGHT // 2, b.x, b.y + HEIGHT // 2
