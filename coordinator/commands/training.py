@@ -56,6 +56,13 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
     show_default=True,
     help="Let a round's reports lie on disk until its result is there, so that a crash asks nobody again.",
 )
+@click.option(
+    "--deploy/--no-deploy",
+    default=True,
+    show_default=True,
+    help="Ask devices to run the result; without, it is published alone.",
+)
+@click.option("--rollout", default="", help="Ask them cohort by cohort, as this plan (rollout.toml) says.")
 @click.option("--epochs", default=0, type=click.IntRange(0), help="Epochs on a device; default: the bundle's own.")
 @click.option("--lr", default=0.0, type=FiniteRange(0.0, 1_000.0), help="Learning rate; default: the bundle's own.")
 @click.option("--clip-norm", default=100.0, show_default=True, help="L2 norm of an update; profiles may demand less.")
@@ -112,6 +119,7 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
 def train(bundle: str, config: Path | None, home: Path, as_json: bool, **given: Any) -> None:
     """Run federated rounds of BUNDLE; publish, sign and deploy the result.
 
+    Every enrolled device is asked to run it at once, unless --rollout or --no-deploy says otherwise.
     Exit code 1 when the run was abandoned: nothing is published then.
     """
     import msgspec
@@ -132,9 +140,14 @@ def _is_given(name: str) -> bool:
 
 def told(done: "Outcome") -> str:
     """What came out, as text."""
+    if done.rollout:
+        deployed = f"rollout {done.rollout} has begun: edge-coordinator rollout watch"
+    elif not done.request.deploy:
+        deployed = f"nobody is asked to run it: edge-coordinator deploy {done.bundle} {done.version}"
+    else:
+        deployed = f"{done.reported} of {done.devices} devices run it"
     return (
-        f"{done.bundle} {done.parent} → {done.version} in {done.seconds:.1f} s; "
-        f"{done.reported} of {done.devices} devices run it\n"
+        f"{done.bundle} {done.parent} → {done.version} in {done.seconds:.1f} s; {deployed}\n"
         f"{sum(row.bytes_up for row in done.rounds):,} bytes up, {sum(row.bytes_down for row in done.rounds):,} down\n"
         f"{done.privacy}"
     )

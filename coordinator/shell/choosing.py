@@ -13,7 +13,8 @@ def refuse_contradictions(request: Request) -> None:
     """Refuse what no coordinator and no fleet could make good, before either is looked for.
 
     Raises:
-        RoundFileInvalid: a round would stop before it has the reports that it needs.
+        RoundFileInvalid: a round would stop before it has the reports that it needs, or nobody is to run a result that
+            is rolled out.
         StrategyRefused, BudgetInvalid, RoundError: options do not go together.
     """
     if 0 < request.wanted < request.minimum_reports:
@@ -21,6 +22,11 @@ def refuse_contradictions(request: Request) -> None:
             f"{place_of('wanted')} = {request.wanted} is less than {place_of('minimum_reports')} ="
             f" {request.minimum_reports}: a round that stops at {request.wanted} reports never has so many",
             hint=f"--wanted {request.minimum_reports} or more (0: from all who are online), or fewer --minimum-reports",
+        )
+    if request.rollout and not request.deploy:
+        raise RoundFileInvalid(
+            f"{place_of('rollout')} says who runs the result when, and {place_of('deploy')} that nobody does",
+            hint="leave out --rollout or --no-deploy",
         )
     strategy_of(request)
     refuse_compression(request)

@@ -12,21 +12,24 @@ from functools import cached_property
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from coordinator import registry, rounds
 from coordinator.errors import (
     FlowerFailed,
     NotRunning,
+    PlanUnfit,
     RolloutTaken,
     RoundError,
     RunInterrupted,
     RunStopped,
     RunTerminated,
+    UnknownDevice,
 )
 from coordinator.progress import loss_text
 from coordinator.provenance import Made
-from coordinator.shell import fault, flower
+from coordinator.shell import fault, flower, result_rollout
 from coordinator.shell.admitting import meant
 from coordinator.shell.checkpoint import write_durably
 from coordinator.shell.hold import APP_LOCK, COMMAND_LOCK, hold, is_held
@@ -38,6 +41,7 @@ from coordinator.shell.pacing import closes_ms, longest_s, window_s
 from coordinator.shell.private_run import claim_of
 from coordinator.shell.publishing import draft_result
 from coordinator.shell.registry_store import Registry, Target
+from coordinator.shell.request import Request
 from coordinator.shell.rollouts import refuse_while_rolling_out
 from coordinator.shell.run_store import RunPlan, RunStore
 from coordinator.shell.stopping import Terminated, heeded
@@ -56,6 +60,17 @@ SESSIONS = 4
 """Server apps that one command starts, when they end by themselves."""
 
 Say = Callable[[str], None]
+
+
+class Driven(Struct, frozen=True, kw_only=True):
+    """Where a run came to."""
+
+    version: str
+    """Of its result, which is published."""
+    devices: list[str] = []
+    """Who is asked to run it at once."""
+    rollout: str = ""
+    """Key of the rollout by which others are asked."""
 
 
 class Driver:
@@ -217,23 +232,39 @@ class Driver:
         self._plans.draft(self._key, version, hashlib.sha256(path.read_bytes()).hexdigest())
         return self._plans.plan(self._key), path, made_of_run(signed, parent, done, request, claimed)
 
-    def deploy(self, bundle: str, version: str) -> list[str]:
-        """Ask every device to run the result; asking twice changes nothing.
+    def deploy(self, request: Request, version: str) -> Driven:
+        """Ask devices to run the result, as the request says; doing it twice changes nothing.
 
         Raises:
-            RolloutTaken: a rollout of the bundle was begun meanwhile; the result is published and waits.
+            RolloutTaken: another rollout of the bundle was begun meanwhile; the result is published and waits.
+            PlanUnfit: nobody can take part in its rollout any more; the result is published, and the run is over.
         """
+        bundle, done = request.bundle, Driven(version=version)
         try:
-            refuse_while_rolling_out(self._home, bundle)
+            if request.rollout:
+                begun = result_rollout.begin(self._home, self._folder, bundle, version)
+                done = replace(done, rollout=begun.key)
+                self._say(f"rollout {begun.key}: {len(begun.members)} devices in {len(begun.plan.cohort)} cohorts")
+            elif request.deploy:
+                refuse_while_rolling_out(self._home, bundle)
+                self._control.want(
+                    self._devices, lambda old: with_bundle(old, bundle, version, self._endpoints.registry)
+                )
+                done = replace(done, devices=self._devices)
         except RolloutTaken as error:
             raise RolloutTaken(
                 f"{bundle} {version} is published, and not deployed: {error.what}",
                 hint=f"{error.hint}; then: edge-coordinator rounds resume {self._key}",
             ) from error
-        self._control.want(self._devices, lambda old: with_bundle(old, bundle, version, self._endpoints.registry))
+        except (PlanUnfit, UnknownDevice) as error:
+            self._store.end(self._key, result=version)
+            raise PlanUnfit(
+                f"{bundle} {version} is published, and not rolled out: {error.what}",
+                hint=f"{error.hint}; then: edge-coordinator deploy {bundle} {version}, with --rollout PLAN or without",
+            ) from error
         fault.point("deployed")
         self._store.end(self._key, result=version)
-        return self._devices
+        return done
 
     def clear(self) -> None:
         """Withdraw the offer: there is nothing to take part in any more."""
@@ -241,13 +272,14 @@ class Driver:
             self._control.want(self._devices, lambda old: replace(old, offer=None))
 
 
-def drive(home: Path, key: str, control: Control, say: Say) -> tuple[str, list[str]]:
-    """Bring a run to its end; returns the published version, and the devices that are asked to run it.
+def drive(home: Path, key: str, control: Control, say: Say) -> Driven:
+    """Bring a run to its end.
 
     Raises:
         RoundError: it failed; nothing is published. Rounds that are done are kept.
         RunInterrupted: something that it needs is gone; it can be gone on with.
         RolloutTaken: a rollout of the bundle was begun meanwhile; it can be gone on with.
+        PlanUnfit: nobody can take part in the result's rollout; the result is published.
         RunStopped: by Ctrl-C or SIGTERM; the run is left as it stands and can be gone on with.
         AlreadyRunning: another command drives it.
     """
@@ -257,8 +289,7 @@ def drive(home: Path, key: str, control: Control, say: Say) -> tuple[str, list[s
         try:
             driver.rounds()
             driver.clear()
-            version = driver.publish()
-            return version, driver.deploy(RunStore(home).plan(key).request.bundle, version)
+            return driver.deploy(RunStore(home).plan(key).request, driver.publish())
         except (RunInterrupted, NotRunning, FlowerFailed) as error:
             if not rounds.done_of(store.rounds(key)):
                 close(home, key, error.what)

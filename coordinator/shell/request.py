@@ -85,6 +85,10 @@ class Request(Struct, frozen=True, kw_only=True):
     """Start window, s: each device begins at a moment of its own in it; None: 50 devices a second."""
     keep_reports: bool = True
     """Whether a round's reports may lie on disk from when they are here until their result is."""
+    deploy: bool = True
+    """Whether devices are asked to run the result; False: it is published, and nobody is asked."""
+    rollout: str = ""
+    """File of the plan by which they are asked, cohort by cohort; its `version` is the result's. Empty: all at once."""
 
 
 def refuse_compression(request: Request) -> None:

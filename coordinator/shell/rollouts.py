@@ -59,22 +59,30 @@ def start(home: Path, plan: Plan) -> Rollout:
         PlanUnfit: nobody can take part, or the plan names devices that are not enrolled.
         RolloutTaken: another rollout of the bundle has not ended.
     """
-    home, endpoints = home.resolve(), endpoints_of(home)
+    home = home.resolve()
     if Registry.existing(home).find(plan.bundle, plan.version) is None:
         hint = "edge-coordinator registry publish FILE"
         raise UnknownBundle(f"{plan.bundle} {plan.version} is not in the registry", hint=hint)
-    views = fleet(home)
-    serving = {
-        view.name: view.bundles.get(plan.bundle, "") or view.desired.bundles.get(plan.bundle, "") for view in views
-    }
-    now_ms = int(time.time() * 1_000)
-    key = f"{plan.bundle}-{plan.version}-{time.strftime('%m%d%H%M', time.gmtime())}-{uuid4().hex[:4]}"
-    tags = {view.name: tags_of(view) for view in views}
-    rollout = begin(key, plan, tags, serving, endpoints.registry, now_ms)
+    rollout = foreseen(home, plan)
     rollouts = RolloutStore(home)
     rollouts.begin(rollout, Wish(kind="start", who=who()))
     rollouts.close()
     return rollout
+
+
+def foreseen(home: Path, plan: Plan) -> Rollout:
+    """The rollout as it would begin now; nothing is written, and nothing is asked of anybody.
+
+    Raises:
+        PlanUnfit, UnknownDevice: see `start`.
+    """
+    views = fleet(home)
+    serving = {
+        view.name: view.bundles.get(plan.bundle, "") or view.desired.bundles.get(plan.bundle, "") for view in views
+    }
+    key = f"{plan.bundle}-{plan.version}-{time.strftime('%m%d%H%M', time.gmtime())}-{uuid4().hex[:4]}"
+    tags = {view.name: tags_of(view) for view in views}
+    return begin(key, plan, tags, serving, endpoints_of(home).registry, int(time.time() * 1_000))
 
 
 def start_of(home: Path, bundle: str, version: str, path: Path) -> Rollout:

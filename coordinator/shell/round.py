@@ -12,7 +12,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from coordinator import cohort, rounds
-from coordinator.errors import TooFewReports
+from coordinator.errors import RunInterrupted, TooFewReports
 from coordinator.rounds import Round
 from coordinator.shell import fault
 from coordinator.shell import grid as nodes
@@ -25,6 +25,7 @@ from coordinator.shell.private_run import enter_noised
 from coordinator.shell.secret_grid import Secret, Summed, sum_in_secret
 from coordinator.shell.store import Store
 from coordinator.shell.vetting import vetted
+from coordinator.shell.watch import answers
 from models.bundle import Bundle
 
 F32 = NDArray[np.float32]
@@ -61,6 +62,7 @@ def gather(asking: Asking, job: Job, row: Round, bundle: Bundle, now: Checkpoint
     Raises:
         TooFewReports: too few nodes, or too few of them gave a usable report.
         AggregationFailed: a secret sum could not be made.
+        RunInterrupted: the SuperLink is gone before anything was paid for a secret sum.
     """
     needed = job.minimum_reports
     until = time.monotonic() + job.join_s
@@ -145,6 +147,8 @@ def _in_secret(
 
     def unmasking() -> None:
         fault.point("unmasking", row.number)
+        if not answers(job.control):  # nobody would take the masks off: the price would be paid for nothing
+            raise RunInterrupted("the SuperLink is gone", hint="start it: edge-coordinator up")
         enter_noised(job, row.number, bundle.spec.name)
 
     summed = sum_in_secret(

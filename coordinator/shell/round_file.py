@@ -25,7 +25,7 @@ def _same(names: str) -> dict[str, str]:
 SECTIONS: dict[str, dict[str, str]] = {
     "round": _same(
         "bundle rounds unlearn minimum_reports wanted over_selection retries back_off_s spread_s join_s deadline_s"
-        " wait_s seed keep_reports"
+        " wait_s seed keep_reports deploy rollout"
     ),
     "eligibility": _same("where classes examples_min"),
     "strategy": {"name": "strategy", **_same("options prox_mu layers")},
@@ -46,7 +46,10 @@ def read(path: Path) -> dict[str, Any]:
         RoundFileInvalid: no such file, no TOML, an unknown section or key (with its path and the nearest known one),
             or a value out of its bounds.
     """
-    return parse(strict.read_text(path, RoundFileInvalid), str(path))
+    found = parse(strict.read_text(path, RoundFileInvalid), str(path))
+    if found.get("rollout"):  # as the file says it, from where the file is
+        found["rollout"] = str(path.parent / found["rollout"])
+    return found
 
 
 def parse(text: str, path: str) -> dict[str, Any]:

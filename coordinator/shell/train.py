@@ -9,10 +9,11 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
-from coordinator import rounds
+from coordinator import registry, rounds
 from coordinator.eligibility import Demands
 from coordinator.errors import NotRunning, RoundStateInvalid, UnknownBundle, UnknownDevice, UnknownRun
 from coordinator.rounds import Round
+from coordinator.shell import result_rollout
 from coordinator.shell.admitting import meant
 from coordinator.shell.choosing import asynchronous_of, refuse_contradictions, strategy_of
 from coordinator.shell.driving import close, drive, with_bundle
@@ -43,6 +44,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     rounds: list[Round]
     privacy: str
     devices: int
+    rollout: str = ""
+    """Key of the rollout by which devices are asked, where it is by one."""
     reported: int
     """Devices that said that the new version runs, in time."""
     seconds: float
@@ -85,8 +88,10 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
         RoundError: the run was abandoned; nothing is published.
         RunUnfinished: another run of this bundle has not ended.
         RolloutTaken: a rollout of this bundle has not ended.
+        PlanUnfit: nobody could take part in the rollout that is asked for.
     """
     refuse_contradictions(request)
+    staged = result_rollout.plan_of(request)
     home = home.resolve()
     refuse_while_rolling_out(home, request.bundle)
     store, endpoints, signed = Store(home), endpoints_of(home), Registry.existing(home)
@@ -95,10 +100,15 @@ def train(home: Path, request: Request, say: Callable[[str], None]) -> Outcome:
     private = private_of(request, len(devices))
     if private is not None:
         refuse_beyond_budget(home, request.bundle, private, request.rounds)
+    if staged is not None:
+        version = registry.next_version(signed.paths(), request.bundle, parent.spec.version)
+        result_rollout.refuse_unfit(home, staged, version)
     key = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid4().hex[:6]}"
     with Control(endpoints.broker, store) as control:
         job = _job(home, key, parent, request, private, len(devices))
-        (home / "runs" / key).mkdir(parents=True)
+        folder = home / "runs" / key
+        folder.mkdir(parents=True)
+        result_rollout.keep(folder, request)
         RunStore(home).begin(key, request.bundle, parent.spec.version, request, job, int(time.time() * 1_000))
         return _driven(home, key, control, say)
 
@@ -189,7 +199,8 @@ def _driven(home: Path, key: str, control: Control, say: Callable[[str], None]) 
     started = time.monotonic()
     plan = RunStore(home).plan(key)
     request, job = plan.request, plan.job
-    version, devices = drive(home, key, control, say)
+    driven = drive(home, key, control, say)
+    version, devices = driven.version, driven.devices
     control.wait_for(lambda told: _arrived(told, devices, request.bundle, version) == len(devices), request.wait_s)
     store = Store(home)
     finished, run = store.rounds(key), store.run(key)
@@ -202,6 +213,7 @@ def _driven(home: Path, key: str, control: Control, say: Callable[[str], None]) 
         rounds=finished,
         privacy=claim_of(home, request.bundle, job.private, request.clip_norm, rounds.done_of(finished)),
         devices=len(devices),
+        rollout=driven.rollout,
         reported=_arrived(control.reported(), devices, request.bundle, version),
         seconds=round(time.monotonic() - started, 2),
         request=request,

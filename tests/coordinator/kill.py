@@ -29,10 +29,11 @@ from coordinator.registry import next_version
 from coordinator.rounds import Round
 from coordinator.shell.enrol import enrol
 from coordinator.shell.fault import VARIABLE
-from coordinator.shell.home import alone
+from coordinator.shell.home import alone, endpoints_of
 from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.store import Store
+from coordinator.shell.watch import answers
 from models.bundle import open_bundle, with_weights
 from tests.coordinator.fleet import CONTEXT, Device
 from tests.coordinator.pool import living
@@ -227,6 +228,12 @@ class Workplace:
         pids = [int(pid) for pid in (self.home / "up.lock").read_text().split()]
         return pids[0] if victim == "up" else pids[1]
 
+    def wait_for_silence(self) -> None:
+        """Until the SuperLink takes no connections: it ends a moment after `up` was killed."""
+        until = time.monotonic() + 10.0
+        while answers(endpoints_of(self.home).control) and time.monotonic() < until:
+            time.sleep(0.05)
+
     def mend(self) -> None:
         """Start `up` again, where it or its SuperLink was killed."""
         if self._up is not None and self._up.poll() is None:
@@ -318,6 +325,7 @@ def kill_once(place: Workplace, case: Case, books: Books) -> None:
     books.victims[case.victim] += 1
     books.modes[case.mode] += 1
     if case.victim in ("link", "up"):
+        place.wait_for_silence()
         time.sleep(0.3)  # so that the held process notices before it goes on
     if due is None:
         place.fault.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from coordinator.errors import RoundFileInvalid, StrategyRefused
 from coordinator.shell.choosing import refuse_contradictions, strategy_of
 from coordinator.shell.request import Request
 from coordinator.strategies.names import NAMES, PRESETS, PRIVATE
+from tests.coordinator.rollout.plans import TEXT as PLAN
 
 
 def _asked(**given: Any) -> Request:
@@ -61,6 +62,8 @@ def test_a_control_variate_needs_whole_updates() -> None:
         ("--rate 0.5", "noise or sampling without a budget"),
         ("--epsilon-max 8 --noise-by devices", "hides no single update"),
         ("--wanted 2 --minimum-reports 3", "round.wanted = 2 is less than round.minimum_reports = 3"),
+        ("--no-deploy --rollout rollout.toml", "round.rollout says who runs the result when, and round.deploy"),
+        ("--rollout nowhere/rollout.toml", "nowhere/rollout.toml: no such file"),
         ("--lr inf", "'--lr': inf is not in the range"),
         ("--deadline-s inf", "round.deadline_s: inf is not finite"),
         ("--lr 1001", "1001"),
@@ -111,3 +114,12 @@ def test_each_of_flowers_wrappers_is_refused_with_options_that_exist() -> None:
         options = [word for word in instead.split() if word.startswith("-")]
         assert set(options) <= known
         assert ("--clip-quantile" in options) == ("Adaptive" in wrapper)
+
+
+def test_a_plan_of_another_bundle_is_refused_and_a_files_plan_is_looked_for_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "rollout.toml").write_text(PLAN)
+    path = tmp_path / "round.toml"
+    path.write_text('[round]\nbundle = "affinity"\nrollout = "rollout.toml"\n')
+    done = CliRunner().invoke(main, ["train", "--config", str(path), "--home", str(tmp_path / "none")])
+    assert done.exit_code == 2
+    assert "rollout.toml rolls out context, not affinity" in " ".join(done.stderr.split())

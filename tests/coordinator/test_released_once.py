@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.accountant import Budget
-from coordinator.errors import AggregationFailed, TooFewReports
+from coordinator.errors import AggregationFailed, RunInterrupted, TooFewReports
 from coordinator.rounds import Round
 from coordinator.shell.job import Job, Private
 from coordinator.shell.late import Late
@@ -166,3 +166,15 @@ def test_a_kept_sum_that_gives_nothing_is_not_asked_for_again_either(
     place.go_on("combined")
     assert place.go_on()
     assert (place.row.state, place.row.attempt, place.entered, len(place.sums.seen)) == ("abandoned", 1, 1, 1)
+
+
+def test_nothing_is_paid_for_a_sum_that_nobody_is_there_to_unmask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path, monkeypatch, control="127.0.0.1:1")
+    with pytest.raises(RunInterrupted, match="the SuperLink is gone"):
+        place.go_on()
+    assert (place.entered, place.sums.seen) == (0, [])
+    place.job = msgspec.structs.replace(place.job, control="")
+    assert place.go_on()
+    assert (place.row.state, place.row.attempt, place.entered, len(place.sums.seen)) == ("accounted", 2, 1, 1)

@@ -10,20 +10,28 @@ import pytest
 from click.testing import CliRunner
 
 from coordinator.cli import main
-from coordinator.errors import RolloutTaken
+from coordinator.errors import PlanUnfit, RolloutTaken
+from coordinator.rollout.beginning import begin
 from coordinator.rollout.plan import parse
 from coordinator.rollout.simulated import World, fault, simulate
-from coordinator.shell.driving import Driver
+from coordinator.rollout.state import Wish
+from coordinator.shell import result_rollout
+from coordinator.shell.driving import Driven, Driver
 from coordinator.shell.fleet_store import FleetStore, Heard
 from coordinator.shell.home import Endpoints
 from coordinator.shell.mqtt_control import Control
 from coordinator.shell.registry_store import Registry
+from coordinator.shell.request import Request
+from coordinator.shell.rollout_store import RolloutStore
 from coordinator.shell.rollouts import imagined
+from coordinator.shell.run_store import RunStore
 from coordinator.shell.store import Store
 from firmware_configs.messages import BundleState, Reported
 from tests.coordinator.rollout.plans import TEXT
+from tests.coordinator.written import job_of
 from tests.models.sample import zoo_path
 
+WISH = Wish(kind="start", who="a person")
 PAGE = Path(__file__).parents[3] / "docs" / "rollout.md"
 
 
@@ -124,9 +132,58 @@ def test_a_run_whose_bundle_is_rolled_out_meanwhile_is_not_deployed_and_can_be_g
     control = Control("mqtt://127.0.0.1:1", Store(home))  # never dialled: the refusal comes before
     driver = Driver(home, "20261129-run", control, lambda _line: None)
     with pytest.raises(RolloutTaken, match=r"context 1\.0\.1 is published, and not deployed: rollout") as refused:
-        driver.deploy("context", "1.0.1")
+        driver.deploy(Request(bundle="context"), "1.0.1")
     assert refused.value.hint.endswith("then: edge-coordinator rounds resume 20261129-run")
     assert all(view.desired.revision == 0 for view in FleetStore(home).views())
+
+
+def deployed(home: Path, plan: str, request: Request) -> Driven:
+    """A run of `context` that has published 1.0.0, brought to its end."""
+    key, lines = "20261129-run", list[str]()
+    folder = home / "runs" / key
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        (folder / result_rollout.FILE).write_text(plan)
+        RunStore(home).begin(key, "context", "0.9.0", request, job_of(home, key), 1)
+    control = Control("mqtt://127.0.0.1:1", Store(home))  # never dialled: nobody is asked at once
+    return Driver(home, key, control, lines.append).deploy(request, "1.0.0")
+
+
+def test_the_rollout_of_a_runs_result_is_begun_once_however_often_the_run_is_gone_on_with(home: Path) -> None:
+    """The version in the plan is whatever the result's is; the file may be gone by then."""
+    staged = Request(bundle="context", rollout="long-gone.toml")
+    first, again = (deployed(home, TEXT, staged) for _ in range(2))
+    assert first == again
+    (begun,) = run_json("rollout", "ls", "--home", str(home))
+    assert (begun["rollout"], begun["version"], begun["state"]) == (first.rollout, "1.0.0", "planned")
+    assert first.devices == []
+    assert run_json("rounds", "ls", "--home", str(home))[0]["result"] == "1.0.0"
+
+
+def test_a_result_that_nobody_is_to_run_is_asked_of_nobody(home: Path) -> None:
+    assert deployed(home, "", Request(bundle="context", deploy=False)) == Driven(version="1.0.0")
+    assert run_json("rollout", "ls", "--home", str(home)) == []
+    assert run_json("rounds", "ls", "--home", str(home))[0]["result"] == "1.0.0"
+    assert all(view.desired.revision == 0 for view in FleetStore(home).views())
+
+
+def test_a_run_whose_rollout_nobody_can_take_part_in_any_more_is_over_and_says_how_to_deploy(home: Path) -> None:
+    gone = TEXT.replace("share = 0.25", 'devices = ["given-away"]')
+    with pytest.raises(PlanUnfit, match=r"context 1\.0\.0 is published, and not rolled out: the plan names given-away"):
+        deployed(home, gone, Request(bundle="context", rollout="rollout.toml"))
+    (told,) = run_json("rounds", "ls", "--home", str(home))
+    assert (told["state"], told["result"]) == ("published", "1.0.0"), "another run of the bundle may begin"
+
+
+def test_a_run_that_waits_for_another_rollout_is_gone_on_with_after_it(home: Path, plan: Path) -> None:
+    path = _with(plan, "1.0.0", "0.9.5")
+    RolloutStore(home).begin(
+        begin("other", parse(path.read_text()), {"device-3": ("site=lab",)}, {"device-3": "0.9.0"}, "", 1), WISH
+    )
+    with pytest.raises(RolloutTaken, match=r"and not deployed: rollout other") as refused:
+        deployed(home, TEXT, Request(bundle="context", rollout="rollout.toml"))
+    assert refused.value.hint.endswith("then: edge-coordinator rounds resume 20261129-run")
+    assert run_json("rounds", "ls", "--home", str(home))[0]["state"] == "cut off"
 
 
 def test_what_is_not_published_or_not_there_is_told(home: Path, plan: Path) -> None:
