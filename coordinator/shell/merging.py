@@ -13,7 +13,7 @@ from coordinator import registry
 from coordinator.errors import RoundFileInvalid
 from coordinator.provenance import DataWindow, Made
 from coordinator.shell.job import Bandit, Private
-from coordinator.shell.origin import code_versions
+from coordinator.shell.origin import code_versions, privacy_of
 from coordinator.shell.private_run import claim_of, private_of, refuse_beyond_budget
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import EVERYONE, Request
@@ -130,7 +130,8 @@ def merge(home: Path, asked: Asked, say: Callable[[str], None]) -> Merged:
     noise = private.noise_multiplier * norm if private is not None else 0.0
     made = bandit_sums.warm_start_of(form, total, asked.rewards_max, noise)
     claimed = claim_of(home, asked.bundle, private, norm, store.rounds(key)) if norm else "No noise, so no ε."
-    version = _publish(signed, parent, asked, made, scale, told, claimed, home / "runs" / key)
+    privacy = privacy_of(signed, request, claimed)
+    version = _publish(signed, parent, asked, made, scale, told, privacy, home / "runs" / key)
     store.publish_rounds(key, version)
     store.end(key, result=version)
     weight = _weights(form, total)
@@ -217,7 +218,7 @@ def _publish(
     made: dict[str, F32],
     scale: tuple[F64, F64] | None,
     devices: int,
-    claimed: str,
+    privacy: dict[str, object],
     folder: Path,
 ) -> str:
     version = registry.next_version(signed.paths(), parent.spec.name, parent.spec.version)
@@ -227,7 +228,7 @@ def _publish(
         made = {**made, "mean": scale[0].astype(np.float32), "deviation": scale[1].astype(np.float32)}
     files[warm_start.FILE] = arrays.pack({**held, **made})
     warm_start.unpack(files[warm_start.FILE], parent.spec, parent.catalogue())
-    files["card.md"] += card_note(parent.spec, version, asked, devices, claimed).encode()
+    files["card.md"] += card_note(parent.spec, version, asked, devices, str(privacy["claim"])).encode()
     spec = msgspec.structs.replace(parent.spec, version=version, parents=(parent.spec.version,))
     attested = Made(
         run=folder.name,
@@ -235,6 +236,7 @@ def _publish(
         parents={parent.spec.version: parent.sha256},
         window=DataWindow(kind="on devices", until=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), devices=devices),
         parameters={"statistic": "bandit", "placement": asked.placement, "kind": asked.kind},
+        privacy=privacy,
         evaluation={},
         code=code_versions(),
     )

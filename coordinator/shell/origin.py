@@ -41,7 +41,7 @@ def made_of_run(signed: Registry, parent: Bundle, done: list[Round], request: Re
             "secret_sum": request.secret_sum,
             **({"unlearn": True} if request.unlearn else {}),
         },
-        privacy=_privacy(signed, request, claimed),
+        privacy=privacy_of(signed, request, claimed),
         evaluation={"unit": "mean loss over the devices that reported", **losses} if losses else {},
         code=code_versions(),
         started=started,
@@ -49,7 +49,12 @@ def made_of_run(signed: Registry, parent: Bundle, done: list[Round], request: Re
     )
 
 
-def _privacy(signed: Registry, request: Request, claimed: str) -> dict[str, object]:
+def privacy_of(signed: Registry, request: Request, claimed: str) -> dict[str, object]:
+    """What is attested of privacy: the claim in words, and of a private run its numbers.
+
+    Args:
+        claimed: the words.
+    """
     told: dict[str, object] = {"claim": claimed}
     if not request.epsilon_max:
         return told

@@ -10,9 +10,13 @@ from click.testing import CliRunner
 
 from coordinator.cli import main
 from coordinator.errors import RoundFileInvalid, RoundStateInvalid
+from coordinator.shell.ancestry import ancestry
+from coordinator.shell.job import Job
 from coordinator.shell.merging import Asked, Merged, merge, scale_of
 from coordinator.shell.privacy_store import PrivacyStore
+from coordinator.shell.private_run import enter
 from coordinator.shell.registry_store import Registry
+from coordinator.shell.store import Store
 from coordinator.shell.train import resume
 from edge_agent.decide.bandit.learner import learner_of
 from edge_agent.effects import Put
@@ -24,7 +28,8 @@ from edge_agent.shell.writes import Writes
 from firmware_configs.errors import EdgeError
 from firmware_configs.messages import Consent
 from firmware_configs.profile import LinUcb
-from models.bundle import open_bundle
+from models import bandit_sums
+from models.bundle import Bundle, open_bundle
 from models.errors import SpecInvalid
 from tests.coordinator.fleet import CONTEXT, REFUSAL, Coordinator, Device, Said, together
 
@@ -179,3 +184,34 @@ def test_the_command_says_what_is_missing(tmp_path: Path) -> None:
     )
     assert told.exit_code == 1
     assert not told.stdout or json.loads(told.stdout)
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_what_is_attested_of_a_private_merge_says_its_epsilon_as_lineage_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private: bool
+) -> None:
+    home = tmp_path / "home"
+    Registry.ensure(home).publish(CONTEXT)
+    Store(home).enrol("home-1", 1, "key")
+
+    def gathered(_home: Path, job: Job, parent: Bundle, *_more: object) -> dict[str, np.ndarray]:
+        (home / "runs" / job.key).mkdir(parents=True)
+        if job.private is not None:
+            enter(job, job.private, 1, parent.spec.name)
+        form = bandit_sums.form_of("regressions", parent.spec, len(parent.catalogue()))
+        return {"total": np.ones(form.size), "devices": np.array([3])}
+
+    monkeypatch.setattr("coordinator.shell.merging.gathered", gathered)
+    scale = tmp_path / "scale.toml"
+    scale.write_text(SCALE)
+    budget = {"epsilon_max": 50.0, "clip_norm": 200.0} if private else {}
+    told = merge(home, Asked(bundle="context", placement="lamp", scale=scale, **budget), print)  # type: ignore[arg-type]
+    attested = ancestry(home, "context", "")[0].made.privacy
+    assert attested["claim"] == told.privacy
+    shown = CliRunner().invoke(main, ["lineage", "context", "--home", str(home)]).output
+    if private:
+        assert 0.0 < attested["epsilon"] <= attested["epsilon_max"] == 50.0
+        assert f"privacy: ε {attested['epsilon']:.4g} at δ 1e-05, unit one device" in shown
+    else:
+        assert "epsilon" not in attested
+        assert "privacy: No noise, so no ε." in shown
