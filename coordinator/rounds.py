@@ -122,6 +122,11 @@ def done_of(rows: Sequence[Round]) -> list[Round]:
     return [row for row in rows if row.state in ("accounted", "published")]
 
 
+def begun(rows: Sequence[Round]) -> bool:
+    """Whether there is something to go on from: reports are here, kept or paid for, or a result is."""
+    return any(row.state in ("closing", "aggregated", "accounted", "published") for row in rows)
+
+
 def again(row: Round) -> Round:
     """The next attempt of an abandoned round."""
     return Round(run=row.run, number=row.number, attempt=row.attempt + 1)

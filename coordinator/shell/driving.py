@@ -291,7 +291,7 @@ def drive(home: Path, key: str, control: Control, say: Say) -> Driven:
             driver.clear()
             return driver.deploy(RunStore(home).plan(key).request, driver.publish())
         except (RunInterrupted, NotRunning, FlowerFailed) as error:
-            if not rounds.done_of(store.rounds(key)):
+            if not rounds.begun(store.rounds(key)):
                 close(home, key, error.what)
                 raise
             hint = f"{error.hint}; then: edge-coordinator rounds resume {key}"

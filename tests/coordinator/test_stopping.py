@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from coordinator.errors import RunStopped
+from coordinator.errors import RunInterrupted, RunStopped
+from coordinator.rounds import State
 from coordinator.shell.driving import Driver, drive
 from coordinator.shell.home import Endpoints
 from coordinator.shell.mqtt_control import Control
@@ -45,6 +46,28 @@ def test_a_stopped_run_keeps_its_rounds_and_their_cost_and_says_how_to_go_on(
     assert (state_of(tmp_path, run), RunStore(tmp_path).plan(KEY).given_up) == ("cut off", False)
     assert store.rounds(KEY) == rows, "the open round's reports may be used yet"
     assert fix_of(tmp_path, run).startswith(f"edge-coordinator rounds resume {KEY}")
+
+
+@pytest.mark.parametrize("state", ["open", "closing", "accounted"])
+def test_a_run_whose_superlink_is_gone_keeps_a_round_whose_reports_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    """They may be kept, and paid for: a round that were abandoned now would be asked for again, or lost."""
+    store, kept = begin(tmp_path, KEY), state != "open"
+    store.put_round(row(KEY, 1, state=state))
+    where = Endpoints(broker="mqtt://127.0.0.1:1", registry="https://r:1", superlink="", ca="", root="", control="")
+    (tmp_path / "endpoints.json").write_bytes(msgspec.json.encode(where))
+
+    def rounds(_driver: Driver) -> None:
+        raise RunInterrupted("the SuperLink is gone", hint="start it")
+
+    monkeypatch.setattr(Driver, "rounds", rounds)
+    with pytest.raises(RunInterrupted) as cut:
+        drive(tmp_path, KEY, Control("mqtt://127.0.0.1:1", store), lambda _line: None)
+    run = store.run(KEY)
+    assert run is not None
+    assert ("rounds resume" in cut.value.hint, run.ended) == (kept, not kept)
+    assert store.rounds(KEY)[0].state == (state if kept else "abandoned")
 
 
 def test_sigterm_is_heeded_for_as_long_as_there_is_something_to_say() -> None:
