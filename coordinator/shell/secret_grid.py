@@ -162,11 +162,9 @@ def sum_in_secret(
     weight, share = float(plan.get("count_weight", 0.0)), float(plan.get("random_k", 0.0))
     sent = sparse.kept(whole_size, share) if share else whole_size
     size = sent + (weight > 0.0)
-    ring = Ring(bound=math.hypot(plan["clip_norm"], weight), bits=secret.bits, members_max=members_max)
     noise = noise_of(secret, members_max)
-    if noise is not None:
-        minimum = max(minimum, noise.least)
-        ring = replace(ring, spare=noises.spare_bits(noise, ring, size))
+    minimum = max(minimum, noise.least if noise is not None else 0)
+    ring = _ring_of(secret, noise, math.hypot(plan["clip_norm"], weight), members_max, size)
     talk = _Talk(grid, context, ring, noise, nodes, deadline_s)
     try:
         if noise is not None:
@@ -175,17 +173,14 @@ def sum_in_secret(
         server = Collector(context, found, ring, size, seed)
         keys = talk.stage("keys", dict.fromkeys(talk.members, b""), Keys)
         _enough(len(keys), minimum, talk)
-        told = {one: pack(directory) for one, directory in server.directories(keys).items()}
-        passed = server.forwarded(talk.stage("shares", told, Shares))
+        passed = server.forwarded(talk.stage("shares", _packed(server.directories(keys)), Shares))
         _enough(len(passed), minimum, talk)
         parameters = record_of(vectors, plan)
-        sealed = {one: pack(shares) for one, shares in passed.items()}
-        arrived = server.arrived(talk.stage("masked", sealed, Masked, parameters))
+        arrived = server.arrived(talk.stage("masked", _packed(passed), Masked, parameters))
         closing(len(arrived))
         _enough(len(arrived), minimum, talk)
         unmasking()
-        asked = {one: pack(members) for one, members in arrived.items()}
-        revealed = talk.stage("reveal", asked, Revealed)
+        revealed = talk.stage("reveal", _packed(arrived), Revealed)
         unmasked()
         total, members = server.total(revealed)
     except SecureSumFailed as error:
@@ -198,6 +193,17 @@ def sum_in_secret(
         bytes_up=talk.up,
         bytes_down=talk.down,
     )
+
+
+def _packed(bodies: Mapping[int, Any]) -> dict[int, bytes]:
+    """Each member's part of a stage, as bytes."""
+    return {one: pack(body) for one, body in bodies.items()}
+
+
+def _ring_of(secret: Secret, noise: Noise | None, bound: float, members_max: int, size: int) -> Ring:
+    """The ring of a sum of so many vectors, with room for the noise in it."""
+    ring = Ring(bound=bound, bits=secret.bits, members_max=members_max)
+    return ring if noise is None else replace(ring, spare=noises.spare_bits(noise, ring, size))
 
 
 def _placed(total: F64, size: int, sent: int, plan: dict[str, Any]) -> F64:
