@@ -162,6 +162,7 @@ class RunStopped(RoundError):
 class RunTerminated(RunStopped):
     """By SIGTERM."""
 
+    code: ClassVar[str] = "CRD213"
     exit_status: ClassVar[int] = 143
 
 
