@@ -155,8 +155,9 @@ def _follows(look: Look, where: str, number: int, expected: str) -> list[Flaw]:
 
 
 def stands(log: Log, head: str) -> bool:
-    """Whether a head that was noted earlier is part of the log; of what gave way only the last can be told."""
-    return head in {log.head, GENESIS, *(look.previous for look in log.looks)}
+    """Whether a head that was noted earlier, or its first digits, is part of the log; of what gave way only the last can
+    be told."""
+    return any(known.startswith(head) for known in (log.head, GENESIS, *(look.previous for look in log.looks)))
 
 
 def about(looks: Sequence[Look], mark_of_subject: str) -> list[Look]:

@@ -19,6 +19,7 @@ from edge_agent.shell import access
 from edge_agent.shell.access import admit, by_token, give, mark_of, new_token, note_look, take, who
 from edge_agent.shell.clock import wall_ms
 from firmware_configs import looks
+from firmware_configs.cli import main as audit
 
 CAROL = Person(name="carol", by="login", groups=("privacy",))
 EVE = Person(name="eve", by="user")
@@ -223,3 +224,17 @@ def test_roles_are_given_and_the_log_is_read_by_commands(tmp_path: Path) -> None
     assert "carol" not in log.stdout, "only looks at this person"
     assert runner.invoke(main, ["access", "revoke", "carol", *state]).exit_code == 0
     assert "subject  " in runner.invoke(main, ["access", "roles"]).stdout
+
+
+def test_a_head_that_was_noted_is_found_again_also_by_the_digits_that_are_printed(tmp_path: Path) -> None:
+    written(tmp_path, 3)
+    log, runner = str(tmp_path / looks.FILE), CliRunner()
+    noted = looks.read(tmp_path).head
+    written(tmp_path, 2)
+    for head in (noted, f"{noted[:16]}…", noted[:20].upper()):
+        assert runner.invoke(audit, ["looks", log, "--head", head]).exit_code == 0, head
+    other = "0" * 15 + "1" if noted[0] != "0" else "1" * 16
+    gone = runner.invoke(audit, ["looks", log, "--head", other])
+    assert gone.exit_code == 1
+    assert "stands nowhere" in gone.output
+    assert runner.invoke(audit, ["looks", log, "--head", "abc"]).exit_code == 2
