@@ -155,8 +155,7 @@ def _follows(look: Look, where: str, number: int, expected: str) -> list[Flaw]:
 
 
 def stands(log: Log, head: str) -> bool:
-    """Whether a head that was noted earlier, or its first digits, is part of the log; of what gave way only the last can
-    be told."""
+    """Whether a head that was noted, or its first digits, is part of the log; of what gave way only the last can be."""
     return any(known.startswith(head) for known in (log.head, GENESIS, *(look.previous for look in log.looks)))
 
 
