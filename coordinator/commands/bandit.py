@@ -48,6 +48,13 @@ def bandit() -> None:
     type=FiniteRange(0.0, 1.0, max_open=True),
     help="With --secret-sum: share that may vanish.",
 )
+@click.option(
+    "--collude",
+    default=0.0,
+    show_default=True,
+    type=FiniteRange(0.0, 1.0, max_open=True),
+    help="With --secret-sum: share that may work with the coordinator.",
+)
 @click.option("--epsilon-max", default=0.0, type=FiniteRange(0.0), help="The population's budget for this bundle.")
 @click.option(
     "--delta",

@@ -107,6 +107,13 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
 @click.option("--secret-bits", default=20, show_default=True, type=click.IntRange(2, 24), help="With --secret-sum.")
 @click.option("--vanish", default=0.25, show_default=True, help="With --secret-sum: share that may vanish in a round.")
 @click.option(
+    "--collude",
+    default=0.0,
+    show_default=True,
+    type=FiniteRange(0.0, 1.0, max_open=True),
+    help="With --secret-sum: share that may work with the coordinator.",
+)
+@click.option(
     "--noise-by",
     default="auto",
     show_default=True,

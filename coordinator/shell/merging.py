@@ -62,6 +62,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     secret_sum: bool = False
     secret_bits: int = 20
     vanish: float = 0.25
+    collude: float = 0.0
+    """Share of the devices that may work with the coordinator."""
     epsilon_max: float = 0.0
     delta: float = 1e-5
     noise: float = 0.0
@@ -188,6 +190,7 @@ def _request(asked: Asked, norm: float) -> Request:
         secret_sum=asked.secret_sum,
         secret_bits=asked.secret_bits,
         vanish=asked.vanish,
+        collude=asked.collude,
         epsilon_max=asked.epsilon_max,
         delta=asked.delta,
         noise=asked.noise,
@@ -202,7 +205,7 @@ def _secret(asked: Asked, private: Private | None) -> Secret | None:
         return None
     by_devices = private is not None and private.noise_by == "devices"
     multiplier = private.noise_multiplier if private is not None and by_devices else 0.0
-    return Secret(bits=asked.secret_bits, vanish=asked.vanish, multiplier=multiplier)
+    return Secret(bits=asked.secret_bits, vanish=asked.vanish, collude=asked.collude, multiplier=multiplier)
 
 
 def _weights(form: Form, total: F64) -> F64:

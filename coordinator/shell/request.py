@@ -75,6 +75,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """Who adds the noise of a private run. Auto: the devices under a secret sum, the coordinator otherwise."""
     vanish: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.25
     """Share of the devices that may vanish from a secret sum."""
+    collude: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    """Share of the devices that may work with the coordinator: a mask takes more shares than they have."""
     over_selection: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.3
     """With `wanted`: how many more are asked, as a share of it."""
     retries: Annotated[int, Meta(ge=0, le=100)] = 0

@@ -283,6 +283,7 @@ def _secret(request: Request, private: Private | None) -> Secret | None:
     return Secret(
         bits=request.secret_bits,
         vanish=request.vanish,
+        collude=request.collude,
         multiplier=private.noise_multiplier if private is not None and by_devices else 0.0,
     )
 

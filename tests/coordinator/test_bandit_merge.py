@@ -197,6 +197,8 @@ def test_what_is_attested_of_a_private_merge_says_its_epsilon_as_lineage_does(
     def gathered(_home: Path, job: Job, parent: Bundle, *_more: object) -> dict[str, np.ndarray]:
         (home / "runs" / job.key).mkdir(parents=True)
         if job.private is not None:
+            assert job.secret is not None
+            assert job.secret.collude == 0.1
             enter(job, job.private, 1, parent.spec.name)
         form = bandit_sums.form_of("regressions", parent.spec, len(parent.catalogue()))
         return {"total": np.ones(form.size), "devices": np.array([3])}
@@ -204,7 +206,7 @@ def test_what_is_attested_of_a_private_merge_says_its_epsilon_as_lineage_does(
     monkeypatch.setattr("coordinator.shell.merging.gathered", gathered)
     scale = tmp_path / "scale.toml"
     scale.write_text(SCALE)
-    budget = {"epsilon_max": 50.0, "clip_norm": 200.0} if private else {}
+    budget = {"epsilon_max": 50.0, "clip_norm": 200.0, "secret_sum": True, "collude": 0.1} if private else {}
     told = merge(home, Asked(bundle="context", placement="lamp", scale=scale, **budget), print)  # type: ignore[arg-type]
     attested = ancestry(home, "context", "")[0].made.privacy
     assert attested["claim"] == told.privacy

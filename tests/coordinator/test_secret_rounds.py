@@ -12,6 +12,7 @@ from coordinator.errors import BudgetInvalid, RoundError
 from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.request import Request
+from coordinator.shell.run_store import RunStore
 from coordinator.shell.train import Outcome, train
 from edge_agent.shell.pipe import AskEgress
 from firmware_configs.errors import EdgeError
@@ -108,11 +109,15 @@ def test_devices_add_the_noise_of_a_private_round_themselves_and_it_is_entered_b
         secret_bits=12,
         epsilon_max=8.0,
         population="flats",
+        collude=0.3,
         deadline_s=40.0,
     )
     done, failed, said = _together(place, devices, request, verdict)
     assert failed is None, [(one.ended, one.stderr) for one in said]
     assert done is not None
+    secret = RunStore(place.home).plan(done.run).job.secret
+    assert secret is not None
+    assert secret.collude == 0.3
     assert len(spent_at_reveal) >= 4
     assert set(spent_at_reveal) == {1}
     (account,) = PrivacyStore(place.home).accounts("context")

@@ -1,5 +1,7 @@
 """A secret sum is exact whoever vanishes, and the server sees nothing of one member."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -280,3 +282,16 @@ def test_any_bytes_are_a_message_or_refused_by_name(kind: type, raw: bytes) -> N
         unpack(raw, kind)
     except SecureSumFailed as error:
         assert error.hint
+
+
+def test_the_page_says_how_many_shares_take_a_mask_off() -> None:
+    """docs/rounds.md, with what a run's sums are made with: a quarter may vanish, and a failure in a million."""
+    page = " ".join((Path(__file__).parents[3] / "docs" / "rounds.md").read_text().split())
+    said = {10: "7 of 9", 64: "18 of 34", 100: "25 of 48", 1_000: "58 of 114"}
+    for members, words in said.items():
+        assert words in page
+        for collude in (0.0, 0.05):
+            found = plan(members, 0.25, collude, 1e-6)
+            assert f"{found.threshold} of {found.degree}" == words
+    found = plan(64, 0.25, 0.1, 1e-6)
+    assert f"with 0.1 it is {found.threshold} of {found.degree} for 64" in page
