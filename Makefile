@@ -62,7 +62,7 @@ attack: setup-dev ## Every attack on the updater, on a real agent; then power cu
 redteam: setup-dev ## Attacks on privacy with their figures, one JSON object (ARGS="--only items --seed 1"; MovieLens where it is at hand)
 	$(PY) -m tests.redteam --json $(ARGS)
 
-slow: setup-dev ## The tests that `make test` leaves out: rounds of every kind, cut learners, attacks on a real coordinator, a bad week (half an hour)
+slow: setup-dev ## The tests that `make test` leaves out: rounds, cut learners, attacks on a coordinator, a bad week (an hour; exports only with the [build] extra)
 	$(PY) -m pytest -q -m slow tests --ignore=tests/conformance $(ARGS)
 
 rollout-test: setup-dev ## Bad versions on twelve real agents: halted, rolled back, no decision failed (ARGS="--agents 4")
