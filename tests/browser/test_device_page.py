@@ -124,7 +124,8 @@ def test_it_says_what_is_known_in_words(place: Place, page: Page) -> None:
 def test_it_says_why_something_was_shown(place: Place, page: Page) -> None:
     page.goto(f"{place.address}/me/why")
     # What was tried by chance names no model, and any one may be.
-    newest = page.get_by_role("article").filter(has_text="Next pick").filter(has_text="affinity").first
+    picked = page.get_by_role("article").filter(has_text="Next pick")
+    newest = picked.filter(has_not_text="It was tried by chance").first
     text = newest.inner_text()
     for words in (
         "Just before, interaction said: item is",
