@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from coordinator.commands.options import existing_home_option, json_option, show
+from coordinator.commands.options import existing, home_option, json_option, show
 
 if TYPE_CHECKING:
     from coordinator.attribution import Attributed, Evidence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--permutations", default=2_000, show_default=True, type=click.IntRange(2, 1_000_000))
 @click.option("--seed", default=0, show_default=True, help="Of the permutations that are drawn above 12 channels.")
 @click.option("--wait-s", default=1.0, show_default=True, help="Seconds of silence after which all have told.")
-@existing_home_option
+@home_option
 @json_option
 def attribution(
     outcome: str,
@@ -57,7 +57,7 @@ def attribution(
         from coordinator.shell.home import endpoints_of
         from coordinator.shell.store import Store
 
-        enrolled = {device.name for device in Store(home).devices()}
+        enrolled = {device.name for device in Store(existing(home)).devices()}
         reports = from_broker(endpoints_of(home).broker, enrolled, wait_s, home)
     evidence = gathered(reports, outcome, k_min)
     if model == "markov":
