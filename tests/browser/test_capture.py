@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 
 from demo.pages.house import SCRIPT, House
 from tests.browser import corner_shop as shop
-from tests.browser.chromium import chromium, needs_chromium, visitor
+from tests.browser.chromium import needs_chromium, visitor
 from tests.conformance.brokers import MOSQUITTO
 from tests.conformance.brokers import broker as conformance_broker
 
@@ -64,25 +64,6 @@ FUZZ = """async ({ seed, rounds }) => {
   line.close();
   return { heard: heard.slice(before), ups };
 }"""
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with shop.house(tmp_path_factory.mktemp("shop")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def listener(house: House) -> Iterator[shop.Listener]:
-    found = shop.Listener(house.broker)
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

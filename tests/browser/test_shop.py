@@ -13,7 +13,7 @@ from demo.pages.catalogue import THEMES
 from demo.pages.house import House
 from tests.benchmarks.web import measure
 from tests.browser import corner_shop as shop
-from tests.browser.chromium import PHONE, chromium, faults, needs_chromium, sideways, visitor
+from tests.browser.chromium import PHONE, faults, needs_chromium, sideways, visitor
 from tests.browser.screenshots import SCHEMES
 from tests.conformance.brokers import MOSQUITTO
 
@@ -28,25 +28,6 @@ ANOTHER = """async ({ port, device }) => {
   globalThis.other = await edgeward({ policy, url: `ws://127.0.0.1:${port}` });
   for (const item of ["jam", "oats"]) other.track("click", { item });
 }"""
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with shop.house(tmp_path_factory.mktemp("shop")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def listener(house: House) -> Iterator[shop.Listener]:
-    found = shop.Listener(house.broker)
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture
