@@ -127,7 +127,7 @@ bundles: ## Rebuild the zoo's graphs and bundles (needs the [build] extra: torch
 	.venv/bin/edge-models export --all
 	.venv/bin/edge-models build --all --measured-on "$(MACHINE)" --out models/zoo/bundles
 
-setup: ## Make .venv with what the demo needs
+setup: ## Make .venv with what the demo needs, by the hashes of packaging/locks (EDGEWARD_UNLOCKED=1: by setup.cfg)
 	@tools/setup demo
 
 setup-dev: ## Make .venv with what tests and checks need, and mosquitto where apt can

@@ -4,10 +4,14 @@ import re
 import runpy
 import subprocess
 import sys
+from functools import cache
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -15,6 +19,9 @@ ROOT = Path(__file__).parents[2]
 TOOL: dict[str, Any] = runpy.run_path(str(ROOT / "tools" / "locks"))
 WANTED: dict[str, list[str]] = TOOL["wanted"]()
 ROLES = sorted(WANTED)
+LOCKS = ROOT / "packaging" / "locks"
+PYTHONS = ("3.11", "3.12", "3.13")
+LINE = re.compile(r"^([a-z0-9][^\\\n]*?) *\\?$", re.MULTILINE)
 PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
 AUDIT = """
 import importlib.abc, sys
@@ -27,6 +34,12 @@ from firmware_configs.cli import main
 main({words!r})
 """
 WALLED = ("numpy", "onnxruntime", "paho", "msgpack", "google", "tuf", "flwr", "edge_agent", "coordinator", "models")
+
+
+@cache
+def installed() -> dict[tuple[str, str], Distribution]:
+    """(library, version) → it, as this Python has it."""
+    return {(TOOL["name_of"](found.name).replace(".", "-"), found.version): found for found in distributions()}
 
 
 def pinned(role: str) -> dict[str, set[str]]:
@@ -69,13 +82,50 @@ def test_every_line_of_a_lock_is_one_version_with_hashes_and_names_no_place(role
 
 def test_the_smaller_locks_agree_with_the_larger_ones() -> None:
     """One version of a library in the whole fleet: what was tried together runs together."""
-    for small, large in (("officer", "agent"), ("agent", "agent-full"), ("agent", "coordinator")):
+    pairs = [("officer", "agent"), ("agent", "agent-full"), ("agent", "coordinator"), ("coordinator", "demo")]
+    for small, large in [*pairs, ("demo", "dev"), ("agent-full", "dev"), ("release", "dev")]:
         mine, theirs = pinned(small), pinned(large)
         assert {name: versions for name, versions in mine.items() if theirs.get(name) != versions} == {}
 
 
 def test_locks_are_for_each_python_that_is_supported() -> None:
     assert SpecifierSet(">=3.11").contains(TOOL["OLDEST_PYTHON"])
+
+
+def test_a_locked_version_is_for_each_python_that_its_line_is_for() -> None:
+    """pip refuses what is not; uv, which writes the locks, does not heed the upper end of Requires-Python."""
+    wrong = []
+    for line in LINE.findall((LOCKS / "dev.txt").read_text()):
+        requirement = Requirement(line)
+        for python in PYTHONS:
+            if requirement.marker and not requirement.marker.evaluate({"python_full_version": f"{python}.0"}):
+                continue
+            known = installed().get((TOOL["name_of"](requirement.name), str(requirement.specifier)[2:]))
+            states = known and "Requires-Python" in known.metadata
+            if known and states and not SpecifierSet(known.metadata["Requires-Python"]).contains(f"{python}.0"):
+                wrong.append(f"{requirement.name} {requirement.specifier} on {python}")
+    assert wrong == [], "name an older version in HELD of tools/locks; make locks"
+
+
+def test_what_the_developers_set_up_installs_is_what_the_lock_says() -> None:
+    environment = {"python_full_version": ".".join(map(str, sys.version_info[:3]))}
+    lines = [Requirement(line) for line in LINE.findall((LOCKS / "dev.txt").read_text())]
+    here = [line for line in lines if not line.marker or line.marker.evaluate(environment)]
+    locked = {(TOOL["name_of"](line.name), str(line.specifier)[2:]) for line in here}
+    assert locked - set(installed()) == set(), "tools/setup dev"
+
+
+def test_an_extra_of_ours_stands_for_its_own_lines() -> None:
+    extras = {"all": "\nedgeward[one, two]\nthree>=3", "one": "\nfirst>=1", "two": "\n# why\nfirst>=1\nsecond"}
+    assert TOOL["_extra"](extras, "all") == ["first>=1", "second", "three>=3"]
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.lists(st.sampled_from(["x>=1", "y", "z[q]<2", "# no"]))))
+def test_any_extra_is_its_lines_once_and_in_order(extras: dict[str, list[str]]) -> None:
+    stated = {name: "\n" + "\n".join(lines) for name, lines in extras.items()}
+    stated["all"] = f"\nedgeward[{','.join(extras)}]" if extras else ""
+    each = [line for lines in extras.values() for line in lines if not line.startswith("#")]
+    assert TOOL["_extra"](stated, "all") == list(dict.fromkeys(each))
 
 
 @pytest.mark.parametrize(
