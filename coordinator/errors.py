@@ -4,7 +4,7 @@ EdgeError
 ├── CoordinatorError   CRD1xx  the command cannot be done as asked
 │   ├── NotRunning, PortTaken, ChildFailed, UnknownDevice, UnknownBundle, KeyInvalid, DeviceTaken,
 │   │   AlreadyRunning, AttributionRefused, PlotFailed, BackupRefused, BackupDamaged, BackupFailed, HomeUnreadable,
-│   │   CapacityInvalid
+│   │   HomeTooNew, CapacityInvalid
 ├── RoundError         CRD2xx  the round is abandoned; nothing is published
 │   ├── TooFewReports, RoundStateInvalid, AggregationFailed, PrivacyRefused, FlowerFailed, BudgetInvalid,
 │   │   RunUnfinished, RunInterrupted, UnknownRun, CheckpointDamaged, RoundFileInvalid, StrategyRefused
@@ -94,6 +94,10 @@ class BackupFailed(CoordinatorError):
 
 class HomeUnreadable(CoordinatorError):
     code: ClassVar[str] = "CRD114"
+
+
+class HomeTooNew(HomeUnreadable):
+    code: ClassVar[str] = "CRD115"
 
 
 class CapacityInvalid(CoordinatorError):

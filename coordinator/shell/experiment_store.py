@@ -9,32 +9,12 @@ from coordinator.experiments import Plan, Release
 from coordinator.shell.database import prepare, transaction
 from firmware_configs.messages import ExperimentReport
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS experiment (
-    name TEXT PRIMARY KEY,
-    value BLOB NOT NULL                     -- coordinator.experiments.Plan, msgpack
-);
-CREATE TABLE IF NOT EXISTS experiment_report (
-    name TEXT NOT NULL,
-    device TEXT NOT NULL,
-    value BLOB NOT NULL,                    -- firmware_configs.messages.ExperimentReport, msgpack
-    PRIMARY KEY (name, device)
-);
-CREATE TABLE IF NOT EXISTS experiment_release (
-    name TEXT NOT NULL,
-    plan TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    value BLOB NOT NULL,                    -- coordinator.experiments.Release, msgpack
-    PRIMARY KEY (name, plan, number)
-);
-"""
-
 
 class ExperimentStore:
     """The experiments in a coordinator's home. Each call is one transaction."""
 
     def __init__(self, home: Path) -> None:
-        prepare(home, _SCHEMA)
+        prepare(home)
         self._home = home
 
     def plans(self) -> list[Plan]:

@@ -18,7 +18,6 @@ from coordinator.shell.database import prepare, transaction
 from coordinator.shell.store import Store
 from firmware_configs.messages import Alert, Desired, Reported, Status
 
-SCHEMA = Path(__file__).with_name("fleet.sql")
 LOG_ROWS_MAX = 200
 """Rows of a device's log that are kept."""
 
@@ -59,7 +58,7 @@ class FleetStore:
     def __init__(self, home: Path) -> None:
         Store(home)
         self._home = home
-        prepare(home, SCHEMA.read_text())
+        prepare(home)
 
     def open(self) -> AbstractContextManager[sqlite3.Connection]:
         """One transaction."""

@@ -14,24 +14,6 @@ from coordinator.accountant import Budget, Spend, refuse_beyond
 from coordinator.errors import PrivacyRefused
 from coordinator.shell.database import opened, prepare
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS privacy_budget (
-    bundle TEXT NOT NULL,
-    population TEXT NOT NULL,
-    value BLOB NOT NULL,                    -- coordinator.accountant.Budget, msgpack
-    PRIMARY KEY (bundle, population)
-);
-CREATE TABLE IF NOT EXISTS privacy_spend (
-    run TEXT NOT NULL,
-    round INTEGER NOT NULL,
-    bundle TEXT NOT NULL,
-    population TEXT NOT NULL,
-    value BLOB NOT NULL,                    -- coordinator.accountant.Spend, msgpack
-    spent_ms INTEGER NOT NULL,
-    PRIMARY KEY (run, round)
-);
-"""
-
 
 class Account(Struct, frozen=True, kw_only=True):
     """One population's account of one bundle."""
@@ -45,7 +27,7 @@ class PrivacyStore:
     """The accounts in a coordinator's home."""
 
     def __init__(self, home: Path) -> None:
-        prepare(home, _SCHEMA)
+        prepare(home)
         self._home = home
 
     def bundles(self) -> list[str]:

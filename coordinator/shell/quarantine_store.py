@@ -21,22 +21,6 @@ DAYS, DAYS_MAX = 7, 56
 BY_ITSELF = "coordinator"
 """Who made an entry that nobody made."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS standing (
-    device TEXT PRIMARY KEY,
-    value BLOB NOT NULL                     -- coordinator.quarantine.Standing, msgpack
-);
-CREATE TABLE IF NOT EXISTS quarantine (
-    device TEXT PRIMARY KEY,
-    value BLOB NOT NULL                     -- Entry, msgpack
-);
-CREATE TABLE IF NOT EXISTS quarantine_audit (
-    number INTEGER PRIMARY KEY,
-    device TEXT NOT NULL,
-    value BLOB NOT NULL                     -- Change, msgpack
-);
-"""
-
 
 class Entry(Struct, frozen=True, kw_only=True):
     """A device that is not asked."""
@@ -69,7 +53,7 @@ class QuarantineStore:
     """The tables in a coordinator's home. Each call is one transaction."""
 
     def __init__(self, home: Path, clock_ms: Callable[[], int] = lambda: int(time.time() * 1_000)) -> None:
-        prepare(home, _SCHEMA)
+        prepare(home)
         self._home, self._now_ms = home, clock_ms
 
     def standings(self) -> dict[str, Standing]:

@@ -19,7 +19,6 @@ from coordinator.shell.database import connect
 from coordinator.shell.fleet_store import FleetStore
 from firmware_configs.messages import Desired
 
-SCHEMA = Path(__file__).with_name("rollout_schema.sql")
 LOOKS_MAX = 1_000
 """Looks of a rollout that are kept: a curve has no more points."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -53,7 +52,6 @@ class RolloutStore:
         FleetStore(home)  # desired states are in its tables
         self._home, self._by = home, ""
         self._database = connect(home, autocommit=True)
-        self._database.executescript(SCHEMA.read_text())
 
     def close(self) -> None:
         """Let go of the file."""

@@ -14,8 +14,6 @@ from coordinator.rounds import Round
 from coordinator.shell.database import prepare, transaction
 from firmware_configs.messages import Desired
 
-SCHEMA = Path(__file__).with_name("schema.sql")
-
 
 class Device(Struct, frozen=True, kw_only=True):
     """An enrolled device."""
@@ -66,7 +64,7 @@ class Store:
         home: the coordinator's.
         session: of the server app that writes rounds; what an overtaken session writes is refused. 0: of nobody.
         """
-        prepare(home, SCHEMA.read_text())
+        prepare(home)
         self.home = home
         self._session = session
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from coordinator.errors import HomeUnreadable
-from coordinator.shell.database import FILE, unreadable
+from coordinator.shell.database import FILE, unreadable, version
 from coordinator.shell.told import Reckon
 
 LOCKED_S = 1.0
@@ -34,6 +34,7 @@ def readable(home: Path) -> None:
 
     Raises:
         HomeUnreadable: it is not there, is held, or is damaged.
+        HomeTooNew: a newer edgeward has written it.
     """
     path = home / FILE
     if not path.exists():
@@ -44,6 +45,7 @@ def readable(home: Path) -> None:
         database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=LOCKED_S)
         try:
             database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            version(database, path)
         finally:
             database.close()
     except sqlite3.Error as error:
