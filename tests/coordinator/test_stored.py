@@ -47,7 +47,7 @@ upgrade(connection, path, Path(sys.argv[2]))
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """As edgeward 0.1.0 left it before its databases said their version: the demo's, and a little by hand."""
+    """As it was left before databases were numbered: the demo's, and a little by hand."""
     for name, file in ((database.FILE, "coordinator_schema_0.sql"), (dashboard.NAME, "dashboard_schema_0.sql")):
         with closing(sqlite3.connect(tmp_path / name)) as old:
             old.executescript((STORED / file).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
--- The coordinator's database. `IF NOT EXISTS`: a home of edgeward 0.1.0 says no version, and has these tables or some of them.
+-- The coordinator's database. `IF NOT EXISTS`: a home from before databases were numbered has these tables, or some of them.
 -- Tables that are here never change: what is new is a file of the next number.
 
 -- Rounds are rows that only move along coordinator/rounds.py's table.
