@@ -74,3 +74,17 @@ def test_this_changelog_has_one_section_for_what_is_not_released_and_each_kind_o
     for text in sections.values():
         kinds = [line for line in text.splitlines() if line.startswith("### ")]
         assert len(kinds) == len(set(kinds))
+
+
+def test_it_reminds_of_each_database_whose_newest_schema_is_stored_nowhere(tmp_path: Path) -> None:
+    for folder in TOOL["SCHEMAS"].values():
+        assert list((ROOT / folder).glob("0001_*.sql")), "it is where the code has it"
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "0001_start.sql").touch()
+    (tmp_path / "coordinator" / "shell" / "schema" / "0002_more.sql").touch()
+    (tmp_path / "tests" / "stored").mkdir(parents=True)
+    for name in ("agent_schema_1", "coordinator_schema_1"):
+        (tmp_path / "tests" / "stored" / f"{name}.sql").touch()
+    coordinator, dashboard = TOOL["reminders"](tmp_path)
+    assert coordinator.startswith("tests/stored/coordinator_schema_2.sql is not there")
+    assert dashboard.startswith("tests/stored/dashboard_schema_1.sql is not there")
