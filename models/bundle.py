@@ -109,7 +109,15 @@ def open_bundle(path: Path) -> Bundle:
     Raises:
         BundleMalformed, BundleTooLarge, BundleTampered, SpecInvalid: see `models.errors`.
     """
-    raw = archive.read_limited(path)
+    return bundle_of(archive.read_limited(path), path)
+
+
+def bundle_of(raw: bytes, path: Path) -> Bundle:
+    """`open_bundle` for bytes at hand, read within `archive.read_limited`; `path` is what errors call them.
+
+    Raises:
+        BundleMalformed, BundleTampered, SpecInvalid: see `models.errors`.
+    """
     files = archive.unpack(raw, path.name, FILES_MAX)
     document = files.pop("bundle.toml", None)
     if document is None:

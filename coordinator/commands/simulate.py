@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from coordinator.commands.options import json_option, show
 
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
     "simulation engine, on as many machines as its Ray has.",
 )
 @click.option("--processes", default=0, type=click.IntRange(0, 1_024), help="Default: one for each processor.")
+@click.option(
+    "--ray-address",
+    default="",
+    metavar="HOST:PORT",
+    envvar="RAY_ADDRESS",
+    show_envvar=True,
+    help="With --engine ray: the head of a Ray cluster that this machine belongs to. Default: Ray is started here.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
 @click.option(
     "--out", default="simulation", show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Folder."
@@ -37,12 +46,15 @@ if TYPE_CHECKING:
 @click.option("--example", is_flag=True, help="Print a plan that runs, and do nothing; save it, and change it.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of simulation.toml, and do nothing.")
 @json_option
+@click.pass_context
 def simulate(
+    context: click.Context,
     plan: Path | None,
     devices: int,
     days: int,
     engine: str,
     processes: int,
+    ray_address: str,
     seed: int,
     out: Path,
     plots: bool,
@@ -59,6 +71,7 @@ def simulate(
     edge-coordinator simulate --example > simulation.toml
     edge-coordinator simulate --plan simulation.toml --devices 2000 --days 2 --out build/simulation
     edge-coordinator simulate --plan simulation.toml --devices 100 --json --no-plots
+    edge-coordinator simulate --plan simulation.toml --devices 2000 --engine ray --ray-address 10.0.0.1:6379
     """
     import msgspec
 
@@ -74,6 +87,9 @@ def simulate(
         return
     if plan is None:
         raise click.UsageError("--plan FILE is needed; `edge-coordinator simulate --example > FILE` writes one")
+    given = context.get_parameter_source("ray_address") is ParameterSource.COMMANDLINE
+    if given and engine != "ray":
+        raise click.UsageError(f"--ray-address is for --engine ray; `{engine}` is of this machine alone")
     from coordinator.shell.simulation import report
     from coordinator.shell.simulation.run import simulate as run
 
@@ -87,6 +103,7 @@ def simulate(
             out,
             engine=engine,  # type: ignore[arg-type]
             count=processes,
+            address=ray_address,
             say=screen.say,
             stage=screen.stage,
             progress=screen.progress,

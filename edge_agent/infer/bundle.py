@@ -18,7 +18,15 @@ def load_model(path: Path, backend: Backend = "onnx") -> LoadedModel:
     Raises:
         ModelError: malformed, tampered, forbidden graph, or the backend is missing; see `models.errors`.
     """
-    bundle = open_bundle(path)
+    return model_of(open_bundle(path), backend)
+
+
+def model_of(bundle: Bundle, backend: Backend = "onnx") -> LoadedModel:
+    """`load_model` for a bundle at hand.
+
+    Raises:
+        ModelError: forbidden graph, or the backend is missing; see `models.errors`.
+    """
     weights = bundle.weights()
     # Copies, so that the whole file's bytes are not held for the sake of a few numbers.
     personal = {p.name: weights[p.name].copy() for p in bundle.spec.of_share("personal")}
@@ -28,7 +36,7 @@ def load_model(path: Path, backend: Backend = "onnx") -> LoadedModel:
         spec=bundle.spec,
         catalogue=bundle.catalogue(),
         personal=personal,
-        path=str(path),
+        path=str(bundle.path),
         sha256=bundle.sha256,
         run=_runner(bundle, backend),
         warm_start=bundle.warm_start(),

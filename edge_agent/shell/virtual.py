@@ -16,16 +16,16 @@ import msgspec
 import numpy as np
 
 from edge_agent.errors import SettingsMalformed
-from edge_agent.infer.bundle import load_model
+from edge_agent.infer.bundle import model_of
 from edge_agent.infer.model import LoadedModel
+from edge_agent.shell.virtual_files import Disk, Files
 from edge_agent.virtual.counts import Counts
 from edge_agent.virtual.day import Surroundings
 from edge_agent.virtual.device import Device, Fleet
 from edge_agent.virtual.taking_part import School, Taking, finished, offered, trained
 from firmware_configs.errors import EdgeError
-from firmware_configs.loader import load as load_profile
 from firmware_configs.virtual import Exercise, Exercised, Failed, Live, Lived, Reply, ToDevices, World, receive, send
-from models.bundle import SUFFIX, open_bundle
+from models.bundle import SUFFIX, Bundle
 
 TOLD_EVERY = 50
 """Devices after which the simulation hears how far it is."""
@@ -36,24 +36,28 @@ CHUNK = 256
 class Host:
     """All devices of a process."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, files: Files | None = None) -> None:
         """Read the profile, open the bundles.
 
+        Args:
+            files: reads them; None: from this machine's disk.
         Raises:
             EdgeError: one of them cannot be used.
         """
-        self.world = world
-        loaded = load_profile(Path(world.profile))
+        self.world, self._files = world, files or Disk()
+        loaded = self._files.profile(world.profile)
         backends = {model.name: model.backend for model in loaded.profile.model}
-        own = [load_model(Path(path), "onnx") for path in world.bundles]
+        bundles = [self._files.bundle(path) for path in world.bundles]
+        own = [model_of(bundle, "onnx") for bundle in bundles]
         unknown = sorted({model.name for model in own} - set(backends))
         if unknown:
             raise SettingsMalformed(f"the profile has no model {', '.join(unknown)}", hint="leave the bundle out")
-        self._paths = {(model.name, model.version): Path(model.path) for model in own}
+        self._paths = {(model.name, model.version): model.path for model in own}
         items = next((model.catalogue for model in own if model.catalogue), ())
         around = Surroundings(world.behaviour, loaded.profile, items, world.seed, world.start_ms)
         self.counts = Counts(world.start_ms, world.hours)
         self._loaded: dict[tuple[str, str], LoadedModel] = {}
+        self._sizes = {(bundle.spec.name, bundle.spec.version): bundle.size for bundle in bundles}
         self._schools: dict[tuple[str, str], School] = {}
         self.fleet = Fleet(loaded, around, self._load, self._size, own, self.counts)
         self.kept: dict[int, bytes] = {}
@@ -64,23 +68,28 @@ class Host:
         gc.freeze()
         gc.disable()
 
-    def _path(self, name: str, version: str) -> Path:
-        return self._paths.get((name, version), Path(self.world.folder) / f"{name}-{version}{SUFFIX}")
+    def _bundle(self, name: str, version: str) -> Bundle:
+        later = str(Path(self.world.folder) / f"{name}-{version}{SUFFIX}")
+        bundle = self._files.bundle(self._paths.get((name, version), later))
+        self._sizes[name, version] = bundle.size
+        return bundle
 
     def _size(self, name: str, version: str) -> int:
-        return self._path(name, version).stat().st_size
+        if (name, version) not in self._sizes:
+            self._load(name, version)
+        return self._sizes[name, version]
 
     def _load(self, name: str, version: str) -> LoadedModel:
         key = name, version
         if key not in self._loaded:
-            self._loaded[key] = load_model(self._path(name, version), "onnx")
+            self._loaded[key] = model_of(self._bundle(name, version), "onnx")
         return self._loaded[key]
 
     def school(self, name: str, version: str) -> School:
         """The graph that a round of this version trains with."""
         key = name, version
         if key not in self._schools:
-            bundle = open_bundle(self._path(name, version))
+            bundle = self._bundle(name, version)
             self._schools[key] = School(bundle, may_be_abreast=self.world.engine == "vector")
         return self._schools[key]
 

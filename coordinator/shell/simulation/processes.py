@@ -95,16 +95,17 @@ class Process:
 class Processes:
     """All of them, as `coordinator.simulation.devices.Devices`."""
 
-    def __init__(self, world: World, engine: str, count: int, progress: Progress) -> None:
+    def __init__(self, world: World, engine: str, count: int, progress: Progress, address: str = "") -> None:
         """Start them.
 
         Args:
             count: of processes; of Flower's nodes where the engine is `ray`.
+            address: of a Ray cluster for `ray`; empty: one of this machine's own is started.
         """
         self.tally, self._engine = Tally(world.hours), engine
         self._progress, self._lock, self._began = progress, Lock(), time.monotonic()
         if engine == "ray":
-            self._processes = [Process(world, NODES, str(count))]
+            self._processes = [Process(world, NODES, str(count), *([address] if address else []))]
         else:
             self._processes = [Process(world, DEVICES) for _ in range(count)]
         self._pool = ThreadPoolExecutor(len(self._processes))
@@ -174,13 +175,13 @@ class Processes:
 
 
 @contextmanager
-def processes(world: World, engine: str, count: int, progress: Progress) -> Iterator[Processes]:
+def processes(world: World, engine: str, count: int, progress: Progress, address: str = "") -> Iterator[Processes]:
     """Start them, and let them end in any case.
 
     Raises:
         SimulationStopped: they cannot start.
     """
-    own = Processes(world, engine, count, progress)
+    own = Processes(world, engine, count, progress, address)
     try:
         yield own
     finally:

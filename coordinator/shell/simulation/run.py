@@ -45,6 +45,7 @@ def simulate(
     *,
     engine: EngineName = "vector",
     count: int = 0,
+    address: str = "",
     say: Callable[[str], None] = lambda _line: None,
     stage: Callable[[str, int], None] = lambda _what, _devices: None,
     progress: Progress = lambda _devices: None,
@@ -53,6 +54,7 @@ def simulate(
 
     Args:
         count: processes, 0: one for each processor; with `ray` Flower's nodes, 0: one for each A_NODE devices.
+        address: of a Ray cluster, for `ray`; empty: Ray is started on this machine.
         say: is told what happened.
         stage: is told what begins, and with how many devices; 0: unknown.
         progress: is told how many devices have got to where they were asked to.
@@ -81,7 +83,7 @@ def simulate(
     def publish(parent: Bundle, shared: dict[str, Any], version: str, note: str) -> Bundle:
         return open_bundle(with_weights(parent, shared, version, folder, note))
 
-    with _behind(engine, world, devices, count, progress) as behind:
+    with _behind(engine, world, devices, count, progress, address) as behind:
         lived = Days(plan, devices, days, seed, trained, behind, publish, say, stage)
         lived.run()
         cost = behind.cost()
@@ -92,12 +94,12 @@ def simulate(
 
 
 def _behind(
-    engine: EngineName, world: World, devices: int, count: int, progress: Progress
+    engine: EngineName, world: World, devices: int, count: int, progress: Progress, address: str
 ) -> AbstractContextManager[Processes]:
     if engine == "ray":
         if importlib.util.find_spec("ray") is None:
             raise SimulationStopped("there is no Ray here", hint="pip install 'edgeward[simulation]'")
-        return processes(world, engine, count or -(-devices // A_NODE), progress)
+        return processes(world, engine, count or -(-devices // A_NODE), progress, address)
     return processes(world, engine, count or len(os.sched_getaffinity(0)), progress)
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +120,29 @@ def test_one_by_one_comes_out_as_side_by_side(tmp_path: Path, two_days: Done) ->
     assert alone.hours["events"] == two_days.result.hours["events"]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray: pip install 'edgeward[simulation]'")
+NO_RAY = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="no Ray: pip install 'edgeward[simulation]'"
+)
+
+
+@NO_RAY
 @pytest.mark.slow
-def test_flowers_simulation_engine_gives_the_same_bytes(tmp_path: Path, two_days: Done) -> None:
-    _run(_plan(), tmp_path, "ray", count=3, days=2)
-    assert (tmp_path / "result.json").read_bytes() == (Path(two_days.folder) / "result.json").read_bytes()
+def test_flowers_simulation_engine_gives_the_same_bytes_with_the_files_gone(tmp_path: Path, two_days: Done) -> None:
+    plan, out = _copied(_plan(), tmp_path / "files"), tmp_path / "out"
+
+    def gone(_what: str, _devices: int) -> None:
+        """Before the first message to a worker."""
+        shutil.rmtree(tmp_path / "files", ignore_errors=True)
+
+    simulate(plan, DEVICES, 2, 7, out, engine="ray", count=3, stage=gone)
+    assert (out / "result.json").read_bytes() == (Path(two_days.folder) / "result.json").read_bytes()
+
+
+def test_a_clusters_address_is_for_the_engine_that_has_one(tmp_path: Path) -> None:
+    words = ["simulate", "--plan", str(EXAMPLE), "--ray-address", "127.0.0.1:6379", "--out", str(tmp_path)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert "--ray-address is for --engine ray" in done.output
 
 
 def test_without_ray_the_engine_says_what_to_install(tmp_path: Path) -> None:
