@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+GRACE_S = 15.0
+"""Of a secret sum's stage, where nobody says another: an agent that waits looks every 2 s, Flower's own every 3 s."""
+
 
 def select(nodes: Sequence[int], wanted: int, over_selection: float, dice: np.random.Generator) -> list[int]:
     """The nodes to ask: `wanted` and some more, because not all will answer.

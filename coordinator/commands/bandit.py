@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from coordinator.commands.options import existing_home_option, json_option, show
+from coordinator.commands.sums import grace_option
 from firmware_configs.cli_group import FiniteRange
 
 
@@ -75,6 +76,7 @@ def bandit() -> None:
     type=FiniteRange(0.0, min_open=True),
     help="Seconds to wait for sums.",
 )
+@grace_option
 @existing_home_option
 @json_option
 def merge(home: Path, as_json: bool, **given: Any) -> None:

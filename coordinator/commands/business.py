@@ -7,6 +7,7 @@ import click
 
 from coordinator.commands.options import existing_home_option, json_option
 from coordinator.commands.options import show as tell
+from coordinator.commands.sums import grace_option
 from firmware_configs.cli_group import FiniteRange
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def business() -> None:
               help="Of a secret sum: fewer devices tell nothing.")  # fmt: skip
 @click.option("--join-s", default=30.0, show_default=True, help="Of a secret sum: seconds to wait for devices.")
 @click.option("--deadline-s", default=60.0, show_default=True, help="Of a secret sum: seconds to wait at each stage.")
+@grace_option
 @width_option
 @existing_home_option
 @json_option
@@ -52,6 +54,7 @@ def release(
     minimum_reports: int,
     join_s: float,
     deadline_s: float,
+    grace_s: float,
     width: float,
     home: Path,
     as_json: bool,
@@ -63,7 +66,7 @@ def release(
     from coordinator.shell.business import Patience
     from coordinator.shell.business import release as run
 
-    patience = Patience(minimum_reports=minimum_reports, join_s=join_s, deadline_s=deadline_s)
+    patience = Patience(minimum_reports=minimum_reports, join_s=join_s, deadline_s=deadline_s, grace_s=grace_s)
 
     def say(line: str) -> None:
         click.echo(line, err=as_json)

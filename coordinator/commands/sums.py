@@ -10,6 +10,14 @@ import click
 from firmware_configs.cli_group import FiniteRange
 from firmware_configs.errors import UsageError
 
+grace_option = click.option(
+    "--grace-s",
+    default=15.0,
+    show_default=True,
+    type=FiniteRange(0.0),
+    help="Of a secret sum: seconds that a stage waits after an answer, once all but --vanish have answered; 0: all of "
+    "--deadline-s.",
+)
 _OPTIONS = (
     click.option("--last", "again", is_flag=True, help="Tell what was found last; nobody is asked, nothing is spent."),
     click.option("--minimum-reports", default=3, show_default=True, type=click.IntRange(3), help="Fewer tell nothing."),
@@ -18,6 +26,7 @@ _OPTIONS = (
     click.option("--join-s", default=30.0, show_default=True, help="Seconds to wait for devices."),
     click.option("--deadline-s", default=60.0, show_default=True,
                  help="Seconds to wait at each of the sum's four stages."),
+    grace_option,
 )  # fmt: skip
 
 
@@ -37,6 +46,7 @@ def sum_options(command: Callable[..., None]) -> Callable[..., None]:
         vanish: float,
         join_s: float,
         deadline_s: float,
+        grace_s: float,
         **others: Any,
     ) -> None:
         from coordinator.shell.declared_sum import Asked
@@ -44,7 +54,9 @@ def sum_options(command: Callable[..., None]) -> Callable[..., None]:
         if again == (profile is not None):
             hint = f"edge-coordinator {command.__name__} --help"
             raise UsageError("give --profile FILE to ask the devices, or --last", hint=hint)
-        asked = Asked(minimum_reports=minimum_reports, vanish=vanish, join_s=join_s, deadline_s=deadline_s)
+        asked = Asked(
+            minimum_reports=minimum_reports, vanish=vanish, join_s=join_s, deadline_s=deadline_s, grace_s=grace_s
+        )
         command(*args, profile=profile, asked=asked, **others)
 
     for option in reversed(_OPTIONS):

@@ -7,6 +7,7 @@ import click
 from click.core import ParameterSource
 
 from coordinator.commands.options import home_option, json_option, show
+from coordinator.commands.sums import grace_option
 from coordinator.rule_names import RULES
 from firmware_configs.cli_group import FiniteRange
 
@@ -113,6 +114,7 @@ def _options(_context: object, _parameter: object, words: tuple[str, ...]) -> di
     type=FiniteRange(0.0, 1.0, max_open=True),
     help="With --secret-sum: share that may work with the coordinator.",
 )
+@grace_option
 @click.option(
     "--noise-by",
     default="auto",

@@ -13,6 +13,7 @@ from msgspec import Struct
 from coordinator import business
 from coordinator.accountant import Budget, Spend
 from coordinator.business import Plan, Release
+from coordinator.cohort import GRACE_S
 from coordinator.errors import HomeUnreadable, NotDeclared, NothingReleased
 from coordinator.shell.home import endpoints_of
 from coordinator.shell.measured import from_broker, from_file
@@ -38,6 +39,8 @@ class Patience(Struct, frozen=True, kw_only=True):
     """Seconds for devices to come."""
     deadline_s: float = 60.0
     """Seconds at each stage."""
+    grace_s: float = GRACE_S
+    """Seconds that a stage waits after an answer, once three quarters have answered; 0: `deadline_s`."""
 
 
 def declared(profile: Path, *, cells: bool = False) -> Plan:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from coordinator import accountant
 from coordinator.accountant import Budget
+from coordinator.cohort import GRACE_S
 from coordinator.shell.job import Private
 from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.private_run import refuse_beyond_budget
@@ -41,6 +42,9 @@ class Asked(Struct, frozen=True, kw_only=True):
     """Share of them that may vanish while the sum is made."""
     join_s: float = 30.0
     deadline_s: float = 60.0
+    """At each stage."""
+    grace_s: float = GRACE_S
+    """Seconds that a stage waits after an answer, once all but `vanish` have answered; 0: `deadline_s`."""
 
 
 class Sum(Struct, frozen=True, kw_only=True):
@@ -95,7 +99,7 @@ def add_up(
         drift=shape if isinstance(shape, DriftShape) else None,
         business=shape if isinstance(shape, BusinessShape) else None,
         account=account,
-        secret=Secret(bits=BITS, vanish=asked.vanish, multiplier=promised.noise_multiplier),
+        secret=Secret(bits=BITS, vanish=asked.vanish, multiplier=promised.noise_multiplier, grace_s=asked.grace_s),
         private=private,
         clip_norm=promised.clip_norm,
     )

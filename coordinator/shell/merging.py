@@ -10,6 +10,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from coordinator import registry
+from coordinator.cohort import GRACE_S
 from coordinator.errors import RoundFileInvalid
 from coordinator.provenance import DataWindow, Made
 from coordinator.shell.job import Bandit, Private
@@ -64,6 +65,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     vanish: float = 0.25
     collude: float = 0.0
     """Share of the devices that may work with the coordinator."""
+    grace_s: float = GRACE_S
+    """Seconds that a secret sum's stage waits after an answer, once all but `vanish` have answered; 0: `deadline_s`."""
     epsilon_max: float = 0.0
     delta: float = 1e-5
     noise: float = 0.0
@@ -205,7 +208,13 @@ def _secret(asked: Asked, private: Private | None) -> Secret | None:
         return None
     by_devices = private is not None and private.noise_by == "devices"
     multiplier = private.noise_multiplier if private is not None and by_devices else 0.0
-    return Secret(bits=asked.secret_bits, vanish=asked.vanish, collude=asked.collude, multiplier=multiplier)
+    return Secret(
+        bits=asked.secret_bits,
+        vanish=asked.vanish,
+        collude=asked.collude,
+        multiplier=multiplier,
+        grace_s=asked.grace_s,
+    )
 
 
 def _weights(form: Form, total: F64) -> F64:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from coordinator.cohort import GRACE_S
 from coordinator.errors import RoundError
 from coordinator.rule_names import Rule
 
@@ -77,6 +78,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """Share of the devices that may vanish from a secret sum."""
     collude: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
     """Share of the devices that may work with the coordinator: a mask takes more shares than they have."""
+    grace_s: Annotated[float, Meta(ge=0.0)] = GRACE_S
+    """How long a secret sum's stage waits after an answer, once all but `vanish` have answered; 0: `deadline_s`."""
     over_selection: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.3
     """With `wanted`: how many more are asked, as a share of it."""
     retries: Annotated[int, Meta(ge=0, le=100)] = 0

@@ -33,7 +33,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "device": _same("epochs lr clip_norm"),
     "privacy": _same("epsilon_max delta accountant clip_quantile clip_lr count_noise noise noise_by rate population"),
     "compression": _same("top_k random_k"),
-    "secret_sum": {"enabled": "secret_sum", "bits": "secret_bits", **_same("vanish collude")},
+    "secret_sum": {"enabled": "secret_sum", "bits": "secret_bits", **_same("vanish collude grace_s")},
     "robust": _same("rule hostile_share"),
 }
 """Section → key in it → field of `Request`."""

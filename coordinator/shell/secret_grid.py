@@ -1,20 +1,23 @@
 """A round whose updates are summed in secret, over Flower's grid: four messages a device instead of one.
 
 A device that is late at a stage has vanished from the sum; one that vanishes after its vector has come is in it.
+A stage ends once everyone has answered whom it asked, at its deadline, or, where enough have, a grace time after the
+last answer. Whoever has not answered by then is asked nothing more in this sum, and what it still sends is not read.
 """
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from coordinator import cohort
 from coordinator.errors import AggregationFailed, TooFewReports
 from coordinator.shell.grid import REASON_MAX, Pause, record_of, size_of
 from models import sparse
@@ -42,6 +45,9 @@ class Secret(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Share of the devices that may work with the server."""
     multiplier: float = 0.0
     """Of the noise that the devices add, each its share, so that the sum has it though `vanish` of them do; 0: none."""
+    grace_s: Annotated[float, Meta(ge=0.0)] = cohort.GRACE_S
+    """How long a stage waits after an answer for the next, once all but `vanish` of the devices asked have answered; 0:
+    until its deadline."""
 
 
 class Summed(Struct, frozen=True, kw_only=True):
@@ -59,10 +65,18 @@ class _Talk:
     """One sum's messages to and from the nodes."""
 
     def __init__(
-        self, grid: Grid, context: str, ring: Ring, noise: Noise | None, nodes: Sequence[int], deadline_s: float
+        self,
+        grid: Grid,
+        context: str,
+        ring: Ring,
+        noise: Noise | None,
+        nodes: Sequence[int],
+        *,
+        deadline_s: float,
+        grace_s: float,
     ) -> None:
         self._grid, self._context, self._ring, self._deadline_s = grid, context, ring, deadline_s
-        self._noise = noise
+        self._noise, self._grace_s = noise, grace_s
         self._node_of = dict(enumerate(sorted(nodes)))
         self.refusals: list[str] = []
         self.up = self.down = 0
@@ -72,9 +86,18 @@ class _Talk:
         return list(self._node_of)
 
     def stage(
-        self, name: Any, bodies: Mapping[int, bytes], kind: type[Told], more: RecordDict | None = None
+        self,
+        name: Any,
+        bodies: Mapping[int, bytes],
+        kind: type[Told],
+        may_go_on: Callable[[dict[int, Told]], bool],
+        more: RecordDict | None = None,
     ) -> dict[int, Told]:
-        """Send each member its part of a stage, and read what comes back in time."""
+        """Send each member its part of a stage, and read what comes back in time.
+
+        Args:
+            may_go_on: these answers → whether the sum can come about without any other.
+        """
         messages = {}
         for one, body in bodies.items():
             asked = Asked(
@@ -99,15 +122,21 @@ class _Talk:
         sent = self._grid.push_messages(list(messages.values()))
         waiting = {identity: one for identity, one in zip(sent, messages, strict=True) if identity}
         answers: dict[int, Told] = {}
-        until, pause = time.monotonic() + self._deadline_s, Pause()
+        last, pause = time.monotonic(), Pause()
+        until = last + self._deadline_s
         while waiting and time.monotonic() < until:
             pause.rest()
             for reply in self._grid.pull_messages(list(waiting)):
+                one = waiting.pop(reply.metadata.reply_to_message_id, None)
+                if one is None:  # no answer to anything that is waited for
+                    continue
                 pause.came()
-                one = waiting.pop(reply.metadata.reply_to_message_id)
+                last = time.monotonic()
                 answer = self._read(reply, kind)
                 if answer is not None:
                     answers[one] = answer
+            if 0.0 < self._grace_s <= time.monotonic() - last and may_go_on(answers):
+                break
         return answers
 
     def _read(self, reply: Message, kind: type[Told]) -> Told | None:
@@ -148,7 +177,7 @@ def sum_in_secret(
         size: of the devices' vectors, where the message holds none; 0: as long as `vectors["shared"]`.
         plan: of the round, as `edge_agent` reads it.
         minimum: members that must be in the sum; with fewer nothing is unmasked.
-        deadline_s: for each stage.
+        deadline_s: for each stage; `secret.grace_s` may end one before.
         seed: public, of the graph.
         closing: told the number of vectors, once they are here.
         unmasking: called before the first mask comes off; what it raises ends the sum with nothing known.
@@ -165,22 +194,30 @@ def sum_in_secret(
     noise = noise_of(secret, members_max)
     minimum = max(minimum, noise.least if noise is not None else 0)
     ring = _ring_of(secret, noise, math.hypot(plan["clip_norm"], weight), members_max, size)
-    talk = _Talk(grid, context, ring, noise, nodes, deadline_s)
+    needed = max(3, minimum)
+    # Nobody is given up before the deadline where more would be lost than the graph was made for.
+    enough = max(needed, len(nodes) - int(secret.vanish * len(nodes)))
+    talk = _Talk(grid, context, ring, noise, nodes, deadline_s=deadline_s, grace_s=secret.grace_s)
     try:
         if noise is not None:
             noises.check(noise, ring, size)
         found = graph_plan(max(3, len(nodes)), secret.vanish, secret.collude, FAILURE)
         server = Collector(context, found, ring, size, seed)
-        keys = talk.stage("keys", dict.fromkeys(talk.members, b""), Keys)
-        _enough(len(keys), minimum, talk)
-        passed = server.forwarded(talk.stage("shares", _packed(server.directories(keys)), Shares))
-        _enough(len(passed), minimum, talk)
+
+        def may_go_on(answers: Mapping[int, Struct]) -> bool:
+            return len(answers) >= enough and server.may_lose_others(answers)
+
+        keys = talk.stage("keys", dict.fromkeys(talk.members, b""), Keys, may_go_on)
+        _check_enough(len(keys), needed, talk)
+        directories = _packed(server.directories(keys))
+        passed = server.forwarded(talk.stage("shares", directories, Shares, may_go_on))
+        _check_enough(len(passed), needed, talk)
         parameters = record_of(vectors, plan)
-        arrived = server.arrived(talk.stage("masked", _packed(passed), Masked, parameters))
+        arrived = server.arrived(talk.stage("masked", _packed(passed), Masked, may_go_on, parameters))
         closing(len(arrived))
-        _enough(len(arrived), minimum, talk)
+        _check_enough(len(arrived), needed, talk)
         unmasking()
-        revealed = talk.stage("reveal", _packed(arrived), Revealed)
+        revealed = talk.stage("reveal", _packed(arrived), Revealed, server.is_open)
         unmasked()
         total, members = server.total(revealed)
     except SecureSumFailed as error:
@@ -220,8 +257,7 @@ def noise_of(secret: Secret, asked: int) -> Noise | None:
     return Noise(multiplier=secret.multiplier, least=max(3, math.ceil((1.0 - secret.vanish) * asked)))
 
 
-def _enough(count: int, minimum: int, talk: _Talk) -> None:
-    needed = max(3, minimum)
+def _check_enough(count: int, needed: int, talk: _Talk) -> None:
     if count < needed:
         said = f"; said no: {'; '.join(sorted(set(talk.refusals))[:3])}" if talk.refusals else ""
         raise TooFewReports(

@@ -284,6 +284,7 @@ def _secret(request: Request, private: Private | None) -> Secret | None:
         bits=request.secret_bits,
         vanish=request.vanish,
         collude=request.collude,
+        grace_s=request.grace_s,
         multiplier=private.noise_multiplier if private is not None and by_devices else 0.0,
     )
 

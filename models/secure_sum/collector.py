@@ -1,6 +1,6 @@
 """The server of a secret sum: it gathers what members send, and in the end knows the sum and who is in it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 import numpy as np
@@ -87,6 +87,27 @@ class Collector:
         there = set(self._arrived)
         return {one: Arrived(members=tuple(n for n in self._partners[one] if n in there)) for one in self._arrived}
 
+    def may_lose_others(self, there: Collection[int]) -> bool:
+        """Whether the sum can still come about if of the members only these go on.
+
+        At stage keys there is nothing to lose yet; at stages shares and masked each secret that takes a mask off must
+        have enough holders among them.
+        """
+        near = self._partners or self._near
+        for one, held in near.items():
+            holders = sum(other in there for other in held)
+            # Who vanished before its shares went round has no mask on anybody's vector.
+            has_masks = one in there or (bool(self._partners) and holders > 0)
+            if has_masks and holders < self._threshold(one):
+                return False
+        return True
+
+    def is_open(self, revealed: Mapping[int, Revealed]) -> bool:
+        """Whether what these members revealed takes every mask off."""
+        wanted = [(one, "seeds") for one in self._arrived]
+        wanted += [(gone, "keys") for gone in self._partners.keys() - set(self._arrived) if self._left(gone)]
+        return all(len(self._of(one, revealed, kind)) >= self._threshold(one) for one, kind in wanted)
+
     def total(self, revealed: Mapping[int, Revealed]) -> tuple[U64, tuple[int, ...]]:
         """After stage reveal: the sum modulo the ring, uint64 (size,), and whose vectors it holds.
 
@@ -97,9 +118,8 @@ class Collector:
         for one in self._arrived:
             seed = recover(self._of(one, revealed, "seeds"), self._threshold(one))
             total -= masks.stream(seed, self._size, self._ring.ring_bits)
-        there = set(self._arrived)
-        for gone in self._partners.keys() - there:
-            left = [one for one in self._partners[gone] if one in there and gone in self._partners[one]]
+        for gone in self._partners.keys() - set(self._arrived):
+            left = self._left(gone)
             if not left:
                 continue
             secret = recover(self._of(gone, revealed, "keys"), self._threshold(gone))
@@ -111,6 +131,11 @@ class Collector:
                 # As `one` added it: plus where its number is the smaller.
                 total = total - mask if one < gone else total + mask
         return total & np.uint64(self._ring.mask), self._arrived
+
+    def _left(self, gone: int) -> list[int]:
+        """Whose vectors in the sum have a mask on them that they share with a member that vanished."""
+        there = set(self._arrived)
+        return [one for one in self._partners[gone] if one in there and gone in self._partners[one]]
 
     def _threshold(self, one: int) -> int:
         return min(self._plan.threshold, len(self._near[one]))

@@ -47,6 +47,11 @@ def plan(members: int, vanish: float, collude: float, failure: float = 1e-9) -> 
             f"of {members} members {lost} may vanish and {bad} collude: nothing tells them apart",
             hint="smaller shares, or more members",
         )
+    if 2 * (others - lost) <= others:  # a member refuses a threshold that two halves of its neighbours could reach
+        raise SecureSumFailed(
+            f"of {members} members {lost} may vanish: half of each one's neighbours would give its secrets back",
+            hint="a smaller share that may vanish, or more members",
+        )
     return Plan(degree=others, threshold=others - lost)
 
 
