@@ -127,7 +127,7 @@ class _Talk:
         while waiting and time.monotonic() < until:
             pause.rest()
             for reply in self._grid.pull_messages(list(waiting)):
-                one = waiting.pop(reply.metadata.reply_to_message_id, None)
+                one = waiting.pop(str(reply.metadata.reply_to_message_id), None)
                 if one is None:  # no answer to anything that is waited for
                     continue
                 pause.came()

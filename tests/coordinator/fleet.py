@@ -42,9 +42,10 @@ ROOT = Path(__file__).parents[2]
 Result = TypeVar("Result")
 BUNDLES = ROOT / "models" / "zoo" / "bundles"
 CONTEXT = BUNDLES / "context-1.0.0.edgeward"
-PATIENCE_S = 60.0
+OVERDUE_S = 60.0
+"""After its offer has closed a learner still has so long to end by itself."""
 RUN_S = 300.0
-"""A whole run, on a busy machine."""
+"""A whole run, on a busy machine; longer than any test may take."""
 REFUSAL = "a refusal: an error code and its text"
 """What a ledger says in the place of privacy when a learner says no: nothing else has left then."""
 Verdict = Callable[[AskEgress], bool]
@@ -150,7 +151,10 @@ class Learning:
             env={**(env if env is not None else os.environ), "OPENBLAS_NUM_THREADS": "1"},
         )
         self.pid = self._child.pid
-        self._overdue = threading.Timer(PATIENCE_S, self._child.kill)
+        # As long as its run may take it is no failure to be slow: the machine may be busy.
+        open_s = min(max(0.0, task.closes_ms / 1_000 - time.time()), RUN_S)
+        self._overdue = threading.Timer(open_s + OVERDUE_S, self._child.kill)
+        self._overdue.daemon = True
         self._overdue.start()
         self._stderr: list[bytes] = []
         self._drain = threading.Thread(target=lambda: self._stderr.append(self._child.stderr.read()))  # type: ignore[union-attr]
@@ -210,7 +214,8 @@ def _hear(said: Said, word: ToParent, verdict: Verdict) -> EgressAnswer | None:
     match word:
         case AskEgress():
             said.asked.append(word)
-            return EgressAnswer(token=word.token, granted=verdict(word), reason="" if verdict(word) else "not declared")
+            said_yes = verdict(word)
+            return EgressAnswer(token=word.token, granted=said_yes, reason="" if said_yes else "not declared")
         case TrainedReport():
             said.report = word
         case Ended():
@@ -269,12 +274,12 @@ def together(
     known = place.store.desired(devices[0].name).offer
     worker = threading.Thread(target=run)
     worker.start()
-    offer = place.offer_of(devices[0].name, known.run if known else "")
+    offer = place.offer_of(devices[0].name, known.run if known else "", worker)
     path = str(Registry.existing(place.home).find(offer.bundle, offer.version))
     told: dict[str, object] = {"version": offer.version, "path": path, "counts": offer.counts}
     given = {**told, "statistic": offer.kind == "statistic", **task}
     said = learn_together([device.task(offer, place.ca, **given) for device in devices], verdict)
-    worker.join(RUN_S)
+    worker.join()
     return done[0] if done else None, failed[0] if failed else None, said
 
 
@@ -300,10 +305,15 @@ class Coordinator:
                 device.make_key()
             list(pool.map(lambda device: enrol(self.home, device.name, device.public), devices))
 
-    def offer_of(self, device: str, known: str = "") -> RoundOffer:
-        """The offer that a device finds in its desired state, once it is another one than `known`."""
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
+    def offer_of(self, device: str, known: str = "", command: threading.Thread | None = None) -> RoundOffer:
+        """The offer that a device finds in its desired state, once it is another one than `known`.
+
+        Args:
+            command: what will make it; once that has ended there is nothing to wait for.
+        """
+        deadline, may_come = time.monotonic() + RUN_S, True
+        while may_come:
+            may_come = time.monotonic() < deadline and (command is None or command.is_alive())
             offer = self.store.desired(device).offer
             if offer is not None and offer.run != known:
                 return offer

@@ -16,7 +16,6 @@ from firmware_configs.loader import load
 from firmware_configs.profile import Segment
 from firmware_configs.rules.examples import BASE
 from firmware_configs.subgroups import shape_of
-from tests.coordinator import fleet
 from tests.coordinator.fleet import Coordinator, Device, Said, together
 
 BRIGHT = """
@@ -66,10 +65,8 @@ def _asked(
 
 @pytest.mark.slow
 def test_devices_are_compared_by_group_and_none_is_seen_by_itself(
-    place: Coordinator, profile: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    place: Coordinator, profile: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    # Two processes import what accounts for privacy, which takes seconds, and many of them on a busy machine.
-    monkeypatch.setattr(fleet, "PATIENCE_S", 300.0)
     devices = [Device(f"group-{n}", tmp_path_factory.mktemp(f"group-{n}")) for n in range(3)]
     for n, device in enumerate(devices):
         device.live_through(60, seed=n)

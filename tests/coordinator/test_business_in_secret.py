@@ -16,7 +16,6 @@ from edge_agent.shell.store import Store
 from edge_agent.shell.writes import Writes
 from firmware_configs.business import business_shape_of
 from firmware_configs.loader import load
-from tests.coordinator import fleet
 from tests.coordinator.fleet import Coordinator, Device, together
 from tests.edge_agent.shell.test_measured import BOUGHT, MODEL, OPEN, SECRET
 from tests.edge_agent.shop import HOUR_MS, SHOP, Shop, outcome
@@ -47,10 +46,8 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_figures_come_of_a_sum_of_which_no_part_was_seen(
-    place: Coordinator, profile: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    place: Coordinator, profile: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    # Two processes import what accounts for privacy, which takes seconds, and many of them on a busy machine.
-    monkeypatch.setattr(fleet, "PATIENCE_S", 300.0)
     devices = [Device(f"shop-{n}", tmp_path_factory.mktemp(f"shop-{n}")) for n in range(3)]
     for n, device in enumerate(devices):
         rows = [(key, value) for (room, key), (value, _) in shop_of(n).rows.items() if room == "metric"]

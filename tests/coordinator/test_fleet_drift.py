@@ -18,7 +18,6 @@ from firmware_configs.loader import load, parse
 from firmware_configs.rules.examples import BASE
 from firmware_configs.widening import changes
 from models.fleet_drift import Moved
-from tests.coordinator import fleet
 from tests.coordinator.fleet import Coordinator, Device, together
 from tests.edge_agent.shell.test_drifted import _watch
 
@@ -58,10 +57,8 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_cohorts_drift_is_added_up_and_no_device_is_seen_by_itself(
-    place: Coordinator, profile: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    place: Coordinator, profile: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    # Two processes import what accounts for privacy, which takes seconds, and many of them on a busy machine.
-    monkeypatch.setattr(fleet, "PATIENCE_S", 300.0)
     (air,) = load(profile).profile.drift
     devices = [Device(f"drift-{n}", tmp_path_factory.mktemp(f"drift-{n}")) for n in range(3)]
     for n, device in enumerate(devices):
