@@ -25,7 +25,7 @@ from models.errors import SecureSumFailed
 from models.secure_sum import noise as noises
 from models.secure_sum.collector import Collector
 from models.secure_sum.graph import plan as graph_plan
-from models.secure_sum.messages import Asked, Keys, Masked, Revealed, Shares, Told, pack, unpack
+from models.secure_sum.messages import Arrived, Asked, Keys, Masked, Revealed, Shares, Told, pack, unpack
 from models.secure_sum.noise import Noise
 from models.secure_sum.ring import Ring
 
@@ -127,14 +127,14 @@ class _Talk:
         while waiting and time.monotonic() < until:
             pause.rest()
             for reply in self._grid.pull_messages(list(waiting)):
-                one = waiting.pop(str(reply.metadata.reply_to_message_id), None)
-                if one is None:  # no answer to anything that is waited for
+                member = waiting.pop(reply.metadata.reply_to_message_id, None)
+                if member is None:  # no answer to anything that is waited for
                     continue
                 pause.came()
                 last = time.monotonic()
                 answer = self._read(reply, kind)
                 if answer is not None:
-                    answers[one] = answer
+                    answers[member] = answer
             if 0.0 < self._grace_s <= time.monotonic() - last and may_go_on(answers):
                 break
         return answers
@@ -203,19 +203,7 @@ def sum_in_secret(
             noises.check(noise, ring, size)
         found = graph_plan(max(3, len(nodes)), secret.vanish, secret.collude, FAILURE)
         server = Collector(context, found, ring, size, seed)
-
-        def may_go_on(answers: Mapping[int, Struct]) -> bool:
-            return len(answers) >= enough and server.may_lose_others(answers)
-
-        keys = talk.stage("keys", dict.fromkeys(talk.members, b""), Keys, may_go_on)
-        _check_enough(len(keys), needed, talk)
-        directories = _packed(server.directories(keys))
-        passed = server.forwarded(talk.stage("shares", directories, Shares, may_go_on))
-        _check_enough(len(passed), needed, talk)
-        parameters = record_of(vectors, plan)
-        arrived = server.arrived(talk.stage("masked", _packed(passed), Masked, may_go_on, parameters))
-        closing(len(arrived))
-        _check_enough(len(arrived), needed, talk)
+        arrived = _gathered(talk, server, record_of(vectors, plan), needed, enough, closing)
         unmasking()
         revealed = talk.stage("reveal", _packed(arrived), Revealed, server.is_open)
         unmasked()
@@ -230,6 +218,32 @@ def sum_in_secret(
         bytes_up=talk.up,
         bytes_down=talk.down,
     )
+
+
+def _gathered(
+    talk: _Talk, server: Collector, parameters: RecordDict, needed: int, enough: int, closing: Callable[[int], None]
+) -> dict[int, Arrived]:
+    """The first three stages: masked vectors are here, and nothing is known of them.
+
+    Args:
+        needed: members that must be left after each stage.
+        enough: members that must have answered before a stage ends without the others.
+    Returns:
+        Member → what it is told of its neighbours.
+    """
+
+    def may_go_on(answers: Mapping[int, Struct]) -> bool:
+        return len(answers) >= enough and server.may_lose_others(answers)
+
+    keys = talk.stage("keys", dict.fromkeys(talk.members, b""), Keys, may_go_on)
+    _check_enough(len(keys), needed, talk)
+    directories = _packed(server.directories(keys))
+    passed = server.forwarded(talk.stage("shares", directories, Shares, may_go_on))
+    _check_enough(len(passed), needed, talk)
+    arrived = server.arrived(talk.stage("masked", _packed(passed), Masked, may_go_on, parameters))
+    closing(len(arrived))
+    _check_enough(len(arrived), needed, talk)
+    return arrived
 
 
 def _packed(bodies: Mapping[int, Any]) -> dict[int, bytes]:
