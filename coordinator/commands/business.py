@@ -7,7 +7,7 @@ import click
 
 from coordinator.commands.options import existing_home_option, json_option
 from coordinator.commands.options import show as tell
-from coordinator.commands.sums import grace_option
+from coordinator.commands.sums import collude_option, grace_option, vanish_option
 from firmware_configs.cli_group import FiniteRange
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def business() -> None:
 @click.option("--from", "reports", type=click.Path(path_type=Path), help="Reports as JSON lines, not the broker's.")
 @click.option("--minimum-reports", default=3, show_default=True, type=click.IntRange(3),
               help="Of a secret sum: fewer devices tell nothing.")  # fmt: skip
+@vanish_option
+@collude_option
 @click.option("--join-s", default=30.0, show_default=True, help="Of a secret sum: seconds to wait for devices.")
 @click.option("--deadline-s", default=60.0, show_default=True, help="Of a secret sum: seconds to wait at each stage.")
 @grace_option
@@ -52,6 +54,8 @@ def release(
     cells: bool,
     reports: Path | None,
     minimum_reports: int,
+    vanish: float,
+    collude: float,
     join_s: float,
     deadline_s: float,
     grace_s: float,
@@ -66,7 +70,14 @@ def release(
     from coordinator.shell.business import Patience
     from coordinator.shell.business import release as run
 
-    patience = Patience(minimum_reports=minimum_reports, join_s=join_s, deadline_s=deadline_s, grace_s=grace_s)
+    patience = Patience(
+        minimum_reports=minimum_reports,
+        vanish=vanish,
+        collude=collude,
+        join_s=join_s,
+        deadline_s=deadline_s,
+        grace_s=grace_s,
+    )
 
     def say(line: str) -> None:
         click.echo(line, err=as_json)

@@ -19,6 +19,12 @@ prefix_option = click.option(
 @click.option(
     "--port", default=8443, show_default=True, type=click.IntRange(1_024, 65_535), help="Of registry and rounds."
 )
+@click.option(
+    "--replies",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="As of `up`; a folder below the service's home.",
+)
 @click.option("--dashboard", is_flag=True, help="Also the unit that serves the dashboard, by TLS.")
 @click.option("--dashboard-port", default=8500, show_default=True, type=click.IntRange(1_024, 65_535))
 @click.option("--now", is_flag=True, help="Enable and start it.")
@@ -32,6 +38,7 @@ def install_service(
     broker: str,
     broker_port: int,
     port: int,
+    replies: Path | None,
     dashboard: bool,
     dashboard_port: int,
     now: bool,
@@ -51,6 +58,8 @@ def install_service(
     named = [word for name in names for word in ("--name", name)]
     where = ["--host", host, *named]
     up = [*where, "--broker", broker, "--broker-port", str(broker_port), "--port", str(port)]
+    if replies is not None:
+        up += ["--replies", str(service.replies_folder(replies))]
     pages = [*where, "--port", str(dashboard_port), "--tls"] if dashboard else None
     plan = service.plan(user, service.own_command(), up, pages, start=now)
     if print_unit:

@@ -35,12 +35,16 @@ class Patience(Struct, frozen=True, kw_only=True):
     """With a secret sum: how many devices must be in it, and how long they are waited for."""
 
     minimum_reports: int = 3
+    vanish: float = 0.25
+    """Share of them that may vanish while the sum is made."""
+    collude: float = 0.0
+    """Share of them that may work with the coordinator."""
     join_s: float = 30.0
     """Seconds for devices to come."""
     deadline_s: float = 60.0
     """Seconds at each stage."""
     grace_s: float = GRACE_S
-    """Seconds that a stage waits after an answer, once three quarters have answered; 0: `deadline_s`."""
+    """Seconds that a stage waits after an answer, once all but `vanish` have answered; 0: `deadline_s`."""
 
 
 def declared(profile: Path, *, cells: bool = False) -> Plan:

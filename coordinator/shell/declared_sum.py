@@ -40,6 +40,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     """Devices that must be added up; the profile's k_min, where that is more."""
     vanish: float = 0.25
     """Share of them that may vanish while the sum is made."""
+    collude: float = 0.0
+    """Share of them that may work with the coordinator."""
     join_s: float = 30.0
     deadline_s: float = 60.0
     """At each stage."""
@@ -99,7 +101,13 @@ def add_up(
         drift=shape if isinstance(shape, DriftShape) else None,
         business=shape if isinstance(shape, BusinessShape) else None,
         account=account,
-        secret=Secret(bits=BITS, vanish=asked.vanish, multiplier=promised.noise_multiplier, grace_s=asked.grace_s),
+        secret=Secret(
+            bits=BITS,
+            vanish=asked.vanish,
+            collude=asked.collude,
+            multiplier=promised.noise_multiplier,
+            grace_s=asked.grace_s,
+        ),
         private=private,
         clip_norm=promised.clip_norm,
     )

@@ -1,10 +1,12 @@
 """The coordinator as systemd services: `up`, and the dashboard beside it. The home is /var/lib/edgeward-coordinator."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from firmware_configs import service
+from firmware_configs.errors import ServiceRefused
 from firmware_configs.service import UNITS, File, Plan
 
 NAME = "edgeward-coordinator.service"
@@ -93,6 +95,20 @@ def dashboard_unit(command: str, user: str, arguments: Sequence[str]) -> str:
 def _escaped(arguments: Sequence[str]) -> str:
     """A command line as systemd reads it: `%` and `$` are its own (systemd.service(5), "Command lines")."""
     return " ".join(shlex.quote(word).replace("%", "%%").replace("$", "$$") for word in arguments)
+
+
+def replies_folder(given: Path) -> Path:
+    """Where the service keeps its record of what learners say; what is relative lies below the home.
+
+    Raises:
+        ServiceRefused: it lies elsewhere, where the unit's walls let nothing be written.
+    """
+    folder = Path(os.path.normpath(STATE / given))
+    if STATE not in folder.parents:
+        raise ServiceRefused(
+            f"the service cannot write to {folder}", hint=f"name a folder below its home {STATE}: --replies replies"
+        )
+    return folder
 
 
 def own_command() -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordinator.cli import main
 from coordinator.shell import service
@@ -72,6 +74,39 @@ def test_an_argument_reaches_the_command_as_it_was_given(word: str) -> None:
     """As systemd reads a command line: `%%` is `%`, `$$` is `$`, quotes as a shell's."""
     line = service._escaped([word]).replace("%%", "%").replace("$$", "$")
     assert shlex.split(line) == [word]
+
+
+@pytest.mark.parametrize("folder", ["replies", "a/../replies", f"{service.STATE}/replies"])
+def test_the_record_of_replies_lies_in_the_home_where_the_unit_may_write(folder: str) -> None:
+    unit = call("install-service", "--print", "--replies", folder).output
+    (line,) = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+    assert line.endswith(f" --replies {service.STATE}/replies")
+    assert f"StateDirectory={service.STATE.name}" in unit
+    assert "ProtectSystem=strict" in unit
+    assert "ReadWritePaths" not in unit
+
+
+def test_nothing_is_recorded_that_nobody_asked_for() -> None:
+    assert "--replies" not in call("install-service", "--print").output
+
+
+@pytest.mark.parametrize("folder", ["/srv/replies", "..", ".", "../edgeward-coordinator-2", "a/../../b"])
+def test_a_record_where_the_unit_may_not_write_is_refused_with_the_place_that_is_right(folder: str) -> None:
+    refused = call("install-service", "--print", "--replies", folder)
+    assert refused.exit_code == 2
+    assert "the service cannot write to" in refused.output
+    assert "--replies replies" in refused.output
+
+
+@given(st.text(max_size=40).filter(lambda text: "\0" not in text))
+def test_whatever_is_named_lies_below_the_home_or_is_refused(named: str) -> None:
+    try:
+        folder = service.replies_folder(Path(named))
+    except ServiceRefused:
+        return
+    assert ".." not in folder.parts
+    assert folder != service.STATE
+    assert folder.is_relative_to(service.STATE)
 
 
 def test_odd_users_are_refused() -> None:
