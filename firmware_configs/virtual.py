@@ -77,6 +77,11 @@ class Events(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hours: Annotated[Day, Meta(description="weight of each hour of the day (UTC) for when they come")] = ALWAYS
     fields: Annotated[dict[str, Value], Meta(description="the profile's field → how its value is drawn")] = {}
 
+    @property
+    def picks(self) -> bool:
+        """Whether it tells what somebody picked."""
+        return any(isinstance(value, Taste) for value in self.fields.values())
+
 
 class Feedback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What people say of what was decided for them."""
@@ -145,6 +150,8 @@ class World(Struct, frozen=True, kw_only=True, tag="world"):
     start_ms: int
     hours: int
     """How many hours are counted."""
+    cohort: str = ""
+    """Path of the ratings of people who live with the devices; empty: people are drawn."""
     engine: Literal["vector", "single"] = "vector"
     """single: clients are trained one by one, by `train_step.onnx`; vector: side by side where the bundle allows it."""
 
@@ -208,6 +215,8 @@ class Lived(Struct, frozen=True, kw_only=True, tag="lived"):
     """Of `COUNTED`: hour since the start → how many, since the word before."""
     versions: dict[str, list[int]] = {}
     """`NAME VERSION` that decided → decisions by hour."""
+    arms: dict[str, dict[str, int]] = {}
+    """`PLACEMENT ARM` → decisions, answered, clicks since the word before."""
     states: dict[int, bytes] = {}
     """Device → its newest report, `firmware_configs.messages.Reported` in msgpack."""
     steps: int = 0

@@ -6,9 +6,10 @@ file may be plain or have `.gz` behind its name. Licences: data/README.md.
 
 import csv
 import gzip
+import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -105,8 +106,17 @@ def read_ratings(path: Path) -> list[Rating]:
     Raises:
         DatasetInvalid: naming the line that is wrong, or an empty or oversized file.
     """
+    return _ratings(_split(path), path)
+
+
+def ratings_of(text: str, path: Path) -> list[Rating]:
+    """`read_ratings` for a text at hand; `path` is what errors call it."""
+    return _ratings(_fields(io.StringIO(text, newline="")), path)
+
+
+def _ratings(lines: Iterable[tuple[int, list[str]]], path: Path) -> list[Rating]:
     rows: list[Rating] = []
-    for number, fields in _split(path):
+    for number, fields in lines:
         if number == 1 and len(fields) >= 4 and not _is_number(fields[2]):
             continue
         rows.append(_rating(path, number, fields))
@@ -175,15 +185,19 @@ def _split(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number (from 1) and fields of each line that is not empty."""
     try:
         with _open(path) as lines:
-            for number, line in enumerate(lines, start=1):
-                text = line.strip().lstrip("\ufeff")
-                if text:
-                    separator = "::" if "::" in text else "\t" if "\t" in text else ","
-                    yield number, [field.strip().strip('"') for field in text.split(separator)]
+            yield from _fields(lines)
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DatasetInvalid(
             f"{path} cannot be read: {error}", hint="check the path and that it is UTF-8 text"
         ) from error
+
+
+def _fields(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(lines, start=1):
+        text = line.strip().lstrip("\ufeff")
+        if text:
+            separator = "::" if "::" in text else "\t" if "\t" in text else ","
+            yield number, [field.strip().strip('"') for field in text.split(separator)]
 
 
 def _rating(path: Path, number: int, fields: list[str]) -> Rating:

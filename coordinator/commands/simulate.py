@@ -157,6 +157,9 @@ def told(done: "Done", written: list[str]) -> str:
         lines.append(f"rounds: {accounted} of {len(rows)} accounted, {sent}")
     if total["answered"]:
         lines.append(f"taken: {total['clicks'] / total['answered']:.1%} of {total['answered']:,} answered decisions")
+    for arm, of in found.arms.items():
+        taken = f"taken: {of['clicks'] / of['answered']:.1%} of {of['answered']:,}" if of["answered"] else "no answers"
+        lines.append(f"arm {arm}: {of['decisions']:,} decisions, {taken}")
     if found.epsilon:
         lines.append(f"ε = {max(found.epsilon.values()):.3f} of {found.epsilon_max:g} at δ = {found.delta:g}")
     for one in found.rollouts:

@@ -29,6 +29,7 @@ class Tally:
     def __init__(self, hours: int) -> None:
         self.counts: dict[str, I64] = {name: np.zeros(hours, np.int64) for name in COUNTED}
         self.versions: dict[str, I64] = {}
+        self.arms: dict[str, dict[str, int]] = {}
         self.steps = 0
         self.train_s = 0.0
         self.trained = 0
@@ -40,6 +41,10 @@ class Tally:
         for version, more in word.versions.items():
             hours = len(self.counts["events"])
             self.versions[version] = self.versions.get(version, np.zeros(hours, np.int64)) + np.array(more, np.int64)
+        for arm, told in word.arms.items():
+            own = self.arms.setdefault(arm, {})
+            for what, count in told.items():
+                own[what] = own.get(what, 0) + count
         self.steps += word.steps
 
 

@@ -126,6 +126,10 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     schema: Annotated[Literal[1], Meta(description="of this file's form")]
     profile: Annotated[Path_, Meta(description="of all devices")]
     bundles: Annotated[tuple[Path_, ...], Meta(min_length=1, max_length=16, description="what they run at first")]
+    cohort: Annotated[
+        str,
+        Meta(max_length=4_096, description="ratings.csv of the people who live with the devices; empty: drawn people"),
+    ] = ""
     start: Annotated[datetime.date, Meta(description="the first day; it begins at midnight UTC")] = datetime.date(
         2026, 1, 5
     )
@@ -176,6 +180,7 @@ def load(path: Path) -> Plan:
         plan,
         profile=str((path.parent / plan.profile).resolve()),
         bundles=tuple(str((path.parent / one).resolve()) for one in plan.bundles),
+        cohort=str((path.parent / plan.cohort).resolve()) if plan.cohort else "",
     )
     _refuse(str(path), misfits(whole, load_profile(Path(whole.profile)).profile))
     return whole
@@ -220,6 +225,10 @@ def faults(plan: Plan) -> list[Fault]:
         for n, events in enumerate(plan.event)
         if not any(events.hours)
     ]
+    if plan.cohort and not any(events.picks for events in plan.event):
+        found.append(("cohort", "no event says what a person picks", 'give a field of an event `kind = "taste"`'))
+    if plan.cohort and plan.drift.share > 0.0:
+        found.append(("drift.share", "people of a cohort do not change their taste", "leave out [drift], or `cohort`"))
     if plan.privacy is not None and plan.rounds is None:
         found.append(("privacy", "there are no rounds", "add [rounds]"))
     return [*found, *_round_faults(plan), *_rollout_faults(plan)]

@@ -26,6 +26,11 @@ CALLS = (
     "Calls of models take no time, so no budget is overrun and no latency is compared; how long a device takes to "
     "answer a round is reckoned from the plan's speeds and lines."
 )
+ARM = ("decisions", "answered", "clicks")
+COHORT = (
+    "The people are a cohort's: what they pick and when is theirs, and they like what they pick there; whether they "
+    "answer is drawn."
+)
 RUNS = "Each round is a run of its own: nothing that rounding took is carried into the next."
 
 
@@ -36,6 +41,8 @@ class Contents(Struct, frozen=True, kw_only=True):
     """The profile's hash, as in ledgers."""
     bundles: dict[str, str]
     """`NAME VERSION` → SHA-256 of the file, hex; in the plan's order."""
+    cohort: str = ""
+    """SHA-256 of the ratings, hex; empty: people were drawn."""
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -55,6 +62,8 @@ class Result(Struct, frozen=True, kw_only=True):
     """What devices counted, by hour; see `firmware_configs.virtual.COUNTED`."""
     versions: dict[str, tuple[int, ...]]
     """`NAME VERSION` → decisions that it had a part in, by hour."""
+    arms: dict[str, dict[str, int]]
+    """`PLACEMENT ARM` of the profile's experiments → `decisions`, and of them `answered` and `clicks`."""
     totals: dict[str, int]
     rounds: tuple[Told, ...]
     rollouts: tuple[Course, ...]
@@ -86,6 +95,7 @@ def of(days: Days, tally: Tally, seed: int, contents: Contents) -> Result:
         online=online,
         hours={name: tuple(counts.tolist()) for name, counts in tally.counts.items()},
         versions={name: tuple(tally.versions[name].tolist()) for name in sorted(tally.versions)},
+        arms={arm: {what: tally.arms[arm].get(what, 0) for what in ARM} for arm in sorted(tally.arms)},
         totals={name: int(counts.sum()) for name, counts in tally.counts.items()},
         rounds=told,
         rollouts=tuple(days.rollouts),
@@ -104,6 +114,8 @@ def encode(found: Result) -> bytes:
 def assumed(plan: Plan) -> tuple[str, ...]:
     """What the figures rest on, in sentences."""
     said = [EVENTS, TICKS.format(plan.tick_s), CALLS, RUNS]
+    if plan.cohort:
+        said.append(COHORT)
     if plan.privacy is not None:
         said.append("The noise is drawn from the seed so that the simulation repeats; a real round's never is.")
     return tuple(said)
@@ -112,7 +124,11 @@ def assumed(plan: Plan) -> tuple[str, ...]:
 def _portable(plan: Plan, contents: Contents) -> dict[str, Any]:
     """The plan with what its files hold in place of their names, which are this machine's."""
     found: dict[str, Any] = msgspec.to_builtins(plan)
-    return found | {"profile": contents.profile, "bundles": list(contents.bundles.items())}
+    named: dict[str, Any] = {"profile": contents.profile, "bundles": list(contents.bundles.items())}
+    if not plan.cohort:
+        del found["cohort"]  # so that plans without one are what they were
+        return found | named
+    return found | named | {"cohort": contents.cohort}
 
 
 def _epsilon(plan: Plan, told: tuple[Told, ...], days: Days) -> dict[str, float]:

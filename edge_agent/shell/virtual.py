@@ -19,6 +19,7 @@ from edge_agent.errors import SettingsMalformed
 from edge_agent.infer.bundle import model_of
 from edge_agent.infer.model import LoadedModel
 from edge_agent.shell.virtual_files import Disk, Files
+from edge_agent.virtual.cohort import Cohort
 from edge_agent.virtual.counts import Counts
 from edge_agent.virtual.day import Surroundings
 from edge_agent.virtual.device import Device, Fleet
@@ -54,7 +55,8 @@ class Host:
             raise SettingsMalformed(f"the profile has no model {', '.join(unknown)}", hint="leave the bundle out")
         self._paths = {(model.name, model.version): model.path for model in own}
         items = next((model.catalogue for model in own if model.catalogue), ())
-        around = Surroundings(world.behaviour, loaded.profile, items, world.seed, world.start_ms)
+        cohort = Cohort(self._files.ratings(world.cohort), world.start_ms) if world.cohort else None
+        around = Surroundings(world.behaviour, loaded.profile, items, world.seed, world.start_ms, cohort)
         self.counts = Counts(world.start_ms, world.hours)
         self._loaded: dict[tuple[str, str], LoadedModel] = {}
         self._sizes = {(bundle.spec.name, bundle.spec.version): bundle.size for bundle in bundles}
@@ -134,6 +136,7 @@ class Host:
             done=done,
             counts=counts,
             versions=versions,
+            arms=self.counts.take_arms(),
             states=states or {},
             steps=steps,
             cpu_s=time.process_time(),

@@ -14,6 +14,7 @@ from firmware_configs.loader import load as load_profile
 from firmware_configs.virtual import World
 from models import archive
 from models.bundle import SUFFIX, Bundle, bundle_of, open_bundle
+from models.datasets import Rating, ratings_of, read_ratings, read_text
 from models.errors import BundleMalformed
 
 Ref = TypeVar("Ref")
@@ -28,6 +29,9 @@ class Files(Protocol):
     def bundle(self, path: str) -> Bundle:
         """Raises `models.errors.ModelError`."""
 
+    def ratings(self, path: str) -> list[Rating]:
+        """Raises `models.errors.DatasetInvalid`."""
+
 
 class Disk:
     """Of this machine."""
@@ -39,6 +43,10 @@ class Disk:
     def bundle(self, path: str) -> Bundle:
         """See `Files`."""
         return open_bundle(Path(path))
+
+    def ratings(self, path: str) -> list[Rating]:
+        """See `Files`."""
+        return read_ratings(Path(path))
 
 
 class Carried(Generic[Ref]):
@@ -70,6 +78,10 @@ class Carried(Generic[Ref]):
         """See `Files`."""
         return bundle_of(self._read(path), Path(path))
 
+    def ratings(self, path: str) -> list[Rating]:
+        """See `Files`."""
+        return ratings_of(self._read(path).decode(), Path(path))
+
 
 class Carrier(Generic[Ref]):
     """Puts a world's files where all machines can fetch them, and keeps up with the folder that rounds write into.
@@ -79,7 +91,7 @@ class Carrier(Generic[Ref]):
     """
 
     def __init__(self, world: World, put: Callable[[bytes], Ref]) -> None:
-        """Read the profile and the bundles.
+        """Read the profile, the bundles and the cohort.
 
         Args:
             put: bytes → a reference that travels.
@@ -91,6 +103,8 @@ class Carrier(Generic[Ref]):
         self.refs = {world.profile: put(text.encode())}
         for path in world.bundles:
             self.refs[path] = put(archive.read_limited(Path(path)))
+        if world.cohort:
+            self.refs[world.cohort] = put(read_text(Path(world.cohort)).encode())
         # What an earlier simulation left there is no version of this one.
         self._seen = self._found()
 

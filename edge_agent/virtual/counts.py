@@ -14,6 +14,7 @@ class Counts:
         self._start_ms, self.hours = start_ms, hours
         self._table = np.zeros((hours, len(COUNTED)), np.int64)
         self._versions: dict[str, list[int]] = {}
+        self._arms: dict[str, dict[str, int]] = {}
 
     def hour(self, at_ms: int) -> int:
         """Which hour a moment belongs to; what comes after the end belongs to the last."""
@@ -27,6 +28,17 @@ class Counts:
         """Count a decision by a version of a bundle."""
         by_hour = self._versions.setdefault(version, [0] * self.hours)
         by_hour[self.hour(at_ms)] += 1
+
+    def tried(self, placement: str, arm: str, what: str) -> None:
+        """Count something of an experiment's arm; a decision outside of experiments has none."""
+        if arm:
+            own = self._arms.setdefault(f"{placement} {arm}", {})
+            own[what] = own.get(what, 0) + 1
+
+    def take_arms(self) -> dict[str, dict[str, int]]:
+        """What arms counted since the last time; then it starts from nothing."""
+        found, self._arms = self._arms, {}
+        return found
 
     def take(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
         """All counts since the last time, by name and by version; then it starts from nothing."""

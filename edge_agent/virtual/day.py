@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.virtual.cohort import Cohort, Touched
 from firmware_configs.profile import Profile, Source
 from firmware_configs.virtual import DAY_MS, HOUR_MS, HOURS, Behaviour, Events, Flag, Normal, Taste, Word
 
@@ -42,13 +43,30 @@ class Person(NamedTuple):
     taste: int
     later: int
     """The taste from the drift on."""
+    touched: Touched | None = None
+    """What they did, where they are of a cohort; then the tastes say nothing."""
 
 
 class Surroundings:
     """What is the same for all devices: sources, items and their groups."""
 
-    def __init__(self, behaviour: Behaviour, profile: Profile, items: Sequence[str], seed: int, start_ms: int) -> None:
+    def __init__(
+        self,
+        behaviour: Behaviour,
+        profile: Profile,
+        items: Sequence[str],
+        seed: int,
+        start_ms: int,
+        cohort: Cohort | None = None,
+    ) -> None:
+        """Set up.
+
+        Args:
+            items: that people pick from.
+            cohort: whose people live with the devices; None: they are drawn.
+        """
         self.behaviour, self.items, self.seed, self.start_ms = behaviour, items, seed, start_ms
+        self._cohort = cohort
         self.turns_ms = start_ms + int(behaviour.drift.after_hours * HOUR_MS)
         sources = {source.name: source for source in profile.source}
         self.sources = [sources[events.source] for events in behaviour.event]
@@ -70,11 +88,20 @@ class Surroundings:
             first = int(taste * asked.tastes)
             later = (first + 1 + int(other * (asked.tastes - 1))) % asked.tastes if turns < drift.share else first
             found.append(Person(f"p{number}", agrees < asked.consent, first, later))
-        return found
+        if self._cohort is None:
+            return found
+        own = zip(found, self._cohort.living_with(device, asked.count), strict=True)
+        return [person._replace(name=touched.name, touched=touched) for person, touched in own]
 
     def taste(self, person: Person, at_ms: int) -> int:
         """What a person likes at a moment."""
         return person.later if at_ms >= self.turns_ms else person.taste
+
+    def likes(self, person: Person, item: str, at_ms: int) -> bool:
+        """Whether an item is to somebody's taste: of the own group, or one that a person of a cohort touches."""
+        if person.touched is not None:
+            return item in person.touched.own
+        return self.group.get(item) == self.taste(person, at_ms)
 
     def events(self, device: int, people: Sequence[Person], from_ms: int, until_ms: int) -> list[Happens]:
         """All events of [from_ms, until_ms), in the order in which they come."""
@@ -88,6 +115,9 @@ class Surroundings:
         began = self.start_ms + day * DAY_MS
         found: list[Happens] = []
         for number, events in enumerate(self.behaviour.event):
+            if self._cohort is not None and events.picks:
+                found += self._of_cohort(number, events, people, day, draw)
+                continue
             count = int(draw.poisson(events.per_day))
             hours = np.searchsorted(self.hours[number], draw.random(count), side="right")
             at = began + hours * HOUR_MS + draw.integers(0, HOUR_MS, count)
@@ -95,6 +125,21 @@ class Surroundings:
             found += self._of_source(number, events, people, at.tolist(), f"{day}", draw)
         found.sort()
         return found
+
+    def _of_cohort(
+        self, number: int, events: Events, people: Sequence[Person], day: int, draw: np.random.Generator
+    ) -> Iterator[Happens]:
+        """What people of a cohort touch on a day."""
+        began = self.start_ms + day * DAY_MS
+        touched = [
+            (at_ms, n, item)
+            for n, person in enumerate(people)
+            if person.touched is not None
+            for at_ms, item in person.touched.between(began, began + DAY_MS)
+        ]
+        touched.sort()
+        at, whose, items = ([one[n] for one in touched] for n in range(3))
+        return self._of_source(number, events, people, at, f"{day}", draw, whose, items)  # type: ignore[arg-type]
 
     def _of_source(
         self,
@@ -104,10 +149,18 @@ class Surroundings:
         at: Sequence[int],
         day: str,
         draw: np.random.Generator,
+        whose: Sequence[int] | None = None,
+        items: Sequence[str] = (),
     ) -> Iterator[Happens]:
+        """Events at given moments; `whose` and `items`: as a cohort has it, instead of drawn."""
         source, paths = self.sources[number], self._paths[number]
-        whose = draw.integers(0, len(people), len(at)).tolist() if source.subject else [0] * len(at)
-        columns = {name: self._column(value, len(at), draw) for name, value in events.fields.items()}
+        given = whose is not None
+        if whose is None:
+            whose = draw.integers(0, len(people), len(at)).tolist() if source.subject else [0] * len(at)
+        columns = {
+            name: list(items) if given and isinstance(value, Taste) else self._column(value, len(at), draw)
+            for name, value in events.fields.items()
+        }
         for n, at_ms in enumerate(at):
             person = people[whose[n]]
             word: dict[str, Any] = {}

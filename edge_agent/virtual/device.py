@@ -321,6 +321,7 @@ class Device:
             counts.add("fallbacks", at_ms)
         for name, version in made.bundles.items():
             counts.decided(f"{name} {version}", at_ms)
+        counts.tried(made.placement, made.arm, "decisions")
         if sent.topic == self._decided:
             self._be_answered(made, at_ms)
 
@@ -330,7 +331,7 @@ class Device:
         person = next((one for one in self.people if one.name == made.subject), None)
         if feedback is None or person is None or not made.items:
             return
-        likes = around.group.get(made.items[0]) == around.taste(person, at_ms)
+        likes = around.likes(person, made.items[0], at_ms)
         if likes:
             self.fleet.counts.add("shown_liked", at_ms)
         answers, takes = dice(around.seed, self.number, ANSWER, int(made.id[:12], 16)).random(2).tolist()
@@ -341,8 +342,10 @@ class Device:
         word = Feedback(decision_id=made.id, outcome=feedback.click if taken else feedback.dismiss, time_ms=later_ms)
         heapq.heappush(self._pending, (later_ms, next(self._order), self._answers, msgspec.json.encode(word)))
         self.fleet.counts.add("answered", at_ms)
+        self.fleet.counts.tried(made.placement, made.arm, "answered")
         if taken:
             self.fleet.counts.add("clicks", at_ms)
+            self.fleet.counts.tried(made.placement, made.arm, "clicks")
 
     def _fetch(self, fetch: Fetch, at_ms: int) -> None:
         if fetch.kind != "bundle":

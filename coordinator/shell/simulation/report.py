@@ -50,6 +50,7 @@ def page(found: Result, cost: Cost) -> str:
     parts: list[Part] = [Paragraph(_summary(found)), Heading("What this rests on"), Bullets(found.assumed)]
     for name in names:
         parts += [Heading(TITLES[name][0]), Paragraph(_mark(name))]
+    parts += _arms(found)
     parts += [Heading("Rounds"), _rounds(found), *_rollouts(found), Heading("By hour"), _hours(found)]
     parts += [Heading("What it took of the machine"), Paragraph(_cost(found, cost))]
     text = pages.html(Page(title=title, parts=tuple(parts))).replace("</style>", f"{STYLE}</style>", 1)
@@ -71,6 +72,16 @@ def _summary(found: Result) -> str:
     text += f". {len(accounted)} of {len(found.rounds)} rounds accounted"
     text += f"; ε = {max(found.epsilon.values()):.3f} of {found.epsilon_max:g}" if found.epsilon else ""
     return f"{text}. Nothing of a real fleet was touched."
+
+
+def _arms(found: Result) -> list[Part]:
+    if not found.arms:
+        return []
+    rows = []
+    for arm, of in found.arms.items():
+        share = f"{of['clicks'] / of['answered']:.1%}" if of["answered"] else "–"
+        rows.append((arm, *(f"{of[what]:,}" for what in ("decisions", "answered", "clicks")), share))
+    return [Heading("Arms"), Table(columns=("arm", "decisions", "answered", "taken", "share"), rows=tuple(rows))]
 
 
 def _rounds(found: Result) -> Table:

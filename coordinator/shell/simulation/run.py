@@ -1,5 +1,6 @@
 """`edge-coordinator simulate`: from a plan to what is written of it."""
 
+import hashlib
 import importlib.util
 import os
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from coordinator.simulation.result import Contents, Result
 from firmware_configs.loader import load as load_profile
 from firmware_configs.virtual import World
 from models.bundle import Bundle, open_bundle, with_weights
+from models.datasets import read_ratings, read_text
 
 EngineName = Literal["vector", "single", "ray"]
 RESULT, COST = "result.json", "run.json"
@@ -68,11 +70,13 @@ def simulate(
     contents = Contents(
         profile=load_profile(Path(plan.profile)).hash,
         bundles={f"{one.spec.name} {one.spec.version}": one.sha256 for one in bundles},
+        cohort=_cohort(plan, bundles),
     )
     world = World(
         behaviour=plan.behaviour,
         profile=plan.profile,
         bundles=plan.bundles,
+        cohort=plan.cohort,
         folder=str(folder.resolve()),
         seed=seed,
         start_ms=plan.start_ms,
@@ -101,6 +105,27 @@ def _behind(
             raise SimulationStopped("there is no Ray here", hint="pip install 'edgeward[simulation]'")
         return processes(world, engine, count or -(-devices // A_NODE), progress, address)
     return processes(world, engine, count or len(os.sched_getaffinity(0)), progress)
+
+
+def _cohort(plan: Plan, bundles: list[Bundle]) -> str:
+    """The hash of the plan's ratings, which are checked; empty: there are none."""
+    if not plan.cohort:
+        return ""
+    path = Path(plan.cohort)
+    rows = read_ratings(path)
+    people, items = len({row.user for row in rows}), {row.item for row in rows}
+    if people < plan.people.count:
+        raise SimulationInconsistent(
+            f"people.count: {plan.people.count} people live with a device, and {plan.cohort} has {people}",
+            hint="sample more people, or lower people.count",
+        )
+    known = next((catalogue for one in bundles if (catalogue := one.catalogue())), ())
+    if items.isdisjoint(known):
+        raise SimulationInconsistent(
+            f"cohort: no item of {plan.cohort} is in a catalogue of the plan's bundles",
+            hint=f"edge-models build affinity --ratings {plan.cohort}, and name the bundle that it makes",
+        )
+    return hashlib.sha256(read_text(path).encode()).hexdigest()
 
 
 def _trained(plan: Plan, bundles: list[Bundle]) -> Bundle | None:

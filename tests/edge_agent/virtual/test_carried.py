@@ -45,7 +45,10 @@ def _apart(folder: Path) -> World:
     (folder / "bundles").mkdir(parents=True)
     files = [PROFILE, *map(Path, _world().bundles)]
     profile, *bundles = (str(shutil.copy(file, folder)) for file in files)
-    return _world(profile=profile, bundles=tuple(bundles), folder=str(folder / "bundles"))
+    cohort = folder / "ratings.csv"
+    rows = [f"u{n % 20},{item},4,{n * 4_000}" for n, item in enumerate(open_bundle(AFFINITY).catalogue() * 2)]
+    cohort.write_text("user,item,rating,time\n" + "\n".join(rows), encoding="utf-8")
+    return _world(profile=profile, bundles=tuple(bundles), folder=str(folder / "bundles"), cohort=str(cohort))
 
 
 def _later(folder: Path) -> Path:
@@ -78,7 +81,7 @@ def test_devices_live_the_same_where_the_files_are_gone(tmp_path: Path) -> None:
     away = Host(world, carried)
     assert [_counted(away.do(word)), _counted(away.do(_wanting("1.0.1")))] == expected
     assert b"1.0.1" in expected[1][-1].states[4]
-    assert sorted(store.fetched) == [0, 1, 2, 3]
+    assert sorted(store.fetched) == [0, 1, 2, 3, 4]
 
 
 def test_a_version_of_an_earlier_simulation_does_not_travel_and_a_rewritten_one_does(tmp_path: Path) -> None:
@@ -91,7 +94,7 @@ def test_a_version_of_an_earlier_simulation_does_not_travel_and_a_rewritten_one_
     carrier.keep_up()
     carrier.keep_up()
     assert store.held[carrier.refs[str(path)]] == path.read_bytes()
-    assert len(store.held) == 4
+    assert len(store.held) == 5
 
 
 def test_a_version_that_did_not_travel_is_told_by_its_path(tmp_path: Path) -> None:
@@ -139,7 +142,7 @@ def test_a_worker_reads_each_file_once_however_many_messages_it_is_sent(tmp_path
         word = Live(devices=(hour,), until_ms=START_MS + hour * HOUR_MS)
         reply = Lives(carrier.refs)(_asked(world, word), _context())
         assert ANSWERS in reply.content.config_records[ANSWERS]
-    assert sorted(worker.fetched) == [0, 1, 2]
+    assert sorted(worker.fetched) == [0, 1, 2, 3]
 
 
 @pytest.mark.usefixtures("worker")
