@@ -40,6 +40,7 @@ from edge_agent.intake.topic import Topics
 from edge_agent.intake.watermark import Combined
 from edge_agent.learning import learn_from, on_feedback, outcomes_of
 from edge_agent.limits import (
+    CAPS_MS,
     DAY_MS,
     DEDUPE_MAX,
     DEDUPE_MS,
@@ -132,7 +133,9 @@ class Agent:
             for name in self.sources
         }
         self.actuators = {actuator.name: actuator for actuator in profile.actuator}
-        self.retention_ms = int(min(r.days for r in profile.retention.values()) * DAY_MS)
+        periods = [r.days * DAY_MS for r in profile.retention.values()]
+        self.retention_ms = int(min(periods))
+        self.longest_ms = int(max(DEDUPE_MS, CAPS_MS, *periods))  # the sweep lets nothing that has an end live longer
         self.recent: dict[str, bytes] = {}
         self.newest: dict[str, tuple[str, int]] = {}
         self.withheld = WithheldLog(doors.recall)

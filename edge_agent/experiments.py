@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 FOLDED_MAX = 256
 """People of one experiment who are counted in one step."""
-SUMMARY_MS = 400 * DAY_MS
-"""How long the sums of an experiment are kept after they last changed."""
 PEOPLE_HELD = 2_048
 """People of one experiment in memory; others are read from the store when they are needed."""
 CHUNKS_MAX = 64
@@ -57,7 +55,7 @@ class Running:
         self._key = f"{self.experiment.name}\x00{self.plan}"
         self._metrics = {metric.name: n for n, metric in enumerate(self.experiment.metric)}
         self._window_ms = int(self.experiment.window_s * 1_000)
-        self._kept_ms = max(self._window_ms + DAY_MS, agent.retention_ms)
+        self._kept_ms = min(agent.longest_ms, max(self._window_ms + DAY_MS, agent.retention_ms))
         recall = agent.doors.recall
         self.people: Kept[Person] = Kept(lambda key: recall("experiment", key), read_person, Person, PEOPLE_HELD)
         self._chunks: Kept[list[str]] = Kept(lambda key: recall("experiment", key), read_chunk, list, CHUNKS_MAX)
@@ -80,7 +78,12 @@ class Running:
         """Take the coordinator's shares; False when they are older, or for another plan or other arms."""
         if word.plan != self.plan or not self.assignment.allocate(word.number, word.shares):
             return False
-        batch.put("experiment", f"shares\x00{self._key}", msgspec.msgpack.encode(word), batch.settled_ms + SUMMARY_MS)
+        batch.put(
+            "experiment",
+            f"shares\x00{self._key}",
+            msgspec.msgpack.encode(word),
+            batch.settled_ms + self._agent.longest_ms,
+        )
         return True
 
     def decided(self, trail: Trail, batch: Batch) -> None:
@@ -261,7 +264,7 @@ class Running:
         batch.touch("experiment", self._person_key(name), lambda: msgspec.msgpack.encode(person), expires_ms)
 
     def _keep_summary(self, batch: Batch) -> None:
-        summary, expires_ms = self.summary, batch.settled_ms + SUMMARY_MS
+        summary, expires_ms = self.summary, batch.settled_ms + self._agent.longest_ms
         batch.touch("experiment", f"sums\x00{self._key}", lambda: msgspec.msgpack.encode(summary), expires_ms)
 
 

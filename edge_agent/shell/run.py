@@ -24,7 +24,7 @@ from edge_agent.happenings import (
     Happening,
     Tick,
 )
-from edge_agent.limits import CAPS_MS, DAY_MS, DEDUPE_MS
+from edge_agent.limits import DAY_MS
 from edge_agent.settings import Broker, Settings
 from edge_agent.shell import database, readings, slots
 from edge_agent.shell.client import Will
@@ -153,7 +153,6 @@ class Loop:
         self._critical = frozenset(source.name for source in loaded.profile.source if source.critical)
         self._unacknowledged: list[Arrived] = []
         self._outgoing = Outgoing(self.store, self.link)
-        self._retention_ms = int(max(DEDUPE_MS, CAPS_MS, *(r.days * DAY_MS for r in loaded.profile.retention.values())))
         self._due_tick_s = self._due_sweep_s = 0.0
         self._due_receipt_s = self._due_release_s = math.inf
         self._told_fault = ""
@@ -410,7 +409,7 @@ class Loop:
             self.shelf.prune()
         kept = {model.name: model.examples_max for model in self.loaded.profile.model}
         self.errands.seals.tend(self._timeline.settled_ms, now_s)
-        gone = self.store.sweep(self._timeline.settled_ms, kept, self._retention_ms)
+        gone = self.store.sweep(self._timeline.settled_ms, kept, self.agent.longest_ms)
         self._due_sweep_s = now_s + (SWEEP_S if gone < SWEEP_ROWS else SWEEP_BUSY_S)
         if self._timeline.due:
             self._commit(Writes(meta={"clock": self._timeline.pack()}))

@@ -13,7 +13,6 @@ from firmware_configs.report import wording
 
 CAPS_DAYS: Final = 30.0
 DEDUPE_DAYS: Final = 7.0
-EXPERIMENT_SUMS_DAYS: Final = 400.0
 LOOKS_DAYS: Final = 90
 LOOKS_MIB: Final = 8
 LEDGER_SHARE: Final = 0.5
@@ -132,9 +131,12 @@ def _of_everybody(profile: Profile) -> Iterator[Row]:
     most = longest(profile)
     for experiment in tried:
         own = min(most, max(experiment.window_s / 86_400.0 + 1.0, shortest(profile)))
-        sums = wording.days(min(most, EXPERIMENT_SUMS_DAYS))
         what = f"{experiment.name}: a person's arm and measures; sums over all"
-        yield "Experiments", what, f"{wording.days(own)} after the last measure; sums {sums} after the last change"
+        yield (
+            "Experiments",
+            what,
+            f"{wording.days(own)} after the last measure; sums {wording.days(most)} after the last change",
+        )
     if any(model.federated for model in profile.model):
         yield (
             "Personal parameters",

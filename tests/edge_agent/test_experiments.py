@@ -6,13 +6,17 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge_agent.commands.group import main
 from edge_agent.egress import ledger
+from edge_agent.limits import DAY_MS
 from edge_agent.shell import database
 from edge_agent.shell.store import Store
 from edge_agent.shell.writes import Writes
 from firmware_configs.messages import DecisionMade
+from firmware_configs.report import own_records, wording
 from tests.edge_agent.experiment_house import ARMS, HOUR, TrialHouse, profile
 from tests.edge_agent.house import DEVICE
 
@@ -257,6 +261,24 @@ def test_after_months_without_power_nobody_is_counted_twice_and_measuring_goes_o
     summary = house.agent.experiments.by_name["order"].summary
     assert (summary.drawn, summary.measured, summary.skipped) == (3, 0, {"forgotten": 2})
     assert sum(row[0] for row in house.tables()[0]) == 1.0
+
+
+@given(st.floats(1.0, 800.0), st.floats(0.01, 1.0))
+@settings(max_examples=15, deadline=None)
+def test_what_is_kept_ends_when_the_document_says_so_and_not_later(days: float, window: float) -> None:
+    """`edge-audit write retention` promises these periods; the sweep ends whatever would last longer."""
+    longest = max(days, own_records.CAPS_DAYS)
+    text = profile().replace("days = 30.0", f"days = {days!r}")
+    house = TrialHouse(text.replace("window_s = 86400.0", f"window_s = {window * days * 86_400.0!r}"))
+    assert house.agent.longest_ms == int(own_records.longest(house.loaded.profile) * DAY_MS)
+    house.touch("u1")
+    written = house.now
+    rows = {key.split("\x00")[0]: end for (room, key), (_, end) in house.rows.items() if room == "experiment"}
+    assert rows["sums"] == written + house.agent.longest_ms
+    own = min(longest, max(window * days + 1.0, days))
+    assert abs(rows["person"] - written - own * DAY_MS) <= 1
+    (told,) = [kept for name, _, kept in own_records.rows(house.loaded.profile) if name == "Experiments"]
+    assert told == f"{wording.days(own)} after the last measure; sums {wording.days(longest)} after the last change"
 
 
 def test_a_declared_metric_is_measured_as_it_happens() -> None:

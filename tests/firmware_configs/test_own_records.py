@@ -5,7 +5,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from edge_agent import experiments, limits
+from edge_agent import limits
 from edge_agent.effects import Shelf
 from edge_agent.shell import access, sweep
 from firmware_configs import profile as p
@@ -27,7 +27,6 @@ def test_periods_that_the_agent_fixes_are_the_agents() -> None:
     day = limits.DAY_MS
     assert own_records.CAPS_DAYS * day == limits.CAPS_MS
     assert own_records.DEDUPE_DAYS * day == limits.DEDUPE_MS
-    assert own_records.EXPERIMENT_SUMS_DAYS * day == experiments.SUMMARY_MS
     assert own_records.LOOKS_DAYS == access.KEPT_DAYS
     assert own_records.LOOKS_MIB * limits.MIB == access.FOLD_BYTES
     assert own_records.LEDGER_SHARE == sweep.LEDGER_SHARE
@@ -59,8 +58,7 @@ def test_examples_are_kept_as_what_they_come_from_and_not_more_than_the_model_ma
     ]
 
 
-def test_the_sweep_ends_an_experiments_sums_before_the_agent_says_so() -> None:
-    """No row outlives the longest retention, whatever end it was given."""
+def test_an_experiments_sums_are_kept_as_long_as_the_longest_retention() -> None:
     assert own_records.longest(REFERENCE) == 90
     assert "sums 90 days" in _row(REFERENCE, "Experiments")
 
