@@ -7,6 +7,7 @@ state, profile and bundles in Ray's object store, so that any process of any mac
 """
 
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from firmware_configs.errors import EdgeError
 from firmware_configs.virtual import Exercise, Exercised, Failed, Live, Lived, World, receive, send
 
 QUERY = "query"
-POLL_S = 0.01
+POLL_S, CONNECT_S = 0.01, 10.0
 WORKERS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0"}
 """Environment of Ray's processes, on other machines too."""
 
@@ -102,6 +103,10 @@ def _connect(address: str) -> None:
     """
     import ray
 
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        # Ray itself would go on trying for many minutes.
+        socket.create_connection((host, int(port)), CONNECT_S).close()
     # Without the word `local`, Ray would join any cluster that it finds on this machine.
     alone = {"address": "local", "num_cpus": len(os.sched_getaffinity(0))}
     own: dict[str, Any] = {"address": address} if address else alone

@@ -11,11 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from coordinator.cli import main
+from coordinator.errors import SimulationStopped
+from coordinator.shell.broker import free_port
 from coordinator.shell.simulation import charts, report
 from coordinator.shell.simulation.run import Done, EngineName, simulate
 from coordinator.simulation.plan import EXAMPLE, Plan, Population, Private, Rounds, load
 from models.bundle import SUFFIX, open_bundle, write_bundle
 from tests.benchmarks import simulate as benchmark
+from tests.coordinator.simulation import cluster
 
 DEVICES = 24
 DAY_MAX = "50_000_000"
@@ -136,6 +139,29 @@ def test_flowers_simulation_engine_gives_the_same_bytes_with_the_files_gone(tmp_
 
     simulate(plan, DEVICES, 2, 7, out, engine="ray", count=3, stage=gone)
     assert (out / "result.json").read_bytes() == (Path(two_days.folder) / "result.json").read_bytes()
+
+
+@NO_RAY
+@pytest.mark.slow
+@pytest.mark.timeout(1_500)
+def test_on_a_cluster_whose_workers_see_no_file_it_gives_the_same_bytes(tmp_path: Path, two_days: Done) -> None:
+    assert not cluster.lacking()
+    here = tmp_path / "here"
+    here.mkdir()
+    plan, out = _copied(_plan(), here / "files"), here / "out"
+    with cluster.without(here, tmp_path) as address:
+        assert cluster.seen_by_a_worker(address, here) == "[]"
+        simulate(plan, DEVICES, 2, 7, out, engine="ray", count=3, address=address)
+    assert (out / "result.json").read_bytes() == (Path(two_days.folder) / "result.json").read_bytes()
+    assert (out / "bundles" / "affinity-1.0.1.edgeward").is_file()
+
+
+@NO_RAY
+def test_a_cluster_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(SimulationStopped, match=f"no Ray at {address}: .*refused") as stopped:
+        simulate(_plan(), 1, 1, 7, tmp_path, engine="ray", count=1, address=address)
+    assert "ray start --address" in stopped.value.hint
 
 
 def test_a_clusters_address_is_for_the_engine_that_has_one(tmp_path: Path) -> None:
