@@ -23,8 +23,8 @@ from models.limits import CATALOGUE_MAX, ITEM_BYTES_MAX
 
 F64 = NDArray[np.float64]
 SUFFIX = ".cohort"
-FORMAT = 3
-"""1 knew topics and pairs only, 2 no rank of a model."""
+FORMAT = 4
+"""1 knew topics and pairs only, 2 no rank of a model, 3 no groups of items."""
 AGAIN = "fit it again: edge-models cohort fit --help"
 TOPICS_MAX, KINDS_MAX, VALUES_MAX = 200, 32, 40
 VALUE_MAX = 1e4

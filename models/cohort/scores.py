@@ -3,8 +3,8 @@ one normal distribution a kind of person.
 
 Its training sets an item against untouched ones that are drawn evenly, so a softmax of its scores over what is left
 says how probable each item is next (Gutmann and Hyvärinen 2010, "Noise-contrastive estimation"). A new person's likings
-are drawn; no person's own personal part is kept. What the model remembers of single people is in the order of their
-items: so order is weakened, and likings, which hardly tell anybody, are made stronger instead.
+are drawn; no person's own personal part is kept. What the model remembers of single people is in how an item differs
+from those that are much like it: so each is given the mean embedding of a group of those, which many people left.
 """
 
 from typing import Annotated
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models import federated, federated_affinity
 from models.cohort.people import People
+from models.cohort.tastes import missing
 from models.federated import Plan
 from models.federated_affinity import Factors, Layout, Personal, Shared
 from models.zoo.affinity_recent import FACTORS, PLAN
@@ -24,9 +25,12 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 SHARED = ("item_embedding", "item_bias", "place_weight")
-DIMENSIONS_MAX, LENGTH_MAX = 256, 256
+DIMENSIONS_MAX, LENGTH_MAX, GROUPS_MAX = 256, 256, 100_000
 APART = 7_000_003
 """Added to the seed, lest a model that learns from the cohort begin with the embeddings that this one began with."""
+HARDLY = 0.1
+"""Touches that an item has besides, so that one that nobody touched is something, too."""
+GROUPINGS, GROUP_STEPS = 8, 30
 SURE = 1e-9
 """Added to variances, so that a dimension that nobody differs in has a root."""
 
@@ -42,12 +46,15 @@ class Learning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rounds that each person is in."""
     decay: Annotated[float, Meta(ge=0.0, le=1e6)] = 1.0
     """Of the items' embeddings, in times of what `affinity-recent` has: more remembers less of single people."""
-    sharp: Annotated[float, Meta(gt=0.0, le=10.0)] = 1.3
-    """What scores are multiplied by; above 1, new people are more decided than the model is of real ones."""
-    order: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.7
-    """What the part of the last items is multiplied by besides: order tells members, likings hardly do."""
-    liking: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.5
-    """What people's likings are multiplied by besides: taste that a weaker order would have carried."""
+    groups: Annotated[int, Meta(ge=1, le=GROUPS_MAX)] = 48
+    """Of alike items, who share an embedding: what one item has besides is of few people."""
+    sharp: Annotated[float, Meta(gt=0.0, le=10.0)] = 1.1
+    """What scores are multiplied by; above 1, new people are more decided than the model is of real ones: grouping
+    takes from the scores' size."""
+    order: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.9
+    """What the part of the last items is multiplied by besides."""
+    liking: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.7
+    """What people's likings are multiplied by besides."""
 
 
 class Scores(Struct, frozen=True, kw_only=True):
@@ -86,10 +93,12 @@ def fit(people: People, kind: I64, kinds: int, k_min: int, learning: Learning, s
         truncated(shared.item_embedding[:items], learning.rank),
         shared.item_bias[:items].astype(np.float64),
     )
-    rare = np.bincount(np.concatenate(people.items), minlength=items) < k_min
+    touches = np.bincount(np.concatenate(people.items), minlength=items)
+    rare = touches < k_min
     if rare.any():
         embedding[rare] = embedding[rare].mean(axis=0)
         bias[rare] = np.log(np.exp(bias[rare]).mean())
+    embedding = grouped(embedding, touches, learning.groups, seed)
     vectors = own.user_vector.astype(np.float64)
     liking = np.stack([vectors[kind == one].mean(axis=0) for one in range(kinds)])
     off = vectors - liking[kind]
@@ -108,6 +117,35 @@ def truncated(embedding: F32, rank: int) -> F64:
     """The nearest matrix of that rank, (items, d): singular values after the first are 0 (Eckart and Young 1936)."""
     left, size, right = np.linalg.svd(embedding.astype(np.float64), full_matrices=False)
     return np.asarray((left[:, :rank] * size[:rank]) @ right[:rank], np.float64)
+
+
+def grouped(embedding: F64, touches: I64, groups: int, seed: int) -> F64:
+    """Each item's embedding as the mean of a group of alike items, averaged over `GROUPINGS` ways to group: (items, d).
+
+    An item that a few people touched has what they left in its own embedding; a group's mean is of many. One grouping
+    has edges, where an item is with others than it is most like; several have theirs in different places. Groups by
+    k-means (scikit-learn); their mean as the mean of an ensemble (Strehl and Ghosh 2002, "Cluster Ensembles", has
+    the thought for the groups themselves).
+
+    Args:
+        embedding: (items, d).
+        touches: (items,) people who touched each: how much its embedding counts.
+        groups: of a grouping; as many as there are items, or more: all stay as they are.
+    Raises:
+        BuildUnavailable: scikit-learn is not installed.
+    """
+    if groups >= len(embedding):
+        return embedding
+    try:
+        from sklearn.cluster import KMeans
+    except ImportError as error:
+        raise missing() from error
+    found = np.zeros_like(embedding)
+    for number in range(GROUPINGS):
+        means = KMeans(groups, n_init=1, max_iter=GROUP_STEPS, random_state=(seed + number) % (1 << 32))
+        group = means.fit_predict(embedding, sample_weight=touches + HARDLY)
+        found += means.cluster_centers_[group] / GROUPINGS
+    return found
 
 
 def draw(scores: Scores, liking: F64, count: int, dice: np.random.Generator) -> I64:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from models.cohort.checking import Report
     from models.cohort.generator import Generator, Settings
     from models.cohort.people import People
+    from models.cohort.scores import Learning
 
 RATINGS = "ml-100k/ratings.dat"
 ratings_option = click.option(
@@ -43,15 +44,22 @@ def settings_options(command: click.decorators.FC) -> click.decorators.FC:
             help="With --by model: directions that items differ in; the rest is mostly what single people left.",
         ),
         click.option(
+            "--groups",
+            default=48,
+            show_default=True,
+            type=click.IntRange(1, 100_000),
+            help="With --by model: groups of alike items; fewer hide people better and teach less.",
+        ),
+        click.option(
             "--order",
-            default=0.7,
+            default=0.9,
             show_default=True,
             type=FiniteRange(0.0, 10.0),
             help="With --by model: times how much the last items count; more teaches more and tells more of members.",
         ),
         click.option(
             "--liking",
-            default=1.5,
+            default=0.7,
             show_default=True,
             type=FiniteRange(0.0, 10.0),
             help="With --by model: times how much people differ in what they like.",
@@ -101,6 +109,7 @@ def fit(
     kinds: int,
     k_min: int,
     rank: int,
+    groups: int,
     order: float,
     liking: float,
     seed: int,
@@ -116,8 +125,9 @@ def fit(
 
     from models.cohort import fitting
     from models.cohort.generator import pack
+    from models.cohort.scores import Learning
 
-    settings = _settings(by, topics, kinds, k_min, rank, order, liking, seed)
+    settings = _settings(by, topics, kinds, k_min, seed, Learning(rank=rank, groups=groups, order=order, liking=liking))
     path, people = _people(ratings, households)
     card = fitting.card_of(people, path, settings, _command(path, households, settings))
     made = fitting.fit(people, settings, card, lambda line: click.echo(line, err=True))
@@ -223,6 +233,7 @@ def check(
     kinds: int,
     k_min: int,
     rank: int,
+    groups: int,
     order: float,
     liking: float,
     seed: int,
@@ -245,7 +256,7 @@ def check(
     \b
     edge-models cohort check --ratings ratings.csv --seeds 5
     edge-models cohort check --no-use --topics 64 --json
-    edge-models cohort check --folds 10 --by model --k-min 3 --times 4
+    edge-models cohort check --folds 10 --by model --k-min 3 --times 16
     """
     given = [name for name in ("seeds", "members") if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if folds is not None and given:
@@ -253,8 +264,9 @@ def check(
     import msgspec
 
     from models.cohort import checking, fitting
+    from models.cohort.scores import Learning
 
-    settings = _settings(by, topics, kinds, k_min, rank, order, liking, seed)
+    settings = _settings(by, topics, kinds, k_min, seed, Learning(rank=rank, groups=groups, order=order, liking=liking))
     path, people = _people(ratings, households)
     card = fitting.card_of(people, path, settings, _command(path, households, settings))
     report = checking.check(
@@ -274,13 +286,9 @@ def check(
     ctx.exit(0 if report.passed else 1)
 
 
-def _settings(
-    by: str, topics: int, kinds: int, k_min: int, rank: int, order: float, liking: float, seed: int
-) -> "Settings":
+def _settings(by: str, topics: int, kinds: int, k_min: int, seed: int, learning: "Learning") -> "Settings":
     from models.cohort.generator import Settings
-    from models.cohort.scores import Learning
 
-    learning = Learning(rank=rank, order=order, liking=liking)
     return Settings(
         by="model" if by == "model" else "topics", topics=topics, kinds=kinds, k_min=k_min, learning=learning, seed=seed
     )
@@ -306,7 +314,7 @@ def _command(ratings: Path, households: Path | None, settings: "Settings") -> st
     for name in ("by", "topics", "kinds", "k_min", "seed"):
         words += [f"--{name.replace('_', '-')}", str(getattr(settings, name))]
     if settings.by == "model":
-        words += ["--rank", str(settings.learning.rank)]
+        words += ["--rank", str(settings.learning.rank), "--groups", str(settings.learning.groups)]
         words += ["--order", f"{settings.learning.order:g}", "--liking", f"{settings.learning.liking:g}"]
     return shlex.join(words)
 

@@ -74,7 +74,7 @@ def test_people_are_drawn_by_a_model_where_that_is_asked(ratings: Path, tmp_path
     assert done.exit_code == 0, done.output
     assert "a model of 32 dimensions" in done.output
     assert "--by model" in done.output
-    assert "--rank 8 --order 0.8 --liking 1.5" in done.output
+    assert "--rank 8 --groups 48 --order 0.8 --liking 0.7" in done.output
     assert "may be remembered" in call("cohort", "show", str(out)).output
     assert call("cohort", "sample", str(out), "--people", "5", "--out", str(tmp_path / "new")).exit_code == 0
 

@@ -70,13 +70,45 @@ def test_items_of_few_people_share_what_they_have() -> None:
 
 
 def test_items_differ_in_as_many_directions_as_are_kept() -> None:
-    kept = replace(BY_MODEL, learning=replace(BY_MODEL.learning, rank=3))
+    kept = replace(BY_MODEL, learning=replace(BY_MODEL.learning, rank=3, groups=60))
     found = source(fitted(town(), kept)).embedding
     size = np.linalg.svd(found, compute_uv=False)
     assert (size[3:] < 1e-6 * size[0]).all()
     assert size[2] > 1e-3 * size[0]
     whole = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     assert np.allclose(scores.truncated(whole, 8), whole, atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 6), st.integers(1, 40), st.integers(0, 2**40))
+def test_groups_move_items_towards_each_other_and_none_out_of_their_midst(
+    items: int, wide: int, groups: int, seed: int
+) -> None:
+    dice = np.random.default_rng(seed)
+    embedding, touches = dice.normal(size=(items, wide)), dice.integers(0, 50, items)
+    found = scores.grouped(embedding, touches, groups, seed)
+    assert (found >= embedding.min(axis=0) - 1e-9).all()
+    assert (found <= embedding.max(axis=0) + 1e-9).all()
+    assert np.array_equal(scores.grouped(embedding, touches, groups, seed), found)
+    assert groups < items or np.array_equal(found, embedding)
+
+
+def test_an_item_of_few_takes_what_alike_items_of_many_have_and_hardly_the_other_way() -> None:
+    embedding = np.array([[0.0, 1.0], [0.2, 1.0], [9.0, -9.0]])
+    found = scores.grouped(embedding, np.array([100, 1, 100]), 2, 0)
+    assert found[1, 0] < 0.01
+    assert found[0, 0] < 0.01
+    assert np.allclose(found[2], embedding[2])
+
+
+def test_several_groupings_leave_more_of_items_apart_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedding, touches = np.random.default_rng(0).normal(size=(60, 3)), np.ones(60, np.int64)
+    several = scores.grouped(embedding, touches, 6, 0)
+    monkeypatch.setattr(scores, "GROUPINGS", 1)
+    one = scores.grouped(embedding, touches, 6, 0)
+    assert len(np.unique(one.round(9), axis=0)) == 6
+    assert len(np.unique(several.round(9), axis=0)) > 12
+    assert ((several - embedding) ** 2).sum() < ((one - embedding) ** 2).sum()
 
 
 def test_a_file_gives_back_the_same_people() -> None:

@@ -14,7 +14,8 @@ EVENING = 20
 MONDAY = 1_600_041_600.0
 """2020-09-14, a Monday."""
 SETTINGS = Settings(by="topics", topics=4, kinds=2, k_min=3, balanced=1)
-BY_MODEL = replace(SETTINGS, by="model", learning=Learning(dimensions=8, participations=60, order=1.0, liking=1.0))
+LEARNING = Learning(dimensions=8, groups=30, participations=60, order=1.0, liking=1.0)
+BY_MODEL = replace(SETTINGS, by="model", learning=LEARNING)
 
 
 def town(people: int = 200, seed: int = 0, *, couples: bool = False) -> People:
