@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from coordinator.cli import main as coordinator
 from coordinator.errors import SimulationInconsistent
+from coordinator.shell.simulation import report
 from coordinator.shell.simulation.run import simulate
 from coordinator.simulation.plan import EXAMPLE, Plan, load
 from firmware_configs.virtual import Feedback
@@ -72,7 +73,8 @@ def test_an_experiment_on_a_cohort_ends_with_what_each_arm_was_worth(place: Path
     people = msgspec.structs.replace(load(EXAMPLE).people, consent=1.0)
     frank = Feedback(placement="next-pick", answered=1.0, liked=1.0, other=0.0)
     consenting = _plan(place, people=people, feedback=frank)
-    found = simulate(consenting, DEVICES, DAYS, 7, tmp_path, count=1).result
+    done = simulate(consenting, DEVICES, DAYS, 7, tmp_path, count=1)
+    found = done.result
     assert sorted(found.arms) == ["next-pick random", "next-pick steady"]
     assert sum(one["decisions"] for one in found.arms.values()) == found.totals["decisions"]
     assert sum(one["clicks"] for one in found.arms.values()) == found.totals["clicks"] > 0
@@ -81,6 +83,7 @@ def test_an_experiment_on_a_cohort_ends_with_what_each_arm_was_worth(place: Path
     rows = [line.split(",") for line in Path(consenting.cohort).read_text(encoding="utf-8").splitlines()[1:]]
     assert 0 < found.totals["events"] <= len(rows)
     assert any("a cohort's" in line for line in found.assumed)
+    assert all(f"{arm}</td>" in report.page(found, done.cost) for arm in found.arms)
 
 
 def test_the_same_cohort_gives_the_same_bytes_in_three_processes(place: Path, tmp_path: Path) -> None:
