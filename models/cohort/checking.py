@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import ceil
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 from msgspec import Struct
@@ -22,11 +23,13 @@ from models.cohort.people import People
 from models.cohort.resemblance import Statistic
 from models.cohort.sampling import sample
 from models.federated import Plan
+from models.federated_affinity import Shared
 from models.intervals import Estimate
 from models.zoo.affinity_recent import PLAN
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+T = TypeVar("T")
 Progress = Callable[[str], None]
 TIMES = 1
 """People of a cohort for each that its generator was fitted on."""
@@ -107,6 +110,7 @@ def check(
     progress: Progress,
     *,
     use: bool = True,
+    learned: bool = False,
     everybody: bool = False,
     folds: int | None = None,
     members: float = membership.SHARE,
@@ -120,6 +124,7 @@ def check(
     Args:
         card: of the generator that is checked; its settings are used.
         use: whether models are trained, which takes most of the time.
+        learned: also the attack of somebody who trains models, on the cohort and on the people that they know.
         everybody: also train as the bench does, on everybody's past, and ask everybody.
         folds: leave everybody out once, in so many parts, instead of parting by seeds; `seeds` and `members` follow.
         members: share of the people whom a generator is fitted on; the rest are others and the attacker's, in halves.
@@ -138,8 +143,9 @@ def check(
     whole = fitting.fit(people, card.settings, card, progress)
     drawn = sample(whole, len(people.users), seeds[0])
     statistics = resemblance.compare(people, drawn, seeds[0])
+    once = partial(_once, use=use, learned=learned, times=times, plan=plan)
     seen = [
-        _once(people, parts, card, seed, partial(_told, progress, f"{turn} {seed}: "), use=use, times=times, plan=plan)
+        once(people, parts, card, seed, partial(_told, progress, f"{turn} {seed}: "))
         for seed, parts in _partings(len(people.users), seeds, folds, members)
     ]
     uses = [_use(STRANGERS, name, [one.hits[name] for one in seen]) for name in seen[0].hits]
@@ -197,6 +203,7 @@ def _once(
     progress: Progress,
     *,
     use: bool,
+    learned: bool,
     times: int,
     plan: Plan,
 ) -> _Seen:
@@ -212,13 +219,20 @@ def _once(
     progress(f"membership AUC {told}")
     nearest = membership.distance(members, others, cohort, seed)
     hits: dict[str, tuple[F64, F64]] = {}
-    if use:
-        question, items = usefulness.question_of(others), len(people.catalogue)
+    items = len(people.catalogue)
+
+    def trained(source: People) -> Shared:
+        return usefulness.learned(source.items, items, seed, plan)
+
+    of_cohort = trained(cohort) if use or learned else None
+    if learned and of_cohort is not None:
+        halves = (rest[0], rest[1]) if len(rest) > 1 else _halves(others)
+        auc["learned"] = membership.learned(members, halves, of_cohort, trained)
+        progress(f"membership AUC learned {auc['learned']:.3f}")
+    if use and of_cohort is not None:
+        question = usefulness.question_of(others)
         hits[MODEL] = _both(
-            lambda source: usefulness.hits(
-                usefulness.learned(source.items, items, seed, plan), question, items, seed, plan
-            ),
-            (members, cohort),
+            lambda shared: usefulness.hits(shared, question, items, seed, plan), (trained(members), of_cohort)
         )
         if items <= usefulness.EASE_ITEMS_MAX:
             hits["EASE"] = _both(
@@ -230,7 +244,12 @@ def _once(
     return _Seen(auc=auc, nearest=nearest, hits=hits)
 
 
-def _both(asked: Callable[[People], F64], sources: tuple[People, People]) -> tuple[F64, F64]:
+def _halves(people: People) -> tuple[People, People]:
+    count = len(people.users)
+    return people.only(range(0, count, 2)), people.only(range(1, count, 2))
+
+
+def _both(asked: Callable[[T], F64], sources: tuple[T, T]) -> tuple[F64, F64]:
     return asked(sources[0]), asked(sources[1])
 
 

@@ -10,6 +10,9 @@ is the chance that a member scores above another, 0.5 is a guess.
 - wide: density by as many more of the nearest as the cohort is larger than the members: what more people tell.
 - order: how probable the person's order of items is by pairs of the cohort, less by those of the reference people.
 - file: the same as order, by the generator itself: what whoever holds its file could try.
+- learned: how probable the person's order is by a model that was trained on the cohort, less by one that was trained on
+  the reference people, as LiRA compares models (Carlini et al. 2022, "Membership Inference Attacks From First
+  Principles"). The strongest that we know, and minutes of training; asked for by itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,13 +28,14 @@ from models.cohort.generator import Generator
 from models.cohort.people import People
 from models.cohort.scores import Scores
 from models.cohort.tastes import touched
+from models.federated_affinity import Shared
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 NEAREST = 10
 HALF = 0.5
 FOLD_STEPS = 30
-COHORT_ATTACKS = ("nearest", "density", "wide", "order")
+COHORT_ATTACKS = ("nearest", "density", "wide", "order", "learned")
 SHARE = 0.5
 """Of the people, who are members."""
 
@@ -72,6 +76,23 @@ def attacks(
     }
     label = np.concatenate([np.ones(len(members.users)), np.zeros(len(others.users))])
     return {name: evaluate.auc(np.concatenate(score), label) for name, score in found.items() if score}
+
+
+def learned(members: People, others: tuple[People, People], cohort: Shared, train: Callable[[People], Shared]) -> float:
+    """The AUC of the attack by trained models; each half of the others is judged by an attacker who has the other.
+
+    Args:
+        cohort: shared part of the model that was trained on the cohort.
+        train: the same training, on other people.
+    """
+    found = []
+    for judged, known in (others, others[::-1]):
+        usual = train(known)
+        some = (members, judged)
+        score = [scores.of_a_stranger(cohort, one) - scores.of_a_stranger(usual, one) for one in some]
+        label = np.concatenate([np.ones(len(members.users)), np.zeros(len(judged.users))])
+        found.append(evaluate.auc(np.concatenate(score), label))
+    return float(np.mean(found))
 
 
 def _known(

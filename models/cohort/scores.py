@@ -184,6 +184,13 @@ def probable(scores: Scores, people: People, plan: Plan = PLAN) -> F64:
     return np.concatenate([_logs(shared, own, number, row) for number, row in enumerate(people.items)])
 
 
+def of_a_stranger(shared: Shared, people: People) -> F64:
+    """Mean log probability of each person's interactions by a model's shared part alone, (people,)."""
+    count, size = len(people.users), shared.item_embedding.shape[1]
+    nobody = Personal(np.zeros((count, size), np.float32), np.zeros(count, np.float32))
+    return np.array([_logs(shared, nobody, number, row).mean() for number, row in enumerate(people.items)])
+
+
 def _logs(shared: Shared, own: Personal, number: int, history: I64) -> F64:
     """Of one person's interactions, each among what was untouched before it."""
     items = len(shared.item_bias) - 1

@@ -219,6 +219,12 @@ def show(generator: Path, as_json: bool) -> None:
     "who has the rest of the part. Nearest to a cohort that is fitted on everybody.",
 )
 @click.option("--no-use", is_flag=True, help="Train no models: statistics and privacy only, in a minute.")
+@click.option(
+    "--learned",
+    is_flag=True,
+    help="Also the strongest attack that we know: somebody trains a model on the cohort and one on the people "
+    "whom they know. Counts for the verdict.",
+)
 @click.option("--everybody", is_flag=True, help="Also as the bench does: everybody is learned from and asked.")
 @click.option("--auc-max", default=0.55, show_default=True, type=FiniteRange(0.5, 1.0), help="Of membership.")
 @click.option("--gap-max", default=5.0, show_default=True, type=FiniteRange(0.0, 100.0), help="Points of HR@10.")
@@ -242,6 +248,7 @@ def check(
     members: float,
     folds: int | None,
     no_use: bool,
+    learned: bool,
     everybody: bool,
     auc_max: float,
     gap_max: float,
@@ -275,6 +282,7 @@ def check(
         range(seeds),
         lambda line: click.echo(line, err=True),
         use=not no_use,
+        learned=learned,
         everybody=everybody,
         folds=folds,
         members=members,

@@ -14,6 +14,7 @@ from models.cohort.generator import Settings
 from models.cohort.people import People, people_of
 from models.datasets import find, read_ratings
 from models.errors import DatasetInvalid
+from models.federated_affinity import Shared
 from models.zoo.affinity_recent import PLAN
 from tests.models.cohort.town import SETTINGS, fitted, town
 
@@ -67,7 +68,32 @@ def test_a_check_draws_as_many_times_the_members_as_it_is_asked_for() -> None:
     report = checking.check(people, card, range(1), told.append, use=False, members=0.7, times=2)
     assert (report.members, report.times) == (0.7, 2)
     assert "a generator of 112 people, a cohort of 224" in "".join(told)
-    assert {one.name for one in report.attacks if one.on == "cohort"} == set(membership.COHORT_ATTACKS)
+    assert {one.name for one in report.attacks if one.on == "cohort"} == {"nearest", "density", "wide", "order"}
+
+
+def test_whoever_trains_a_model_on_copies_tells_members_and_on_other_people_nobody() -> None:
+    people = town(240)
+    members, *others = (people.only(part) for part in membership.parted(240, 0))
+    plan = replace(SMALL, participations=40)
+
+    def trained(source: People) -> Shared:
+        return usefulness.learned(source.items, len(people.catalogue), 0, plan)
+
+    copied = membership.learned(members, (others[0], others[1]), trained(members), trained)
+    alike = membership.learned(members, (others[0], others[1]), trained(town(240, seed=9)), trained)
+    assert copied > 0.6
+    assert abs(alike - 0.5) < 0.1
+    assert copied > alike + 0.1
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+def test_the_attack_by_a_trained_model_counts_where_it_is_asked_for(folds: int | None) -> None:
+    people = town(100)
+    card = card_of(people, Path(__file__), SETTINGS, "town")
+    report = checking.check(people, card, range(1), print, use=False, learned=True, folds=folds, plan=SMALL)
+    found = {one.name: one for one in report.attacks}
+    assert found["learned"].on == "cohort"
+    assert report.membership_auc >= found["learned"].auc.value
 
 
 @given(people=st.integers(4, 400), count=st.integers(2, 20), seed=st.integers(0, 99))
