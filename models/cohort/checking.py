@@ -141,8 +141,7 @@ def check(
         turn, seeds, members, fewest = "fold", range(folds), 1.0 - 1.0 / folds, 1.0 / folds
     fitting.refuse_few(people, ceil(round(fitting.PEOPLE_MIN / fewest, 6)))
     whole = fitting.fit(people, card.settings, card, progress)
-    drawn = sample(whole, len(people.users), seeds[0])
-    statistics = resemblance.compare(people, drawn, seeds[0])
+    statistics = resemblance.compare(people, sample(whole, len(people.users), seeds[0]), seeds[0])
     once = partial(_once, use=use, learned=learned, times=times, plan=plan)
     seen = [
         once(people, parts, card, seed, partial(_told, progress, f"{turn} {seed}: "))
@@ -151,10 +150,9 @@ def check(
     uses = [_use(STRANGERS, name, [one.hits[name] for one in seen]) for name in seen[0].hits]
     if use and everybody:
         uses.append(_everybody(people, card, seeds, progress, times, plan))
-    judged = [one for one in uses if one.by == MODEL]
     attacks = tuple(_attack(name, [one.auc[name] for one in seen]) for name in seen[0].auc)
     worst = max(one.auc.value for one in attacks if one.on == "cohort")
-    gap = max((one.gap.value for one in judged), default=None)
+    gap = max((one.gap.value for one in uses if one.by == MODEL), default=None)
     return Report(
         data=card.data,
         settings=card.settings,
@@ -166,7 +164,7 @@ def check(
         statistics=statistics,
         attacks=attacks,
         nearest=tuple(one.nearest for one in seen),
-        use=tuple(judged),
+        use=tuple(one for one in uses if one.by == MODEL),
         other_use=tuple(one for one in uses if one.by != MODEL),
         membership_auc=worst,
         hr10_gap=gap,
