@@ -101,12 +101,13 @@ def spent(home: Path, bundle: str, reckon: Reckon = accountant.epsilon) -> list[
     for account in PrivacyStore(home).accounts(bundle):
         budget = account.budget
         reached = reckon(account.spent, budget.delta, budget.accountant)
+        left = budget.epsilon - reached
         told.append(
             {
                 "population": account.population,
                 "epsilon": reached,
                 "epsilon_max": budget.epsilon,
-                "left": max(0.0, budget.epsilon - reached),
+                "left": max(left, 0.0),  # not `max`: what is not known yet is not 0
                 "delta": budget.delta,
                 "accountant": budget.accountant,
                 "unit": accountant.UNIT,

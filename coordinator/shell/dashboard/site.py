@@ -84,7 +84,7 @@ PAGES = (
     Page(path="/drift", title="Drift", action="look.drift", template="drift.html", look=watch.drift, menu="Drift"),
     Page(
         path="/budgets",
-        title="Error budgets",
+        title="Budgets",
         action="look.budgets",
         template="budgets.html",
         look=watch.budgets,

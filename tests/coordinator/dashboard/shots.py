@@ -81,7 +81,7 @@ WORLD = World(
         Shot("experiment", "/experiments/order"),
         Shot("business", "/business"),
         Shot("drift", "/drift"),
-        Shot("budgets", "/budgets"),
+        Shot("budgets", "/budgets", reckoned),
         Shot("audit", "/audit?looks=yes"),
         Shot("trouble", "/fleet?where=nonsense"),
         Shot("missing", "/nowhere"),

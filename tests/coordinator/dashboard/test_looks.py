@@ -1,5 +1,6 @@
 """What pages show, taken from stores that the real code has filled, without a browser."""
 
+import math
 import sqlite3
 import threading
 import time
@@ -14,6 +15,7 @@ from coordinator.rollout.plan import parse as plan_of
 from coordinator.rollout.state import Finding
 from coordinator.shell.dashboard.asking import Ask, readable
 from coordinator.shell.dashboard.pages import business, experiments, fleet, officer, rollouts, rounds, watch
+from coordinator.shell.dashboard.pages.accounts import standing
 from coordinator.shell.dashboard.reckoning import Reckoner
 from coordinator.shell.dashboard.site import PAGES, Page, Watched
 from coordinator.shell.experiment_store import ExperimentStore
@@ -236,6 +238,43 @@ def test_the_officer_sees_what_was_spent_what_may_leave_and_what_ledgers_say(hom
     assert profile["name"] == "home-gateway"
     update = next(one for one in profile["egress"] if one["kind"] == "update")
     assert "bounded" in update["protection"]
+
+
+def test_what_is_left_of_privacy_stands_among_the_budgets_that_everybody_sees(home: Path) -> None:
+    found = watch.budgets(ask(home))
+    (account,) = found["accounts"]
+    assert (account["bundle"], account["population"]) == ("affinity", "homes")
+    assert (account["epsilon"], account["epsilon_max"], account["left"]) == (1.25, 8.0, 6.75)
+    assert (account["delta"], account["unit"], account["standing"]) == (1e-5, "one device", "left")
+    assert not found["waiting"]
+
+
+def test_what_is_left_is_not_known_while_it_is_reckoned(home: Path) -> None:
+    unknown = msgspec.structs.replace(ask(home), reckon=lambda *_: math.nan)
+    found = watch.budgets(unknown)
+    (account,) = found["accounts"]
+    assert math.isnan(account["left"])
+    assert (account["standing"], found["waiting"]) == ("not known", True)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "epsilon_max", "word", "used"),
+    [
+        (0.0, 8.0, "left", 0.0),
+        (7.0, 8.0, "left", 0.875),
+        (7.5, 8.0, "little left", 0.9375),
+        (8.0, 8.0, "spent", 1.0),
+        (math.inf, 8.0, "spent", 1.0),
+        (3.0, math.inf, "no limit", None),
+        (3.0, 1e6, "no limit", None),
+        (math.nan, 8.0, "not known", None),
+    ],
+)
+def test_a_budget_says_in_a_word_how_it_stands(
+    epsilon: float, epsilon_max: float, word: str, used: float | None
+) -> None:
+    found = standing(epsilon, epsilon_max)
+    assert (found["standing"], found["used"], found["limited"]) == (word, used, word != "no limit")
 
 
 def test_the_audit_log_is_of_all_who_did_something(home: Path) -> None:

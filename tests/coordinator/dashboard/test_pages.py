@@ -11,15 +11,18 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from coordinator.accountant import Spend, epsilon
 from coordinator.shell.dashboard.site import PAGES
 from coordinator.shell.dashboard.trail import Trail
 from coordinator.shell.fleet_store import FleetStore
+from coordinator.shell.private_run import enter
 from coordinator.shell.store import Store
 from firmware_configs.messages import BundleState, Reported
 from tests.browser.chromium import PHONE, chromium, faults, needs_chromium, sideways, visitor
 from tests.coordinator.dashboard.world import (
     PASSWORD,
     PRIVATE_RUN,
+    QUICK,
     ROLLOUT,
     RUN,
     carried_on,
@@ -29,8 +32,10 @@ from tests.coordinator.dashboard.world import (
     sign_in,
     status,
 )
+from tests.coordinator.written import job_of
 
 pytestmark = needs_chromium
+QUICK_SPEND = Spend(noise_multiplier=QUICK.noise_multiplier, rate=QUICK.rate)
 PATHS = {
     "/fleet/{device}": "/fleet/device-5",
     "/rounds/{run}": f"/rounds/{PRIVATE_RUN}",
@@ -161,6 +166,35 @@ def test_what_a_device_says_is_on_the_page_without_loading_it(home: Path, addres
     assert olga.get_by_label("Where").input_value() == "group:beta"
     assert olga.evaluate("window.here") == 1, "it was not loaded again"
     Store(home).revoke("new-1")
+
+
+def test_whoever_looks_sees_what_is_left_of_privacy_by_task_and_population_as_it_is_spent(
+    home: Path, address: str, browser: Browser, sessions: dict[str, list[object]]
+) -> None:
+    def cells(number: int) -> list[str]:
+        row = page.locator(f"#account-{number}")
+        return [text.strip() for text in row.locator("th, td").all_inner_texts()]
+
+    def told(rounds: int) -> list[str]:
+        reached = epsilon([QUICK_SPEND] * rounds, 1e-5, "rdp")
+        return [f"{reached:.3f}", "8", f"{8.0 - reached:.3f}", "1e-05", "one device", "RDP", str(rounds)]
+
+    with visitor(browser) as person:
+        page = as_user(person, sessions, "vera")
+        page.goto(f"{address}/budgets")
+        region = page.get_by_role("region", name="Privacy budgets by task and population")
+        expect(region).not_to_contain_text("reckoning", timeout=60_000)
+        assert cells(1) == ["affinity", "homes", "left", *told(3)]
+        # Another round is paid for, and another population begins: the page says so by itself.
+        page.evaluate("window.here = 1")
+        job = job_of(home, PRIVATE_RUN, QUICK)
+        enter(job, QUICK, 4, "affinity")
+        enter(job, msgspec.structs.replace(QUICK, population="cabins"), 5, "affinity")
+        expect(page.locator("#account-2")).to_contain_text("homes")
+        expect(region).not_to_contain_text("reckoning", timeout=60_000)
+        assert cells(1) == ["affinity", "cabins", "left", *told(1)]
+        assert cells(2) == ["affinity", "homes", "left", *told(4)]
+        assert page.evaluate("window.here") == 1, "it was not loaded again"
 
 
 def test_words_of_devices_are_words_and_nothing_else(home: Path, address: str, olga: Page) -> None:

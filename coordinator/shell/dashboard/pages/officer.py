@@ -1,7 +1,6 @@
 """What the officer reads: the audit log, what was spent on privacy, what devices' ledgers say, what may leave."""
 
 import datetime
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,13 +12,12 @@ from msgspec import Struct
 from coordinator.errors import LogDamaged, RegistryMissing
 from coordinator.fleet.view import DeviceView
 from coordinator.shell.dashboard.asking import Ask
+from coordinator.shell.dashboard.pages.accounts import accounts
 from coordinator.shell.dashboard.trail import Trail
 from coordinator.shell.fleet_store import FleetStore
-from coordinator.shell.privacy_store import PrivacyStore
 from coordinator.shell.quarantine_store import QuarantineStore
 from coordinator.shell.registry_store import Registry
 from coordinator.shell.rollout_store import RolloutStore
-from coordinator.shell.told import spent
 from firmware_configs.errors import EdgeError
 from firmware_configs.ledger import DAY_MS, Seal
 from firmware_configs.loader import parse
@@ -145,15 +143,10 @@ def _verified(verify: Callable[[], str]) -> dict[str, str]:
 
 def privacy(ask: Ask) -> dict[str, Any]:
     """ε by bundle and population, devices' ledgers, and what each profile lets out."""
-    store = PrivacyStore(ask.home)
-    accounts = [
-        {"bundle": bundle, **account} for bundle in store.bundles() for account in spent(ask.home, bundle, ask.reckon)
-    ]
     views = [view for view in FleetStore(ask.home).views() if not view.revoked]
     ledgers = [ledger(view) for view in views]
     return {
-        "accounts": accounts,
-        "waiting": any(math.isnan(account["epsilon"]) for account in accounts),
+        **accounts(ask),
         "ledgers": ledgers[:DEVICES],
         "ledgers_more": max(0, len(ledgers) - DEVICES),
         "sealed": sum(bool(one["day"]) for one in ledgers),

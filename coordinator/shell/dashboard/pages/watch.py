@@ -1,4 +1,4 @@
-"""What needs somebody: drift, and error budgets that are spent too fast."""
+"""What needs somebody: drift, and budgets, of privacy and of errors."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,6 +7,7 @@ from coordinator.fleet.view import DeviceView
 from coordinator.rollout.state import ENDED
 from coordinator.shell import fleet_drift
 from coordinator.shell.dashboard.asking import Ask
+from coordinator.shell.dashboard.pages.accounts import accounts
 from coordinator.shell.fleet_store import FleetStore
 from coordinator.shell.rollout_store import RolloutStore
 from coordinator.shell.told import rounds_table
@@ -24,12 +25,13 @@ def drift(ask: Ask) -> dict[str, Any]:
 
 
 def budgets(ask: Ask) -> dict[str, Any]:
-    """Alerts of error budgets, how fast the fleet decides, rounds that failed, and errors of versions on trial."""
+    """What is left of privacy, alerts of error budgets, decision times, failed rounds, and errors of versions on trial."""
     store = FleetStore(ask.home)
     firing, over = alerts(store.alerts(), "burn-rate")
     runs = rounds_table(ask.home, lambda *_: 0.0)
     rows = [row for run in runs for row in run["rounds"] if row["state"] in {"published", "accounted", "abandoned"}]
     return {
+        **accounts(ask),
         "firing": firing,
         "over": over[:SHOWN],
         "latency": latency(store.views()),
