@@ -25,7 +25,7 @@ def drift(ask: Ask) -> dict[str, Any]:
 
 
 def budgets(ask: Ask) -> dict[str, Any]:
-    """What is left of privacy, alerts of error budgets, decision times, failed rounds, and errors of versions on trial."""
+    """What is left of privacy, alerts of error budgets, decision times, failed rounds, errors of versions on trial."""
     store = FleetStore(ask.home)
     firing, over = alerts(store.alerts(), "burn-rate")
     runs = rounds_table(ask.home, lambda *_: 0.0)
