@@ -58,6 +58,7 @@ class Bundles:
             may_begin: a maintenance window is open. Going back to the version before never waits for one.
         """
         before, self.wanted = self.wanted, desired.bundles
+        watched = self._trials.watched
         self._trials.watch(desired.watch)
         for name, version in desired.bundles.items():
             if before.get(name, version) != version and version in self._refused.get(name, {}):
@@ -67,6 +68,9 @@ class Bundles:
                 self._call_off(name, "the coordinator wants the version that serves", batch)
                 continue
             if self._is_on_trial(name, version):
+                if name in watched and name not in desired.watch:
+                    # What few decisions here would take weeks to tell, the whole fleet's have told.
+                    batch.effects.append(Switch(name=name, version=version, to="full"))
                 continue
             if self._goes_back(name, version, batch):
                 continue

@@ -1,6 +1,7 @@
 """A rollout watches a new version: sums come as it asks, the trial goes on, and the way back needs no network."""
 
 import msgspec
+import pytest
 
 from edge_agent.effects import Fetch
 from edge_agent.happenings import BundleFailed, Tick
@@ -62,6 +63,34 @@ def test_a_watched_trial_goes_on_until_the_rollout_lets_go() -> None:
     made.read_room(1, start=80)
     assert made.agent.trials.running == {}
     assert made.reported().bundles["context"].version == NEW
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_version_whose_rollout_is_done_serves_everybody_however_little_was_decided_here(restarted: bool) -> None:
+    made = watched()
+    made.read_room(3)
+    assert made.agent.trials.running["context"].stage == "canary"
+    if restarted:
+        made.restart()
+    told(made, Desired(revision=3, bundles={"context": NEW}, rollout="canary"))
+    made.read_room(4, start=3)
+    word = made.reported().bundles["context"]
+    assert (word.version, word.state) == (NEW, "active")
+    assert {one.bundles["context"] for one in made.decisions()[-4:]} == {NEW}
+
+
+def test_a_trial_that_a_rollout_still_watches_or_never_did_goes_by_what_is_decided_here() -> None:
+    made = watched()
+    still = {"context": Watch(every_s=5.0)}
+    told(made, Desired(revision=3, bundles={"context": NEW}, rollout="full", watch=still))
+    made.read_room(3)
+    assert made.agent.trials.running["context"].stage == "canary"
+    alone = TrialHouse()
+    alone.everyone_agrees()
+    alone.wish("context", NEW, "canary", revision=1)
+    told(alone, Desired(revision=2, bundles={"context": NEW}, rollout="full"))
+    alone.read_room(3)
+    assert alone.agent.trials.running["context"].stage == "canary"
 
 
 def test_a_watched_trial_is_still_watched_after_a_restart() -> None:

@@ -115,6 +115,15 @@ def test_a_new_version_is_rolled_out_by_the_agents_own_reports(two_days: Done) -
     assert (Path(two_days.folder) / "bundles" / "affinity-1.0.1.edgeward").is_file()
 
 
+def test_rounds_go_on_from_a_version_whose_rollout_is_done(tmp_path: Path) -> None:
+    done = simulate(_plan(), DEVICES, 4, 7, tmp_path, count=1).result
+    (course, *_) = done.rollouts
+    (over,) = (line.hour for line in course.log if line.what == "done")
+    later = [one.row for one in done.rounds if one.hour > over]
+    assert later
+    assert all(row.state == "published" and row.reports >= 3 for row in later)
+
+
 def test_one_by_one_comes_out_as_side_by_side(tmp_path: Path, two_days: Done) -> None:
     alone = _run(_plan(), tmp_path, "single", days=2).result
     for one, other in zip(alone.rounds, two_days.result.rounds, strict=True):
