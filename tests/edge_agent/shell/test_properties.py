@@ -10,7 +10,9 @@ from paho.mqtt.properties import Properties
 
 from edge_agent.shell import properties
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Cn", "Co"]), max_size=40)
+# U+FEFF may stand in a string (MQTT 5, section 1.5.4), but paho, by which we read here, refuses it.
+LETTERS = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Cn", "Co"], exclude_characters="\ufeff")
+TEXT = st.text(LETTERS, max_size=40)
 
 
 @given(TEXT, st.binary(max_size=140), TEXT, st.integers(0, 2**32 - 1))
